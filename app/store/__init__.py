@@ -1,0 +1,1 @@
+"""The one store: the only code that writes resources, and every way to read them."""

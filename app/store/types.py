@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 from app.errors import Issue
 
 
-class Method(str, Enum):
+class Method(StrEnum):
     """What a change asks for (R4 http.html)."""
 
     CREATE = "create"
@@ -17,7 +17,7 @@ class Method(str, Enum):
     DELETE = "delete"
 
 
-class Result(str, Enum):
+class Result(StrEnum):
     """What became of a change."""
 
     CREATED = "created"

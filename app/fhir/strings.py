@@ -1,0 +1,63 @@
+"""Text as string search compares it: without case, accents and width of white space.
+
+R4 search.html#string. The folded form is an index form, written beside the original; Chinese
+characters fold to themselves (full-width Latin letters and digits to their plain forms).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+from itertools import product
+
+# NUL cannot be stored by PostgreSQL; U+0001 separates parts in the store's index rows.
+_FORBIDDEN = str.maketrans("", "", "\x00\x01")
+_HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_MAX_READINGS = 8  # of one name: a character with two readings doubles them
+
+
+def fold(text: str) -> str:
+    """Return `text` in NFKD without combining marks, case-folded, white space collapsed.
+
+    Folding twice changes nothing; NUL and U+0001 are left out.
+    """
+    if text.isascii():
+        return _collapse(text.translate(_FORBIDDEN).casefold())
+    plain = _strip(_strip(text).casefold())
+    return _collapse(plain.translate(_FORBIDDEN))
+
+
+def _strip(text: str) -> str:
+    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+
+
+def _collapse(text: str) -> str:
+    return " ".join(text.split())
+
+
+@lru_cache(maxsize=4096)
+def pinyin(text: str) -> tuple[str, ...]:
+    """Return the pinyin (拼音) forms of a Chinese name: whole syllables, then their initials.
+
+    "王伟" gives "wangwei" and "ww". A character with several readings gives several forms, the
+    commonest first, as surnames need (单: dan, shan, chan). Empty for text without Han characters.
+    """
+    if not _HAN.search(text):
+        return ()
+    from pypinyin import Style
+    from pypinyin import pinyin as readings
+
+    syllables = [
+        [fold(form) for form in dict.fromkeys(forms)]
+        for forms in readings(text, style=Style.NORMAL, heteronym=True, errors="default")
+    ]
+    whole: dict[str, None] = {}
+    initials: dict[str, None] = {}
+    for index, choice in enumerate(product(*syllables)):
+        if index >= _MAX_READINGS:
+            break
+        joined = [syllable.replace(" ", "") for syllable in choice]
+        whole["".join(joined)] = None
+        initials["".join(syllable[:1] for syllable in joined)] = None
+    return (*whole, *initials)

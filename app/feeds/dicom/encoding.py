@@ -36,33 +36,11 @@ _DEFLATED: Final = frozenset(
 
 # PS3.5 7.1.2: explicit VRs with a 32 bit length, and with a 16 bit length.
 _LONG: Final = frozenset(
-    ["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"]
+    ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")
 )
 _SHORT: Final = frozenset(
-    [
-        "AE",
-        "AS",
-        "AT",
-        "CS",
-        "DA",
-        "DS",
-        "DT",
-        "FD",
-        "FL",
-        "IS",
-        "LO",
-        "LT",
-        "PN",
-        "SH",
-        "SL",
-        "SS",
-        "ST",
-        "TM",
-        "UI",
-        "UL",
-        "US",
-    ]
-)
+    ("AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL")
+).union(("SS", "ST", "TM", "UI", "UL", "US"))
 
 _ITEM: Final = 0xFFFEE000
 _ITEM_END: Final = 0xFFFEE00D
@@ -103,10 +81,14 @@ Elements = dict[int, Element]
 
 @dataclass(slots=True)
 class Encoded:
-    """A data set as read: the elements of the file meta information, and the others."""
+    """A data set as read: the elements of the file meta information, and the others.
+
+    header: the same file without its pixel data, which is all of it that a database should keep.
+    """
 
     meta: Elements = field(default_factory=dict)
     elements: Elements = field(default_factory=dict)
+    header: bytes = b""
 
 
 def tag_text(tag: int) -> str:
@@ -127,11 +109,15 @@ def read(data: Data, limits: Limits | None = None) -> Encoded:
     if bytes(view[at : at + 2]) == b"\x02\x00":
         encoded.meta, at = reader.elements(at, len(view), Syntax(), stop_after_group=2)
     transfer_syntax = _uid(encoded.meta.get(TRANSFER_SYNTAX_UID))
-    if transfer_syntax in _DEFLATED:
-        inflated = _inflate(view[at:], reader.limits.inflated_bytes)
-        reader, at = _Reader(memoryview(inflated), reader.limits), 0
-    syntax = reader.syntax_at(at, transfer_syntax)
-    encoded.elements, _ = reader.elements(at, len(reader.view), syntax)
+    if transfer_syntax not in _DEFLATED:
+        syntax = reader.syntax_at(at, transfer_syntax)
+        encoded.elements, end = reader.elements(at, len(view), syntax)
+        encoded.header = bytes(view[:end])
+        return encoded
+    inflated = _inflate(view[at:], reader.limits.inflated_bytes)
+    reader = _Reader(memoryview(inflated), reader.limits)
+    encoded.elements, end = reader.elements(0, len(inflated), Syntax())
+    encoded.header = bytes(view[:at]) + _deflate(inflated[:end])
     return encoded
 
 
@@ -161,6 +147,11 @@ def _inflate(data: Data, limit_bytes: int) -> bytes:
     if len(out) >= limit_bytes:
         raise TooMuch("the deflated data set is larger than allowed", at="(0002,0010)")
     return out
+
+
+def _deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush()
 
 
 def _looks_like_vr(two: bytes) -> bool:

@@ -1,6 +1,6 @@
 """Build the compact R4 definitions that ship inside `app/fhir/r4/`.
 
-    python tools/build_definitions.py hl7.fhir.r4.core.tgz [OUT_DIR]
+    python -m tools.build_definitions hl7.fhir.r4.core.tgz [OUT_DIR]
 
 Input is the published package hl7.fhir.r4.core 4.0.1 (CC0-1.0). Output is one gzip JSON file per
 part and `manifest.json`, which names the source, its version and the SHA-256 of the package and
@@ -23,6 +23,8 @@ import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
+
+from app.fhir import listing
 
 Json = dict[str, Any]
 
@@ -100,6 +102,7 @@ def build(package: bytes) -> dict[str, bytes]:
             for r in resources
             if r["resourceType"] == resource_type and _usable(r)
         }
+    parts["required_codes"] = _required_codes(parts)
     texts = {part: _text(content) for part, content in sorted(parts.items())}
     manifest = {
         "package": about["name"],
@@ -151,7 +154,8 @@ def _read(package: bytes) -> tuple[Json, list[Json]]:
 
 
 def _example(resource: Json) -> bool:
-    return resource["id"] == "example" or resource["id"].startswith("example-")
+    name: str = resource["id"]
+    return name == "example" or name.startswith("example-")
 
 
 def _usable(resource: Json) -> bool:
@@ -300,6 +304,28 @@ def _type(entry: Json, element: Json, definition: Json) -> Json:
 
 def _binding(binding: Json) -> Json:
     return {name: binding[name] for name in ("strength", "valueSet") if name in binding}
+
+
+def _required_codes(parts: Mapping[str, Json]) -> Json:
+    """Return value set url -> system -> codes for the required bindings of base structures.
+
+    The validators need only these, and need them at once.
+    """
+    bindings = {
+        element["binding"]["valueSet"].partition("|")[0]
+        for structure in parts["structures"].values()
+        for element in structure["elements"]
+        if element.get("binding", {}).get("strength") == "required"
+    }
+    listed = {
+        url: listing.codes(url, parts["value_sets"].get, parts["code_systems"].get)
+        for url in bindings
+    }
+    return {
+        url: {system: sorted(found) for system, found in codes.items()}
+        for url, codes in listed.items()
+        if codes is not None
+    }
 
 
 def _text(content: Json) -> bytes:

@@ -23,6 +23,7 @@ import msgspec
 import orjson
 
 from app.errors import NotFound
+from app.fhir import listing
 
 Json = dict[str, Any]
 
@@ -621,85 +622,9 @@ def value_set(url: str) -> Json:
 def value_set_codes(url: str) -> Mapping[str, frozenset[str]] | None:
     """Return system -> codes of a value set, or None if its codes cannot be listed from R4 alone.
 
-    Only composes of whole code systems with complete content, listed concepts and other such
-    value sets are listed; a filter or a system that is not in the package (UCUM, BCP 47) is not.
+    Those of required bindings are packed as lists; for the others see `listing`.
     """
-    if not has("ValueSet", url):
-        return None
-    compose = value_set(url)["compose"]
-    found: dict[str, set[str]] = {}
-    for include in compose["include"]:
-        listed = _include_codes(include)
-        if listed is None:
-            return None
-        for system, codes in listed.items():
-            found.setdefault(system, set()).update(codes)
-    for exclude in compose.get("exclude", ()):
-        listed = _include_codes(exclude)
-        if listed is None:
-            return None
-        for system, codes in listed.items():
-            found.get(system, set()).difference_update(codes)
-    return {system: frozenset(codes) for system, codes in found.items()}
-
-
-def _include_codes(include: Json) -> Mapping[str, frozenset[str]] | None:
-    """Return system -> codes of one ValueSet.compose.include; None if they cannot be listed."""
-    if "filter" in include:
-        return _filtered_codes(include)
-    sets: list[Mapping[str, frozenset[str]] | None] = []
-    if "concept" in include:
-        sets.append({include["system"]: frozenset(c["code"] for c in include["concept"])})
-    elif "system" in include:
-        sets.append(_system_codes(include["system"]))
-    sets.extend(value_set_codes(v.partition("|")[0]) for v in include.get("valueSet", ()))
-    listed = [s for s in sets if s is not None]
-    if len(listed) < len(sets) or not listed:
-        return None
-    first, *others = listed
-    return {
-        system: codes.intersection(*(o.get(system, frozenset()) for o in others))
-        for system, codes in first.items()
-    }
-
-
-def _system_codes(url: str) -> Mapping[str, frozenset[str]] | None:
-    if not has("CodeSystem", url):
-        return None
-    system = code_system(url)
-    return {url: frozenset(system.concepts)} if system.content == "complete" else None
-
-
-def _filtered_codes(include: Json) -> Mapping[str, frozenset[str]] | None:
-    """List `concept is-a` (with the concept itself) and `descendent-of` by hierarchy."""
-    whole = _system_codes(include["system"])
-    if whole is None or "valueSet" in include:
-        return None
-    concepts = code_system(include["system"]).concepts
-    codes = set(concepts)
-    for condition in include["filter"]:
-        if condition["property"] != "concept" or condition["op"] not in {"is-a", "descendent-of"}:
-            return None
-        top = condition["value"]
-        below = {code for code in concepts if top in _ancestors(concepts, code)}
-        codes &= below | {top} if condition["op"] == "is-a" else below
-    return {include["system"]: frozenset(codes)}
-
-
-def _ancestors(concepts: Mapping[str, Concept], code: str) -> set[str]:
-    """Return the codes above one; `subsumedBy` names parents beside the nesting (v3 systems)."""
-    found: set[str] = set()
-    todo = [code]
-    while todo:
-        concept = concepts.get(todo.pop())
-        if concept is None:
-            continue
-        above = [concept.parent] if concept.parent else []
-        above += [
-            p["valueCode"]
-            for p in concept.facts.get("property", ())
-            if p["code"] == "subsumedBy" and "valueCode" in p
-        ]
-        todo += [a for a in above if a not in found]
-        found.update(above)
-    return found
+    packed = _part("required_codes").get(url)
+    if packed is not None:
+        return {system: frozenset(codes) for system, codes in packed.items()}
+    return listing.codes(url, _part("value_sets").get, _part("code_systems").get)

@@ -415,12 +415,13 @@ def nearest_version(sent: str) -> str | None:
         return sent
     if not re.fullmatch(r"2(\.\d{1,3}){1,2}", sent):
         return None
-    key = _version_key(sent)
-    lower = [known for known in VERSIONS if _version_key(known) <= key]
+    key = version_key(sent)
+    lower = [known for known in VERSIONS if version_key(known) <= key]
     return lower[-1] if lower else VERSIONS[0]
 
 
-def _version_key(version: str) -> list[int]:
+def version_key(version: str) -> list[int]:
+    """Return what versions are compared by."""
     return [int(part) for part in version.split(".")]
 
 
@@ -441,6 +442,8 @@ def _version(message: Message) -> str:
 def _type(message: Message) -> MessageType:
     header = message.segments[0]
     code = header.value(9)
+    if len(header.fields) < 10:
+        raise Malformed("MSH is cut off before MSH-9", at="MSH")
     if not code:
         raise NotSupported("no message type", at="MSH-9", details="message-type")
     event = header.value(9, 2)

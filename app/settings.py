@@ -1,9 +1,9 @@
 """Settings: flags > environment (YILIAN_*) > yilian.toml > defaults.
 
-`load` is pure and is the only reader of the environment: it gets the arguments, the environment
-and the text of the file, and gives back one frozen `Settings` or raises `BadSettings` with every
-bad value at once. Help texts and the table in the documentation are generated from the same
-fields. Values that are secrets, or may contain one, are never repeated in a message.
+`load` is pure: it gets the arguments, the environment and the text of the file, and gives back
+one frozen `Settings` or raises `BadSettings` with every bad value at once. Help texts and the
+table in the documentation are generated from the same fields. Values that are secrets, or may
+contain one, are never repeated in a message.
 """
 
 from __future__ import annotations
@@ -18,17 +18,19 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from app.errors import Invalid, Issue
+
 FILE_NAME = "yilian.toml"
 
 Network = IPv4Network | IPv6Network
 
 
-class BadSettings(ValueError):
-    """What is wrong with the settings, one line for each bad value."""
+class BadSettings(Invalid):
+    """What is wrong with the settings: one issue for each bad value."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))
-        self.problems = tuple(problems)
+        self.issues = tuple(Issue("error", self.code, problem) for problem in problems)
 
 
 class Address(NamedTuple):
@@ -297,6 +299,12 @@ def resolve(given: Mapping[str, Any], environ: Mapping[str, str], file: str | No
     if problems:
         raise BadSettings(problems)
     return settings
+
+
+def gather(given: Mapping[str, Any]) -> Settings:
+    """As `resolve`, with this process's environment and the file in the current folder."""
+    file = Path(FILE_NAME)
+    return resolve(given, os.environ, file.read_text("utf-8") if file.is_file() else None)
 
 
 def variable(name: str) -> str:

@@ -1,0 +1,153 @@
+"""CapabilityStatement: R4 http.html#capabilities.
+
+Generated from the tables that serve: routes, operations, formats and the search parameters the
+store answers. What is not in them is not claimed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from app.errors import NotSupported
+from app.fhir import definitions, searchparams
+from app.fhir.searchparams import Param
+from app.rest import operations
+from app.rest.exchange import Reply, Request, tags
+from app.rest.negotiate import FORMATS, PATCH_FORMATS
+from app.rest.services import Hub
+
+Json = dict[str, Any]
+
+_TYPE_INTERACTIONS = (
+    "read",
+    "vread",
+    "update",
+    "patch",
+    "delete",
+    "history-instance",
+    "history-type",
+    "create",
+    "search-type",
+)
+_SYSTEM_INTERACTIONS = ("transaction", "batch", "search-system", "history-system")
+_CONDITIONS: Json = {
+    "versioning": "versioned-update",
+    "readHistory": True,
+    "updateCreate": True,
+    "conditionalCreate": True,
+    "conditionalRead": "full-support",
+    "conditionalUpdate": True,
+    "conditionalDelete": "single",
+    "referencePolicy": ["literal", "logical"],
+}
+
+
+def capabilities(hub: Hub, request: Request) -> Reply:
+    """Return what this server can do; 304 when the client has it already."""
+    if (request.param("mode") or "full") not in ("full", "normative"):
+        raise NotSupported("There is no such mode of metadata", at="http.mode")
+    body, tag = _statement(request.base, hub.http.software_version, hub.http.software_date)
+    headers = [("ETag", f'W/"{tag}"')]
+    if tag in tags(request.header("IF_NONE_MATCH")):
+        return Reply(304, headers=headers)
+    return Reply(200, body, headers=headers)
+
+
+@lru_cache(maxsize=8)
+def _statement(base: str, version: str, date: str) -> tuple[bytes, str]:
+    """Return the CapabilityStatement as JSON, and its entity tag."""
+    content = orjson.dumps(
+        {
+            "resourceType": "CapabilityStatement",
+            "status": "active",
+            "date": date,
+            "kind": "instance",
+            "software": {"name": "Yilian", "version": version},
+            "implementation": {"description": "Yilian FHIR R4 server", "url": base},
+            "fhirVersion": definitions.FHIR_VERSION,
+            "format": list(FORMATS),
+            "patchFormat": list(PATCH_FORMATS),
+            "rest": [_rest()],
+        }
+    )
+    return content, blake2b(content, digest_size=8).hexdigest()
+
+
+def _rest() -> Json:
+    referring = _referring()
+    return {
+        "mode": "server",
+        "security": {"cors": True},
+        "resource": [_resource(name, referring[name]) for name in definitions.resource_types()],
+        "interaction": [{"code": code} for code in _SYSTEM_INTERACTIONS],
+        "searchParam": [_search_param(param) for param in _everywhere()],
+        **_operations("system", ""),
+        "compartment": [
+            f"http://hl7.org/fhir/CompartmentDefinition/{name.lower()}"
+            for name in definitions.compartments()
+        ],
+    }
+
+
+def _resource(name: str, referring: Sequence[str]) -> Json:
+    served = _served(name)
+    includes = [f"{name}:{param.code}" for param in served if param.type == "reference"]
+    resource: Json = {
+        "type": name,
+        "profile": definitions.STRUCTURE_BASE + name,
+        "interaction": [{"code": code} for code in _TYPE_INTERACTIONS],
+        **_CONDITIONS,
+    }
+    if includes:
+        resource["searchInclude"] = ["*", *includes]
+    if referring:
+        resource["searchRevInclude"] = list(referring)
+    resource["searchParam"] = [_search_param(param) for param in served]
+    return resource | _operations("type", name)
+
+
+def _served(name: str) -> list[Param]:
+    """Return the search parameters of a type that the store answers."""
+    return [p for code, p in searchparams.params(name).items() if code not in _UNSERVED]
+
+
+def _everywhere() -> Iterator[Param]:
+    """Return the parameters of every type, for the search of the whole system."""
+    for param in _served("Basic"):
+        if param.code.startswith("_"):
+            yield param
+
+
+def _search_param(param: Param) -> Json:
+    return {"name": param.code, "definition": param.url, "type": param.type}
+
+
+def _referring() -> Mapping[str, list[str]]:
+    """Return type -> the reference parameters of all types that name it as a target."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in definitions.resource_types():
+        for param in _served(name):
+            for target in param.targets:
+                found[target].append(f"{name}:{param.code}")
+    return found
+
+
+def _operations(level: str, name: str) -> Json:
+    """Return the operations that can be called on a level, instances counted as their type."""
+    levels = {"type", "instance"} if level == "type" else {"system"}
+    found = [
+        {"name": code, "definition": operation.definition}
+        for code, operation in operations.OPERATIONS.items()
+        if levels & operation.levels and not (operation.types and name not in operation.types)
+    ]
+    return {"operation": found} if found else {}
+
+
+# Parameters that are defined but not answered (yet): see the search module of the store.
+_UNSERVED = frozenset(("_query", "_text", "_content", "_filter"))

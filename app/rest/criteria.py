@@ -1,0 +1,39 @@
+"""The conditions of a write: criteria in the address, If-None-Match.
+
+R4 http.html#concurrency, #cond-update; RFC 9110 section 13.1.
+"""
+
+from __future__ import annotations
+
+from app.errors import Invalid, NotSupported
+from app.rest.exchange import Request
+
+# Parameters about the answer; they select nothing.
+PRESENTATION = frozenset(("_format", "_pretty"))
+
+
+def of_address(request: Request) -> str:
+    """Return the search criteria in the query, undecoded.
+
+    Raises Invalid without any: a write never means every resource of a type.
+    """
+    parts = [
+        part
+        for part in request.query.split("&")
+        if part and part.partition("=")[0] not in PRESENTATION
+    ]
+    if not parts:
+        raise Invalid(
+            "The address names neither an id nor search criteria", at="http.query", code="required"
+        )
+    return "&".join(parts)
+
+
+def create_only(request: Request) -> bool:
+    """Say whether If-None-Match: * asks that the update creates the resource."""
+    header = request.header("IF_NONE_MATCH")
+    if header is None:
+        return False
+    if header.strip() != "*":
+        raise NotSupported("With an update If-None-Match can only be *", at="http.If-None-Match")
+    return True

@@ -1,0 +1,95 @@
+"""Entries of a Bundle as requests, and replies as entries: R4 http.html#transaction-response."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from app.clock import instant
+from app.errors import Invalid, YilianError
+from app.fhir import bundle, definitions
+from app.fhir.outcome import operation_outcome
+from app.rest import present
+from app.rest.exchange import Reply, Request, decode, etag
+from app.rest.negotiate import Format
+
+
+def request_of(entry: bundle.Entry, outer: Request) -> tuple[Request, list[str]]:
+    """Return an entry as a request of its own, and the parts of its address."""
+    environ = {
+        "HTTP_ACCEPT": Format.JSON.value,
+        "CONTENT_TYPE": Format.JSON.value,
+        "HTTP_PREFER": outer.header("PREFER"),
+        "HTTP_IF_MATCH": entry.if_match,
+        "HTTP_IF_NONE_MATCH": entry.if_none_match,
+        "HTTP_IF_MODIFIED_SINCE": entry.if_modified_since,
+        "HTTP_IF_NONE_EXIST": entry.if_none_exist,
+    }
+    path, _, query = _below(entry.url, outer.base).partition("?")
+    segments = [decode(part, plus=False) for part in path.strip("/").split("/") if part]
+    request = Request(entry.method, query, environ, outer.base, entry.resource or b"", entry=True)
+    return request, segments
+
+
+def _below(url: str, base: str) -> str:
+    """Return the address relative to the base. Raises Invalid for another server's."""
+    if url.startswith(base):
+        return url[len(base) :]
+    if "://" in url.partition("?")[0]:
+        raise Invalid("The address is not one of this server", at="request.url")
+    return url
+
+
+def answered(request: Request, reply: Reply) -> bytes:
+    """Return the response entry for a reply; what Prefer called an outcome goes to `outcome`."""
+    explained = (
+        request.prefer.returns == "OperationOutcome"
+        and request.method not in ("GET", "HEAD")
+        and not request.operation
+    )
+    response = bundle.Response(
+        present.status_line(reply.status),
+        reply.location,
+        None if reply.version_id is None else etag(reply.version_id),
+        None if reply.last_updated_us is None else instant(reply.last_updated_us),
+        reply.body if explained else None,
+    )
+    bodiless = explained or request.method == "HEAD"
+    return bundle.answer(response, None if bodiless else reply.body)
+
+
+def failed(status: int, error: YilianError) -> bytes:
+    """Return the response entry for an error."""
+    return bundle.answer(
+        bundle.Response(present.status_line(status), outcome=operation_outcome(error.issues))
+    )
+
+
+@contextmanager
+def placed(entry: bundle.Entry) -> Iterator[None]:
+    """Place errors of the block in the entry."""
+    try:
+        yield
+    except YilianError as error:
+        raise located(error, entry) from None
+
+
+def located(error: YilianError, entry: bundle.Entry) -> YilianError:
+    """Return the error with every issue placed in the entry it is about."""
+    error.issues = [replace(issue, at=_place(entry, issue.at)) for issue in error.issues]
+    return error
+
+
+def _place(entry: bundle.Entry, at: str | None) -> str:
+    """Return `Patient.name[0]` as `Bundle.entry[3].resource.name[0]`."""
+    if not at:
+        return entry.at
+    if at.startswith("Bundle.entry["):
+        return at
+    head, _, rest = at.partition(".")
+    if definitions.is_resource_type(head):
+        return f"{entry.at}.resource.{rest}" if rest else f"{entry.at}.resource"
+    if head == "http":
+        return f"{entry.at}.request"
+    return f"{entry.at}.{at}"

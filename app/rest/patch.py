@@ -1,0 +1,130 @@
+"""Patch and conditional patch: R4 http.html#patch.
+
+A patch is computed from the newest version and committed on the condition that it still is the
+newest; if another writer was faster, it is computed again.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import orjson
+
+from app.errors import (
+    Conflict,
+    Invalid,
+    NotFound,
+    PreconditionFailed,
+    Unprocessable,
+    UnsupportedMediaType,
+)
+from app.rest import criteria, json_patch, negotiate, write
+from app.rest.exchange import Reply, Request, parse_query
+from app.rest.services import Hub
+from app.store.types import Change, Method, SearchRequest, Stored
+
+T = TypeVar("T")
+
+_ATTEMPTS = 5
+
+
+def patch(hub: Hub, request: Request) -> Reply:
+    """Change parts of a resource."""
+    return _committed(hub, request, change)
+
+
+def conditional_patch(hub: Hub, request: Request) -> Reply:
+    """Change parts of the one resource that meets the criteria."""
+    return _committed(hub, request, conditional_change)
+
+
+def change(hub: Hub, request: Request) -> Change:
+    """Return the update that a patch comes to, on the condition that nothing changes meanwhile."""
+    stored = hub.store.read(request.type, request.id)
+    if request.if_match and not {"*", str(stored.version_id)} & set(request.if_match):
+        raise PreconditionFailed("If-Match does not name the current version", at="http.If-Match")
+    return Change(
+        Method.UPDATE,
+        stored.type,
+        stored.id,
+        _patched(request, stored),
+        if_match=(str(stored.version_id),),
+    )
+
+
+def conditional_change(hub: Hub, request: Request) -> Change:
+    """As `change`, for the one match of the criteria in the address."""
+    params = parse_query(criteria.of_address(request))
+    found = hub.store.search(SearchRequest(request.type, [*params, ("_count", "2")]))
+    if not found.matches:
+        raise NotFound("No resource meets the criteria")
+    if len(found.matches) > 1:
+        raise PreconditionFailed("The criteria match several resources", code="multiple-matches")
+    request.id = found.matches[0].id
+    return change(hub, request)
+
+
+def repeatedly(attempt: Callable[[], T]) -> T:
+    """Return what `attempt` gives, trying again while other writers are faster."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return attempt()
+        except Conflict as error:
+            if error.issues[0].code == "multiple-matches":
+                raise
+    return attempt()
+
+
+def _committed(hub: Hub, request: Request, make: Callable[[Hub, Request], Change]) -> Reply:
+    def attempt() -> Reply:
+        wanted = make(hub, request)
+        try:
+            return write.commit(hub, request, wanted)
+        except Conflict:
+            raise
+        except Invalid as error:  # R4: a patch whose result is no valid resource is 422
+            raise Unprocessable.of(error.issues) from error
+
+    if request.if_match:
+        return attempt()
+    return repeatedly(attempt)
+
+
+def _patched(request: Request, stored: Stored) -> bytes:
+    """Return the body with the patch applied, its numbers as they were written."""
+    kind, content = _content(request)
+    work = _KINDS.get(kind)
+    if work is None:
+        raise UnsupportedMediaType(
+            "There is no such kind of patch: send " + ", ".join(_KINDS), at="http.Content-Type"
+        )
+    return work(stored.body, content)
+
+
+def _content(request: Request) -> tuple[str, bytes]:
+    """Return media type and content of a patch; in a Bundle a Binary carries them."""
+    if request.entry:
+        resource = orjson.loads(request.body)
+        if resource.get("resourceType") == "Binary":
+            return _of_binary(resource)
+    return negotiate.media(request.header("CONTENT_TYPE") or "").type, request.body
+
+
+def _of_binary(resource: Mapping[str, str]) -> tuple[str, bytes]:
+    try:
+        data = b64decode(resource.get("data", ""), validate=True)
+    except ValueError as exc:
+        raise Invalid("The data is not base64", at="Binary.data") from exc
+    return negotiate.media(resource.get("contentType", "")).type, data
+
+
+def _json_patch(body: bytes, patch: bytes) -> bytes:
+    patched = json_patch.apply(json_patch.tree(body), json_patch.tree(patch))
+    return json_patch.text(patched)
+
+
+_KINDS: Mapping[str, Callable[[bytes, bytes], bytes]] = {
+    "application/json-patch+json": _json_patch,
+}

@@ -1,0 +1,151 @@
+"""Which interaction a path and method mean: R4 http.html#summary as one table.
+
+The entries of a batch or transaction are routed by the same table; only the Bundle itself, which
+cannot be an entry, stands apart (`facade.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from app.errors import MethodNotAllowed, UnknownType
+from app.fhir import definitions
+from app.rest import (
+    capabilities,
+    create,
+    delete,
+    history,
+    operations,
+    patch,
+    read,
+    search,
+    update,
+)
+from app.rest.exchange import Reply, Request, unknown_path
+from app.rest.services import Hub
+
+Handler = Callable[[Hub, Request], Reply]
+
+ROUTES: Mapping[str, Mapping[str, Handler]] = {
+    "base": {"GET": search.search},
+    "metadata": {"GET": capabilities.capabilities},
+    "search": {"POST": search.search},
+    "history": {"GET": history.history},
+    "operation": {"GET": operations.run, "POST": operations.run},
+    "type": {
+        "GET": search.search,
+        "POST": create.create,
+        "PUT": update.conditional_update,
+        "PATCH": patch.conditional_patch,
+        "DELETE": delete.conditional_delete,
+    },
+    "instance": {
+        "GET": read.read,
+        "PUT": update.update,
+        "PATCH": patch.patch,
+        "DELETE": delete.delete,
+    },
+    "version": {"GET": read.vread},
+    "compartment": {"GET": search.search},
+}
+
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
+_TYPE = re.compile(r"[A-Z][A-Za-z]*", re.ASCII)
+
+
+def answer(hub: Hub, request: Request, segments: Sequence[str]) -> Reply:
+    """Do what a request asks for. HEAD is done as GET; the caller drops the body."""
+    shape = locate(request, segments)
+    handlers = ROUTES[shape]
+    handler = handlers.get("GET" if request.method == "HEAD" else request.method)
+    if handler is None:
+        raise MethodNotAllowed("This address does not answer to this method")
+    return handler(hub, request)
+
+
+def locate(request: Request, segments: Sequence[str]) -> str:
+    """Return the shape of a path below the base (a key of ROUTES), its parts into `request`.
+
+    Raises NotFound for a path that is nothing in R4, UnknownType for an unknown resource type.
+    """
+    match segments:
+        case []:
+            return "base"
+        case ["metadata"]:
+            return "metadata"
+        case ["_search"]:
+            return "search"
+        case ["_history"]:
+            return "history"
+        case [name] if name.startswith("$"):
+            return _operation(request, name)
+    request.type = _type(segments[0])
+    match segments[1:]:
+        case []:
+            return "type"
+        case ["_search"]:
+            return "search"
+        case ["_history"]:
+            return "history"
+        case [name] if name.startswith("$"):
+            return _operation(request, name)
+    request.id = _id(segments[1])
+    match segments[2:]:
+        case []:
+            return "instance"
+        case ["_history"]:
+            return "history"
+        case ["_history", version]:
+            request.version = _id(version)
+            return "version"
+        case ["_history", version, name] if name.startswith("$"):
+            request.version = _id(version)
+            return _operation(request, name)
+        case [name] if name.startswith("$"):
+            return _operation(request, name)
+        case [other]:
+            request.other = _member(request.type, other)
+            return "compartment"
+        case [other, "_search"]:
+            request.other = _member(request.type, other)
+            return "search"
+    raise unknown_path()
+
+
+def allowed(shape: str) -> str:
+    """Return the Allow header of a shape of path."""
+    methods = list(ROUTES[shape])
+    if "GET" in methods:
+        methods.append("HEAD")
+    if shape == "base":
+        methods.append("POST")
+    return ", ".join([*methods, "OPTIONS"])
+
+
+def _operation(request: Request, name: str) -> str:
+    request.operation = name[1:]
+    return "operation"
+
+
+def _type(name: str) -> str:
+    if definitions.is_resource_type(name):
+        return name
+    if _TYPE.fullmatch(name):
+        raise UnknownType("R4 has no resource type of this name")
+    raise unknown_path()
+
+
+def _id(text: str) -> str:
+    if not _ID.fullmatch(text):
+        raise unknown_path()
+    return text
+
+
+def _member(compartment: str, other: str) -> str:
+    """Return the type searched in a compartment, `*` for all of it. R4 http.html#vsearch."""
+    if compartment not in definitions.compartments():
+        raise unknown_path()
+    if other != "*" and other not in definitions.compartment(compartment):
+        raise unknown_path()
+    return other

@@ -1,0 +1,84 @@
+"""Search: R4 http.html#search, #vsearch, search.html. The store searches; this is the envelope.
+
+`GET [base]`, `[type]`, `[compartment]/[id]/[type]`, and the same as POST to `_search`. Unknown
+parameters are refused unless the client prefers lenient handling: an answer that silently left
+out a filter looks like a right one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from urllib.parse import quote_plus
+
+from app.errors import NotSupported, UnsupportedMediaType
+from app.fhir import bundle
+from app.fhir.outcome import operation_outcome
+from app.rest import links, negotiate, shape
+from app.rest.criteria import PRESENTATION
+from app.rest.exchange import Reply, Request, parse_query
+from app.rest.services import Hub
+from app.store.types import SearchPage, SearchRequest, Stored
+
+_FORM = "application/x-www-form-urlencoded"
+
+
+def search(hub: Hub, request: Request) -> Reply:
+    """Return one page of a search as a searchset Bundle."""
+    page = hub.store.search(asked(request))
+    return Reply(200, searchset(request, page, links.path(request)))
+
+
+def asked(request: Request) -> SearchRequest:
+    """Return what a request searches for."""
+    params = request.params
+    if request.method == "POST" and request.body:
+        params = [*params, *_form(request)]
+    if not all(name for name, _ in params):
+        raise NotSupported("A parameter has no name", at="http.query")
+    compartment = (request.type, request.id) if request.id else None
+    type = request.other if compartment else request.type
+    return SearchRequest(
+        None if type in ("", "*") else type,
+        [pair for pair in params if pair[0] not in PRESENTATION],
+        compartment,
+        request.prefer.handling != "lenient",
+        request.base,
+    )
+
+
+def _form(request: Request) -> list[tuple[str, str]]:
+    sent = negotiate.media(request.header("CONTENT_TYPE") or _FORM)
+    if sent.type != _FORM:
+        raise UnsupportedMediaType(f"A search is sent as {_FORM}", at="http.Content-Type")
+    try:
+        form = request.body.decode("ascii")
+    except UnicodeDecodeError:
+        form = quote_plus(request.body, safe="=&%+")  # raw UTF-8, as curl -d sends it
+    return parse_query(form.strip())
+
+
+def searchset(request: Request, page: SearchPage, path: str) -> bytes:
+    """Return the Bundle of a page by joining stored bodies."""
+    return bundle.join(
+        "searchset",
+        () if page.summary == "count" else _entries(request.base, page),
+        total=page.total,
+        links=links.of_page(path, request, page.used, page.next),
+    )
+
+
+def _entries(base: str, page: SearchPage) -> Iterator[bytes]:
+    yield from _found(base, page.matches, b"match", page.summary, tuple(page.elements))
+    # _elements names elements of the type searched for; _summary goes for all.
+    yield from _found(base, page.includes, b"include", page.summary, ())
+    if page.ignored:
+        yield bundle.remark(operation_outcome(page.ignored))
+
+
+def _found(
+    base: str, found: Iterable[Stored], mode: bytes, summary: str | None, elements: Sequence[str]
+) -> Iterator[bytes]:
+    whole = not (summary or elements)
+    for stored in found:
+        body = stored.body if whole else shape.reduced(stored.body, summary, elements)
+        yield bundle.found(f"{base}/{stored.type}/{stored.id}", body, mode)

@@ -1,0 +1,89 @@
+"""What the HTTP doors need from the rest of the house; the hub hands it in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.clock import Clock
+from app.store.types import Change, HistoryPage, Outcome, SearchPage, SearchRequest, Stored
+
+
+class Store(Protocol):
+    """Reads and the one write path of `app/store`."""
+
+    def lookup(self, type: str, id: str) -> Stored | None:
+        """Return the current version (also a deletion), None for what never existed."""
+        ...
+
+    def read(self, type: str, id: str) -> Stored:
+        """Return the current version. Raises NotFound, Deleted."""
+        ...
+
+    def vread(self, type: str, id: str, version_id: str) -> Stored:
+        """Return one version, also a deletion (`deleted`). Raises NotFound."""
+        ...
+
+    def history(
+        self,
+        type: str | None,
+        id: str | None,
+        *,
+        since_us: int | None = None,
+        at: tuple[int, int] | None = None,
+        count: int,
+        cursor: str | None = None,
+    ) -> HistoryPage:
+        """Return one page of versions, newest first. Raises NotFound for an unknown id."""
+        ...
+
+    def search(self, request: SearchRequest) -> SearchPage:
+        """Return one page of matches. Raises Invalid or NotSupported for a bad parameter."""
+        ...
+
+    def commit(self, changes: Sequence[Change]) -> list[Outcome]:
+        """Do all changes or none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a site may decide about its HTTP doors.
+
+    base_url: the public FHIR base, when it is known; else `Forwarded` of a trusted proxy or a
+        `Host` that names one of `hosts` decides.
+    """
+
+    base_url: str | None = None
+    hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
+    trusted_proxies: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ("*",)
+    max_body_bytes: int = 32 << 20
+    max_query_bytes: int = 64 << 10
+    compress_from_bytes: int = 2048
+    history_count: int = 100
+    history_count_max: int = 1000
+    software_version: str = "0.1.0"
+    software_date: str = "2026-11-22"
+
+
+class Hub(Protocol):
+    """The composition root as the HTTP doors see it."""
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def http(self) -> Options: ...
+
+    def not_ready(self) -> Sequence[str]:
+        """Return what is not serving yet, in words for an operator; empty when all is."""
+        ...
+
+    def metrics(self) -> bytes:
+        """Return the numbers of this process in the Prometheus text format."""
+        ...

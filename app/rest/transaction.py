@@ -1,0 +1,133 @@
+"""Transaction: all entries or none. R4 http.html#trules.
+
+The writes become one change set in the order DELETE, POST, PUT, PATCH; ids, references and
+conditions are the store's work. GET and HEAD entries see the result, so what can be wrong with
+them is found out before anything is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from app.errors import Invalid, MethodNotAllowed
+from app.fhir import bundle
+from app.rest import create, delete, entries, operations, patch, route, search, update, write
+from app.rest.exchange import Request
+from app.rest.services import Hub
+from app.store.types import Change, Outcome
+
+_ORDER = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 3}
+
+# shape and method -> the change it asks for
+_CHANGES: Mapping[tuple[str, str], Callable[[Hub, Request], Change]] = {
+    ("type", "POST"): lambda _, request: create.change(request),
+    ("type", "PUT"): lambda _, request: update.conditional_change(request),
+    ("type", "PATCH"): patch.conditional_change,
+    ("type", "DELETE"): lambda _, request: delete.conditional_change(request),
+    ("instance", "PUT"): lambda _, request: update.change(request),
+    ("instance", "PATCH"): patch.change,
+    ("instance", "DELETE"): lambda _, request: delete.change(request),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One entry with the request it stands for."""
+
+    entry: bundle.Entry
+    request: Request
+    segments: Sequence[str]
+    shape: str
+
+    @property
+    def writes(self) -> bool:
+        return (self.shape, self.request.method) in _CHANGES
+
+
+def answers(hub: Hub, outer: Request, sent: Sequence[bundle.Entry]) -> Sequence[bytes]:
+    """Return the response entries of a transaction.
+
+    Raises the error of the first entry that cannot be done; then nothing was written.
+    """
+    asked = [_asked(entry, outer) for entry in sent]
+    _refuse_equal_urls(sent)
+    writes = sorted((a for a in asked if a.writes), key=lambda a: _ORDER[a.request.method])
+    reads = [a for a in asked if not a.writes]
+    for one in reads:
+        with entries.placed(one.entry):
+            _try(hub, one, writes)
+    done = {
+        one.entry.index: entries.answered(one.request, write.told(hub, one.request, outcome))
+        for one, outcome in zip(writes, _commit(hub, writes), strict=True)
+    }
+    for one in reads:
+        with entries.placed(one.entry):
+            reply = route.answer(hub, one.request, one.segments)
+        done[one.entry.index] = entries.answered(one.request, reply)
+    return [done[index] for index in sorted(done)]
+
+
+def _asked(entry: bundle.Entry, outer: Request) -> _Asked:
+    with entries.placed(entry):
+        request, segments = entries.request_of(entry, outer)
+        asked = _Asked(entry, request, segments, route.locate(request, segments))
+        if not asked.writes and not _only_reads(asked):
+            raise MethodNotAllowed("This cannot be part of a transaction", at="request.method")
+    return asked
+
+
+def _only_reads(asked: _Asked) -> bool:
+    request = asked.request
+    if asked.shape == "operation":
+        return not operations.changes(request)
+    return request.method in ("GET", "HEAD") or asked.shape == "search"
+
+
+def _refuse_equal_urls(sent: Sequence[bundle.Entry]) -> None:
+    """Refuse a fullUrl that stands twice: R4 bdl-7."""
+    seen: set[str] = set()
+    for entry in sent:
+        if entry.full_url in seen:
+            raise Invalid(
+                "Two entries have the same fullUrl", at=f"{entry.at}.fullUrl", code="invariant"
+            )
+        if entry.full_url:
+            seen.add(entry.full_url)
+
+
+def _try(hub: Hub, one: _Asked, writes: Sequence[_Asked]) -> None:
+    """Raise what would be wrong with a read; what this transaction writes itself may be missing."""
+    request = one.request
+    if one.shape == "instance":
+        target = (request.type, request.id)
+        if target not in {(w.request.type, w.request.id) for w in writes}:
+            hub.store.read(*target)
+    elif one.shape in ("type", "base", "compartment", "search"):
+        wanted = search.asked(request)
+        few = [pair for pair in wanted.params if pair[0] != "_count"]
+        hub.store.search(replace(wanted, params=[*few, ("_count", "1")]))
+
+
+def _commit(hub: Hub, writes: Sequence[_Asked]) -> Sequence[Outcome]:
+    """Commit the writes as one set.
+
+    A patch is computed from the version that was read; when another writer was faster, all is
+    computed anew, as for a patch alone.
+    """
+    if not writes:
+        return []
+
+    def attempt() -> Sequence[Outcome]:
+        return hub.store.commit([_change(hub, one) for one in writes])
+
+    if any(one.request.method == "PATCH" for one in writes):
+        return patch.repeatedly(attempt)
+    return attempt()
+
+
+def _change(hub: Hub, one: _Asked) -> Change:
+    make = _CHANGES[one.shape, one.request.method]
+    with entries.placed(one.entry):
+        change = make(hub, one.request)
+    return replace(change, full_url=one.entry.full_url, entry=one.entry.index)

@@ -1,0 +1,45 @@
+"""Update, update as create and conditional update: R4 http.html#update, #cond-update.
+
+That the resource has the type and id of its address is checked where it is read, in the store.
+"""
+
+from __future__ import annotations
+
+from app.rest import binary, content, criteria, write
+from app.rest.exchange import Reply, Request
+from app.rest.services import Hub
+from app.store.types import Change, Method
+
+
+def update(hub: Hub, request: Request) -> Reply:
+    """Store a new version, or the first one under an id the client chose."""
+    return write.commit(hub, request, change(request))
+
+
+def conditional_update(hub: Hub, request: Request) -> Reply:
+    """Update the one resource that meets the criteria, or create it."""
+    return write.commit(hub, request, conditional_change(request))
+
+
+def change(request: Request) -> Change:
+    """Return the change an update asks for."""
+    return Change(
+        Method.UPDATE,
+        request.type,
+        request.id,
+        binary.wrapped(request) if binary.is_raw(request) else content.resource(request),
+        if_match=request.if_match,
+        create_only=criteria.create_only(request),
+    )
+
+
+def conditional_change(request: Request) -> Change:
+    """Return the change a conditional update asks for."""
+    return Change(
+        Method.UPDATE,
+        request.type,
+        body=content.resource(request),
+        criteria=criteria.of_address(request),
+        if_match=request.if_match,
+        create_only=criteria.create_only(request),
+    )

@@ -1,0 +1,79 @@
+"""The HTTP application: `/fhir` is the facade, everything else is Flask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from flask import Blueprint, Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from app.errors import YilianError
+from app.rest import ops, problems
+from app.rest.base import MOUNT
+from app.rest.facade import Facade
+from app.rest.services import Hub
+
+Wsgi = Callable[..., Iterable[bytes]]
+
+_PROBLEM = "application/problem+json"
+
+
+def create_app(hub: Hub, blueprints: Sequence[Blueprint] = ()) -> Wsgi:
+    """Return the WSGI callable of one worker process; `blueprints` are the other HTTP doors."""
+    facade = Facade(hub)
+    others: Wsgi = _flask(hub, blueprints).wsgi_app
+
+    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path.startswith(MOUNT) and path[len(MOUNT) : len(MOUNT) + 1] in ("", "/"):
+            return facade(environ, start_response)
+        return others(environ, start_response)
+
+    return application
+
+
+def _flask(hub: Hub, blueprints: Sequence[Blueprint]) -> Flask:
+    """Return the Flask application for all but FHIR, with RFC 9457 problem JSON for errors."""
+    flask = Flask("yilian", static_folder=None)
+    flask.config["MAX_CONTENT_LENGTH"] = hub.http.max_body_bytes
+    for blueprint in (ops.blueprint(hub), *blueprints):
+        flask.register_blueprint(blueprint)
+    flask.register_error_handler(YilianError, _refusal)
+    flask.register_error_handler(HTTPException, _http)
+    flask.register_error_handler(Exception, _fault)
+    return flask
+
+
+def _refusal(error: YilianError) -> Response:
+    status = problems.status(error)
+    response = _problem(status, str(error), errors=[_error(issue) for issue in error.issues])
+    response.headers.extend(problems.headers(error))
+    return response
+
+
+def _error(issue: Any) -> dict[str, str]:
+    """Return one problem with its place: the extension member `errors` of RFC 9457 section 3.2."""
+    found = {"code": issue.code, "detail": issue.text, "at": issue.at, "details": issue.details}
+    return {name: value for name, value in found.items() if value}
+
+
+def _http(exc: HTTPException) -> Response:
+    response = _problem(exc.code or 500, None)
+    allowed = getattr(exc, "valid_methods", None)
+    if allowed:
+        response.headers["Allow"] = ", ".join(sorted(allowed))
+    return response
+
+
+def _fault(exc: Exception) -> Response:  # the door's outermost frame
+    return _problem(500, problems.fault(exc, request.headers.get("X-Request-Id")).text)
+
+
+def _problem(status: int, detail: str | None, **more: Any) -> Response:
+    content: dict[str, Any] = {"title": HTTPStatus(status).phrase, "status": status}
+    if detail:
+        content["detail"] = detail
+    return Response(orjson.dumps(content | more), status, content_type=_PROBLEM)

@@ -29,8 +29,8 @@ FIELDS = frozenset(
         # what and how it went
         "code", "details", "status", "resource_type", "operation", "issue", "version",
         # how much and how long
-        "count", "changes", "size_bytes", "took_ms", "wait_ms", "queue", "attempt", "exit_code", "limit",
-        "workers",
+        "count", "changes", "size_bytes", "took_ms", "wait_ms", "queue", "attempt",
+        "exit_code", "limit", "workers",
     }
 )  # fmt: skip
 

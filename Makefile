@@ -1,0 +1,66 @@
+# What it takes: Python 3.11 or later, make, and access to a package index.
+#   make run     a hub on http://127.0.0.1:8080/fhir
+#   make test    all tests, on SQLite and PostgreSQL (which comes with the test packages)
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+# Tests use half a minute of processor time: more processes than this only start more databases.
+PYTEST_ARGS ?= --numprocesses=auto --maxprocesses=4 --dist=loadfile
+
+.PHONY: run test lint format bench lock wheel clean help
+
+help:
+	@sed -n '2,4p' Makefile; echo "#   make lint | format | bench | lock | wheel | clean"
+
+run: $(VENV)/run.stamp
+	@exec $(BIN)/yilian serve $(ARGS)
+
+test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest --quiet $(PYTEST_ARGS) $(ARGS)
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python -m bench $(ARGS)
+
+wheel: $(VENV)/dev.stamp
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+# The lock files: the exact packages, with the digests of their files, for every Python from 3.11.
+UV      := uv==0.13.9
+COMPILE := $(VENV)/lock/bin/uv pip compile pyproject.toml --universal --python-version 3.11 \
+           --generate-hashes --no-header --no-annotate --quiet
+lock: $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)/lock
+	$(VENV)/lock/bin/python -m pip --disable-pip-version-check --quiet install '$(UV)'
+	$(COMPILE) --extra build --output-file requirements.lock
+	$(COMPILE) --extra dev --output-file requirements-dev.lock --constraint requirements.lock
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or later is needed; say which with make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: requirements.lock pyproject.toml setup.py | $(VENV)/bin/python
+	@echo "Installing the pinned packages (the first time takes about a minute) ..."
+	@$(PIP) install --require-hashes --requirement requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: requirements-dev.lock pyproject.toml setup.py | $(VENV)/bin/python
+	@echo "Installing the pinned packages for development ..."
+	@$(PIP) install --require-hashes --requirement requirements-dev.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@ $(VENV)/run.stamp

@@ -1,0 +1,552 @@
+"""The MLLP listener: frames in, answers out, in order (hl7 transport "MLLP" release 1).
+
+It knows bytes and a callback, and nothing of storage: `accept` gets each frame and promises its
+answers. Rules kept here:
+
+- a connection stays open until the peer closes it, or for `idle_timeout_s` when that is set;
+- answers go out in the order of their frames: first answers among themselves, and those that
+  come later (the application acknowledgement of enhanced mode) among themselves;
+- when as many frames as allowed wait for their first answer, reading stops, and TCP tells the
+  sender; so nothing piles up in memory and nothing is answered that was not taken;
+- a peer that has closed its half still gets its answers;
+- one thread, one event loop; `accept` must not block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import NamedTuple, cast
+
+from app.errors import Malformed, TooMuch, YilianError
+from app.feeds.hl7v2 import frames
+from app.feeds.hl7v2.frames import Found, Framer, Kind
+
+log = logging.getLogger(__name__)
+
+Network = IPv4Network | IPv6Network
+
+
+class Peer(NamedTuple):
+    """The other end of one connection; `connection` counts from 1 over the listener's life."""
+
+    host: str
+    port: int
+    connection: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame received.
+
+    error: why it is not a whole frame (too long, restarted, cut); then `payload` is its head.
+    answerable: whether the sender waits for an answer to it.
+    """
+
+    payload: bytes
+    peer: Peer
+    error: YilianError | None = None
+    answerable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What to send for one frame: payloads without their frames.
+
+    later: further answers, promised; they may be passed by the first answers of later frames.
+    stored: whether the frame is safe; said only to peers of release 2.
+    close: close the connection once this is sent.
+    """
+
+    now: Sequence[bytes] = ()
+    later: Future[Sequence[bytes]] | None = None
+    stored: bool = True
+    close: bool = False
+
+
+Accept = Callable[[Frame], "Future[Answers]"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a listener bears; each default suits a hospital's interface engine."""
+
+    frame_bytes: int = 16 * 1024 * 1024
+    frame_timeout_s: float = 30.0  # from 0x0B to the end of the frame
+    pause_s: float = 0.5  # of silence after 0x1C without 0x0D ends a frame
+    idle_timeout_s: float = 0.0  # 0: never
+    connections: int = 1024
+    connections_per_peer: int = 512
+    pending: int = 1024  # frames waiting for their first answer, over all connections
+    pending_per_connection: int = 128
+    backlog: int = 256
+
+
+@dataclass(slots=True)
+class Counts:
+    """What has happened since the start; read by metrics, written by the listener's thread."""
+
+    connections: int = 0  # open now
+    connections_total: int = 0
+    connections_refused: int = 0
+    frames: int = 0
+    frames_bad: int = 0  # too long, restarted, cut
+    bytes: int = 0
+    answers: int = 0
+    answers_lost: int = 0  # the peer was gone
+    pending: int = 0  # now
+
+
+@dataclass(slots=True)
+class _Slot:
+    """The answers of one frame, as they come in."""
+
+    connection: _Connection
+    received_at: float
+    first: Answers | None = None
+    last: Sequence[bytes] | None = None
+
+
+class Listener:
+    """Listens on one address, in a thread of its own, from `start` to `stop`."""
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        accept: Accept,
+        *,
+        limits: Limits | None = None,
+        allow: Sequence[Network] = (),
+        release_2: bool = False,
+        answered: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
+        """Prepare a listener.
+
+        address: host and port; port 0 takes a free one (see `port`).
+        allow: networks whose hosts may connect; loopback always may. An address that other
+            machines can reach is refused without it.
+        answered: told the seconds from a frame's last byte to its first answer.
+        """
+        if not allow and not _is_loopback(address[0]):
+            raise ValueError("listening for other machines needs the networks that may connect")
+        self.address = address
+        self.accept = accept
+        self.limits = limits or Limits()
+        self.allow = tuple(allow)
+        self.release_2 = release_2
+        self.answered = answered
+        self.counts = Counts()
+        self.port = 0
+        self.draining = False
+        self.connections: set[_Connection] = set()
+        self.waiting: dict[_Connection, None] = {}  # stopped reading, in order
+        self._resolved: deque[Callable[[], None]] = deque()
+        self._woken = False
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop
+        self._thread = threading.Thread(target=self._run, name="mllp", daemon=True)
+        self._server: asyncio.Server | None = None
+        self._emptied: asyncio.Event | None = None
+
+    def start(self) -> None:
+        """Begin to listen; raises OSError when the address cannot be had."""
+        self._loop = asyncio.new_event_loop()
+        self._thread.start()
+        try:
+            asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
+        except BaseException:
+            self._end_loop()
+            raise
+
+    def stop(self, timeout_s: float = 10.0) -> bool:
+        """Stop accepting, answer the frames already complete, close; say if all were answered."""
+        if not self._thread.is_alive():
+            return True
+        done = asyncio.run_coroutine_threadsafe(self._drain(timeout_s), self._loop).result()
+        self._end_loop()
+        return done
+
+    def may_take(self) -> bool:
+        """Say whether one more frame may wait for its answer."""
+        return self.counts.pending < self.limits.pending
+
+    def soon(self, act: Callable[[], None]) -> None:
+        """Run `act` in the listener's thread; from any thread, one wake-up for many calls."""
+        with self._lock:
+            self._resolved.append(act)
+            if self._woken:
+                return
+            self._woken = True
+        self._loop.call_soon_threadsafe(self._act)
+
+    def released(self) -> None:
+        """A frame got its first answer: let those who stopped reading go on."""
+        self.counts.pending -= 1
+        while self.waiting and self.may_take():
+            connection = next(iter(self.waiting))
+            del self.waiting[connection]
+            connection.pump()
+
+    def left(self, connection: _Connection) -> None:
+        """A connection is gone."""
+        self.waiting.pop(connection, None)
+        if connection in self.connections:
+            self.connections.discard(connection)
+            self.counts.connections -= 1
+        if self._emptied is not None and not self.connections:
+            self._emptied.set()
+
+    def admits(self, host: str) -> bool:
+        """Say whether a host may open one more connection."""
+        same = sum(one.peer.host == host for one in self.connections)
+        if len(self.connections) >= self.limits.connections:
+            return False
+        if same >= self.limits.connections_per_peer or self.draining:
+            return False
+        return _is_loopback(host) or any(_ip(host) in network for network in self.allow)
+
+    def _act(self) -> None:
+        with self._lock:
+            acts, self._resolved = self._resolved, deque()
+            self._woken = False
+        for act in acts:
+            act()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        self._loop.close()
+
+    async def _open(self) -> None:
+        self._server = await self._loop.create_server(
+            lambda: _Connection(self), *self.address, backlog=self.limits.backlog
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+        log.info("mllp.listening", extra={"address": f"{self.address[0]}:{self.port}"})
+
+    async def _drain(self, timeout_s: float) -> bool:
+        self.draining = True
+        if self._server is not None:
+            self._server.close()
+        self._emptied = asyncio.Event()
+        for connection in tuple(self.connections):
+            connection.finish()
+        if self.connections:
+            try:
+                await asyncio.wait_for(self._emptied.wait(), timeout_s)
+            except TimeoutError:
+                log.warning("mllp.not_drained", extra={"count": len(self.connections)})
+                for connection in tuple(self.connections):
+                    connection.abort()
+                return False
+        return True
+
+    def _end_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+
+class _Connection(asyncio.Protocol):
+    """One peer."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+        self.limits = listener.limits
+        self.peer = Peer("", 0, 0)
+        self._framer = Framer(listener.limits.frame_bytes)
+        self._firsts: deque[_Slot] = deque()  # frames without their first answer
+        self._lasts: deque[_Slot] = deque()  # frames without their last answer
+        self._transport: asyncio.Transport | None = None
+        self._reading = True
+        self._writable = True
+        self._ended = False  # the peer sends no more
+        self._finishing = False  # nothing more is taken; close when all is answered
+        self._noted = False
+        self._frame_timer: asyncio.TimerHandle | None = None
+        self._pause_timer: asyncio.TimerHandle | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
+
+    # -- what asyncio tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        host, port = self._transport.get_extra_info("peername")[:2]
+        counts = self.listener.counts
+        if not self.listener.admits(host):
+            counts.connections_refused += 1
+            log.warning("mllp.connection_refused", extra={"count": counts.connections_refused})
+            self._transport.abort()
+            return
+        counts.connections += 1
+        counts.connections_total += 1
+        self.peer = Peer(host, port, counts.connections_total)
+        self.listener.connections.add(self)
+        _keep_alive(self._transport.get_extra_info("socket"))
+        self._restart_idle()
+
+    def data_received(self, data: bytes) -> None:
+        self.listener.counts.bytes += len(data)
+        self._framer.feed(data)
+        self.pump()
+        self._restart_idle()
+
+    def eof_received(self) -> bool:
+        self._ended = True
+        self.pump()
+        return True  # keep our half open: answers are still due
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for timer in (self._frame_timer, self._pause_timer, self._idle_timer):
+            if timer is not None:
+                timer.cancel()
+        self._transport = None
+        unfinished = self._framer.cut()
+        if unfinished is not None and not self._ended:
+            self._bad(unfinished)
+        self.listener.left(self)
+
+    def pause_writing(self) -> None:
+        self._writable = False
+        self._steer()
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        self.pump()
+
+    # -- what the listener tells
+
+    def pump(self) -> None:
+        """Take frames while they may be taken, then set reading and timers accordingly."""
+        while self._may_take():
+            found = self._framer.next()
+            if found is None:
+                break
+            self._stop_frame_timer()
+            self._take(found)
+        else:
+            if not self.listener.may_take():
+                self.listener.waiting[self] = None
+        if self._ended and self._may_take() and not self._finishing:
+            self._finishing = True
+            unfinished = self._framer.cut()
+            if unfinished is not None:
+                self._take(unfinished)
+        self._note_noise()
+        self._steer()
+        self._close_if_done()
+
+    def finish(self) -> None:
+        """Answer what is complete, then close."""
+        self._ended = True
+        self.pump()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # -- frames in
+
+    def _may_take(self) -> bool:
+        return (
+            self._writable
+            and len(self._lasts) < self.limits.pending_per_connection
+            and self.listener.may_take()
+        )
+
+    def _take(self, found: Found) -> None:
+        if found.kind in (Kind.RESTARTED, Kind.CUT):
+            self._bad(found)
+            return
+        if self.listener.release_2 and found.payload in (frames.COMMITTED, frames.NOT_COMMITTED):
+            return
+        error = None
+        if found.kind is Kind.TOO_LONG:
+            self.listener.counts.frames_bad += 1
+            limit = self.limits.frame_bytes
+            error = TooMuch(f"a frame of more than {limit} bytes", details="frame-too-long")
+        slot = _Slot(self, time.perf_counter())
+        self._firsts.append(slot)
+        self._lasts.append(slot)
+        self.listener.counts.frames += 1
+        self.listener.counts.pending += 1
+        self._promise(slot, Frame(found.payload, self.peer, error))
+
+    def _bad(self, found: Found) -> None:
+        """Hand over what came of a frame that will never be whole; nobody waits for an answer."""
+        self.listener.counts.frames_bad += 1
+        if not found.payload:
+            return
+        error = Malformed(f"unfinished frame ({found.kind.value})", details="frame-unfinished")
+        self.listener.accept(Frame(found.payload, self.peer, error, answerable=False))
+
+    def _promise(self, slot: _Slot, frame: Frame) -> None:
+        def resolved(future: Future[Answers]) -> None:
+            self.listener.soon(lambda: self._answer(slot, future))
+
+        self.listener.accept(frame).add_done_callback(resolved)
+
+    # -- answers out
+
+    def _answer(self, slot: _Slot, future: Future[Answers]) -> None:
+        """Keep the first answers of a frame, and send what may be sent."""
+        error = future.exception()
+        if error is not None:
+            log.error("mllp.accept_failed", exc_info=error)
+            slot.first = Answers(stored=False, close=True)
+        else:
+            slot.first = future.result()
+        later = slot.first.later
+        if later is None:
+            slot.last = ()
+        else:
+            later.add_done_callback(
+                lambda done: self.listener.soon(lambda: self._answer_later(slot, done))
+            )
+        self._flush()
+
+    def _answer_later(self, slot: _Slot, future: Future[Sequence[bytes]]) -> None:
+        error = future.exception()
+        if error is not None:
+            log.error("mllp.accept_failed", exc_info=error)
+        slot.last = () if error is not None else future.result()
+        self._flush()
+
+    def _flush(self) -> None:
+        """Send the answers that no earlier frame holds back."""
+        out: list[bytes] = []
+        close = False
+        released = 0
+        while self._firsts and (answers := self._firsts[0].first) is not None:
+            slot = self._firsts.popleft()
+            released += 1
+            if self.listener.release_2:
+                said = frames.COMMITTED if answers.stored else frames.NOT_COMMITTED
+                out.append(frames.frame(said))
+            out += [frames.frame(payload) for payload in answers.now]
+            self.listener.answered(time.perf_counter() - slot.received_at)
+            close = close or answers.close
+        while self._lasts and (last := self._lasts[0].last) is not None:
+            self._lasts.popleft()
+            out += [frames.frame(payload) for payload in last]
+        self._send(out)
+        if close and self._transport is not None:
+            self._transport.close()
+        for _ in range(released):
+            self.listener.released()
+        self.pump()
+
+    def _send(self, out: Sequence[bytes]) -> None:
+        if not out:
+            return
+        if self._transport is None or self._transport.is_closing():
+            self.listener.counts.answers_lost += len(out)
+            return
+        self.listener.counts.answers += len(out)
+        self._transport.write(b"".join(out))
+
+    # -- reading, timers, the end
+
+    def _steer(self) -> None:
+        """Read only when a frame may be taken; time a frame only while reading."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        wanted = self._may_take() and not self._ended
+        if wanted != self._reading:
+            self._reading = wanted
+            transport.resume_reading() if wanted else transport.pause_reading()
+        self._frame_timer = self._timed(
+            self._frame_timer,
+            wanted and self._framer.inside,
+            self.limits.frame_timeout_s,
+            self._too_slow,
+        )
+        if self._pause_timer is not None:
+            self._pause_timer.cancel()
+            self._pause_timer = None
+        self._pause_timer = self._timed(
+            None, wanted and self._framer.ending, self.limits.pause_s, self._paused
+        )
+
+    def _timed(
+        self,
+        timer: asyncio.TimerHandle | None,
+        wanted: bool,
+        seconds: float,
+        act: Callable[[], None],
+    ) -> asyncio.TimerHandle | None:
+        if wanted:
+            return timer or asyncio.get_running_loop().call_later(seconds, act)
+        if timer is not None:
+            timer.cancel()
+        return None
+
+    def _paused(self) -> None:
+        self._pause_timer = None
+        found = self._framer.pause()
+        if found is not None:
+            self._take(found)
+        self.pump()
+
+    def _too_slow(self) -> None:
+        """A frame did not come to its end in time: keep what came, and close."""
+        self._frame_timer = None
+        log.warning("mllp.frame_timeout", extra={"count": self.peer.connection})
+        self.finish()
+
+    def _stop_frame_timer(self) -> None:
+        if self._frame_timer is not None:
+            self._frame_timer.cancel()
+            self._frame_timer = None
+
+    def _restart_idle(self) -> None:
+        seconds = self.limits.idle_timeout_s
+        if not seconds or self._transport is None:
+            return
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        self._idle_timer = asyncio.get_running_loop().call_later(seconds, self.finish)
+
+    def _note_noise(self) -> None:
+        """Say once per connection that bytes outside frames were skipped."""
+        skipped = self._framer.skipped_bytes
+        if skipped and not self._noted:
+            self._noted = True
+            log.warning("mllp.skipped_bytes", extra={"size_bytes": skipped})
+
+    def _close_if_done(self) -> None:
+        if self._finishing and not self._lasts and self._transport is not None:
+            self._transport.close()
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return _ip(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _ip(host: str) -> IPv4Address | IPv6Address:
+    """Return the address of a host; one of IPv4 as such where IPv6 wraps it."""
+    address = ip_address(host)
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _keep_alive(connected: socket.socket) -> None:
+    """Let TCP find peers that vanished without a word: a minute of silence, four tries."""
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+        option = getattr(socket, name, None)
+        if option is not None:
+            connected.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -31,6 +31,7 @@ _TIME = re.compile(
     r"(?:Z|[+-](?:0\d|1[0-3]):[0-5]\d|[+-]14:00)?",
     re.ASCII,
 )
+_USUAL = ("-", "-", "T", ":", ":")
 _NOT_A_DATE = "not a date, dateTime or instant"
 
 
@@ -43,8 +44,19 @@ def bounds(value: str, zone: tzinfo) -> tuple[int, int]:
 
     Raises Invalid when `value` is none of them or not in the calendar.
     """
-    if len(value) <= 10:
+    size = len(value)
+    if size <= 10:
         return _days(value, zone)
+    if (size == 20 and value[19] == "Z") or (size == 25 and value[19] in "+-"):
+        # The usual instant, without the regular expression: a third of the cost.
+        shape = value[4], value[7], value[10], value[13], value[16]
+        if shape == _USUAL and value[20:22] < "14" and value[17] != "6":
+            try:
+                since = datetime.fromisoformat(value) - _EPOCH
+            except ValueError as exc:
+                raise Invalid(_NOT_A_DATE) from exc
+            low = since.days * _DAY + since.seconds * _SECOND
+            return low, low + _SECOND
     match = _TIME.fullmatch(value)
     if match is None:
         raise Invalid(_NOT_A_DATE)

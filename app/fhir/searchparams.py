@@ -437,24 +437,31 @@ def _targets(facts: _Facts, located: Iterable[Location]) -> tuple[str, ...]:
     if facts.type != "reference":
         return ()
     found = facts.targets or tuple(dict.fromkeys(t for where in located for t in where.targets))
-    return () if "Resource" in found else found
+    # R4 lists all types where it means any (Parameters, which has no id to refer to, aside).
+    left_out = set(definitions.resource_types()) - set(found)
+    return () if "Resource" in found or left_out <= {"Parameters"} else found
 
 
 def _with_components(
     param: Param, components: Sequence[tuple[str, str]], by_url: Mapping[str, Param]
 ) -> Param:
-    found: list[Component] = []
+    readers: list[Param] = []
+    types: list[set[str]] = []
     for index, (url, expression) in enumerate(components):
         at = f"SearchParameter.component[{index}]"
         part = by_url.get(url)
         if part is None:
             raise Invalid("unknown search parameter", at=f"{at}.definition")
         try:
-            for root in param.locations:
-                locate_part(expression, param.resource_type, root)
+            located = [locate_part(expression, param.resource_type, r) for r in param.locations]
         except Invalid as exc:
             raise Invalid(str(exc), at=f"{at}.expression") from exc
-        found.append(Component(part, expression))
+        readers.append(part)
+        types.append({where.type for wheres in located for where in wheres})
+    found = [
+        Component(_reader(part, kinds, readers), expression)
+        for part, kinds, (_, expression) in zip(readers, types, components, strict=True)
+    ]
     if len(found) < 2:
         raise Invalid(
             "a composite has two or more components",
@@ -467,6 +474,16 @@ def _with_components(
         components=tuple(found),
         parts=tuple(c.param for c in found) if whole else (),
     )
+
+
+def _reader(part: Param, types: set[str], parts: Sequence[Param]) -> Param:
+    """Return the parameter that reads a component's values.
+
+    Deviation: DocumentReference.relationship names the parameters of its two components in the
+    wrong order; the one whose search type fits the values is taken.
+    """
+    fitting = (p for p in (part, *parts) if types & SEARCHABLE.get(p.type, frozenset()))
+    return next(fitting, part)
 
 
 # --- aliases -------------------------------------------------------------------------------------

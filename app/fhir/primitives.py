@@ -192,3 +192,33 @@ JSON_KINDS: Mapping[str, tuple[type, ...]] = {
 def has_json_kind(value: object, type_name: str) -> bool:
     """Say whether the value is the kind of JSON value that the primitive type is written as."""
     return type(value) in JSON_KINDS[type_name]
+
+
+# The rules that are worth inlining in compiled validators, as expressions of `x`, with the names
+# they use. Each says the same as its rule above.
+_INLINE_STRING = (
+    "type({x}) is str and 0 < len({x}) <= max_string"
+    " and ({x}.isprintable() or control({x}) is None)"
+)
+_INLINE_URI = (
+    "type({x}) is str"
+    " and ({x}.isprintable() and ' ' not in {x} and {x} != '' or uri({x}) is not None)"
+)
+INLINE: Mapping[str, str] = {
+    "boolean": "{x} is True or {x} is False",
+    "canonical": _INLINE_URI,
+    "code": _INLINE_URI.replace("uri(", "code("),
+    "decimal": "type({x}) is float and -infinite < {x} < infinite or decimal({x})",
+    "markdown": _INLINE_STRING,
+    "string": _INLINE_STRING,
+    "uri": _INLINE_URI,
+    "url": _INLINE_URI,
+}
+INLINE_NAMES: Mapping[str, object] = {
+    "code": _CODE,
+    "control": _CONTROL,
+    "decimal": is_decimal,
+    "infinite": float("inf"),
+    "max_string": MAX_STRING,
+    "uri": _URI,
+}

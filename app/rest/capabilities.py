@@ -142,7 +142,7 @@ def _operations(level: str, name: str) -> Json:
     """Return the operations that can be called on a level, instances counted as their type."""
     levels = {"type", "instance"} if level == "type" else {"system"}
     found = [
-        {"name": code, "definition": operation.definition}
+        {"name": code, "definition": operation.definition.format(type=name)}
         for code, operation in operations.OPERATIONS.items()
         if levels & operation.levels and not (operation.types and name not in operation.types)
     ]

@@ -109,6 +109,7 @@ class Facade:
         if request.method == "OPTIONS":
             return _options(request, segments)
         if request.method not in _METHODS:
+            route.locate(request, segments)
             raise MethodNotAllowed("R4 does not use this method")
         if len(request.query) > self._options.max_query_bytes:
             raise TooCostly("The query is too long; POST it to _search", at="http.query")
@@ -140,7 +141,7 @@ class Facade:
     ) -> tuple[str, Headers, bytes]:
         headers = problems.headers(error)
         if isinstance(error, MethodNotAllowed):
-            headers.append(("Allow", _allowed(request, segments)))
+            headers.append(("Allow", route.allowed(request, segments)))
         return self._problem(request, problems.status(error), error.issues, headers)
 
     def _problem(
@@ -182,13 +183,9 @@ def _segments(path: str) -> list[str]:
     return below.split("/") if below else []
 
 
-def _allowed(request: Request, segments: Sequence[str]) -> str:
-    return route.allowed(route.locate(request, segments))
-
-
 def _options(request: Request, segments: Sequence[str]) -> Reply:
     """Answer OPTIONS: what the address allows, and CORS preflights (Fetch, section 3.2.2)."""
-    methods = _allowed(request, segments)
+    methods = route.allowed(request, segments)
     headers = [("Allow", methods)]
     if request.header("ACCESS_CONTROL_REQUEST_METHOD"):
         headers += [

@@ -113,9 +113,10 @@ def locate(request: Request, segments: Sequence[str]) -> str:
     raise unknown_path()
 
 
-def allowed(shape: str) -> str:
-    """Return the Allow header of a shape of path."""
-    methods = list(ROUTES[shape])
+def allowed(request: Request, segments: Sequence[str]) -> str:
+    """Return the Allow header of an address. Raises NotFound as `locate` does."""
+    shape = locate(request, segments)
+    methods = list(operations.methods(request) if shape == "operation" else ROUTES[shape])
     if "GET" in methods:
         methods.append("HEAD")
     if shape == "base":

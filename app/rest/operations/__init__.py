@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from app.errors import MethodNotAllowed, UnknownType
 from app.rest.exchange import Reply, Request
+from app.rest.operations import everything, lastn, meta, validate
+from app.rest.operations.call import Operation
 from app.rest.services import Hub
 
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One operation and where it can be called.
-
-    levels: system, type, instance. types: the resource types it is for; empty: all.
-    changes: it writes, so it cannot be called by GET.
-    """
-
-    run: Callable[[Hub, Request], Reply]
-    definition: str
-    levels: frozenset[str]
-    types: frozenset[str] = frozenset()
-    changes: bool = False
-
-
-OPERATIONS: Mapping[str, Operation] = {}
+OPERATIONS: Mapping[str, Operation] = {
+    "everything": everything.OPERATION,
+    "lastn": lastn.OPERATION,
+    "meta": meta.META,
+    "meta-add": meta.META_ADD,
+    "meta-delete": meta.META_DELETE,
+    "validate": validate.OPERATION,
+}
 
 
 def run(hub: Hub, request: Request) -> Reply:
@@ -41,16 +33,17 @@ def changes(request: Request) -> bool:
     return _named(request).changes
 
 
-def level(request: Request) -> str:
-    """Return where an operation is called: system, type or instance."""
-    return "instance" if request.id else "type" if request.type else "system"
+def methods(request: Request) -> tuple[str, ...]:
+    """Return the methods by which the operation can be called."""
+    return ("POST",) if changes(request) else ("GET", "POST")
 
 
 def _named(request: Request) -> Operation:
     operation = OPERATIONS.get(request.operation)
+    level = "instance" if request.id else "type" if request.type else "system"
     if (
         operation is None
-        or level(request) not in operation.levels
+        or level not in operation.levels
         or (request.type and operation.types and request.type not in operation.types)
     ):
         raise UnknownType("There is no such operation at this address")

@@ -1,0 +1,131 @@
+"""$everything: R4 patient-operation-everything.html, encounter-operation-everything.html.
+
+The resource itself, all of its compartment type by type, and what those refer to outside of it
+(practitioners, places, medications), page by page. `_since` and `_type` limit the compartment;
+`start` and `end` limit it by the date of care, for types that have one. Other resources of the
+compartment's own type (a patient that links to this one) are not part of it.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import orjson
+
+from app.errors import Invalid
+from app.fhir import definitions, searchparams
+from app.rest import links, search
+from app.rest.exchange import Reply, Request
+from app.rest.history import count
+from app.rest.operations.call import Operation, inputs, text
+from app.rest.services import Hub
+from app.store.types import SearchPage, SearchRequest, Stored
+
+_KNOWN = ("start", "end", "_since", "_type", "_count")
+_COUNT, _COUNT_MAX = 100, 1000
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """The resources of one page, each once."""
+
+    matches: list[Stored] = field(default_factory=list)
+    others: dict[tuple[str, str], Stored] = field(default_factory=dict)
+
+
+def run(hub: Hub, request: Request) -> Reply:
+    """Return one page of everything about a patient or an encounter."""
+    given = {name: value for name in _KNOWN if (value := text(inputs(request), name)) is not None}
+    size = count(given.get("_count"), _COUNT, _COUNT_MAX)
+    types = _types(request.type, given.get("_type"))
+    at, cursor = _position(request.param("_page"))
+    found = _Gathered()
+    itself = hub.store.read(request.type, request.id)
+    if (at, cursor) == (0, None) and request.type in types:
+        found.matches.append(itself)
+    within = [name for name in types if name != request.type]
+    following = _gather(hub, request, given, within, (at, cursor), size, found)
+    page = SearchPage(
+        found.matches, list(found.others.values()), None, list(given.items()), following
+    )
+    return Reply(200, search.searchset(request, page, links.path(request) + "/$everything"))
+
+
+def _gather(
+    hub: Hub,
+    request: Request,
+    given: dict[str, str],
+    types: Sequence[str],
+    position: tuple[int, str | None],
+    size: int,
+    found: _Gathered,
+) -> str | None:
+    """Fill a page from `position` (type, cursor in it) on; return the position after it."""
+    at, cursor = position
+    compartment = definitions.compartment(request.type)
+    while at < len(types):
+        room = size - len(found.matches)
+        if room <= 0:
+            return _token(at, cursor)
+        name = types[at]
+        params = [*_filters(name, given), ("_include", f"{name}:*"), ("_count", str(room))]
+        if cursor is not None:
+            params.append(("_page", cursor))
+        page = hub.store.search(
+            SearchRequest(name, params, (request.type, request.id), base=request.base)
+        )
+        found.matches += page.matches
+        for other in page.includes:
+            if other.type not in compartment:
+                found.others[other.type, other.id] = other
+        cursor = page.next
+        at += cursor is None
+    return None
+
+
+def _types(compartment: str, wanted: str | None) -> Sequence[str]:
+    """Return the resource types to look through, sorted."""
+    every = {*definitions.compartment(compartment), compartment}
+    if wanted is None:
+        return sorted(every)
+    listed = {part.strip() for part in wanted.split(",") if part.strip()}
+    if not all(map(definitions.is_resource_type, listed)):
+        raise Invalid("There is no such resource type", at="http._type", code="code-invalid")
+    return sorted(listed & every)
+
+
+def _filters(name: str, given: dict[str, str]) -> Iterator[tuple[str, str]]:
+    if "_since" in given:
+        yield "_lastUpdated", f"ge{given['_since']}"
+    dated = searchparams.primary_date(name)
+    if dated is not None:
+        if "start" in given:
+            yield dated.code, f"ge{given['start']}"
+        if "end" in given:
+            yield dated.code, f"le{given['end']}"
+
+
+def _token(at: int, cursor: str | None) -> str:
+    return urlsafe_b64encode(orjson.dumps([at, cursor])).decode().rstrip("=")
+
+
+def _position(token: str | None) -> tuple[int, str | None]:
+    if token is None:
+        return 0, None
+    try:
+        at, cursor = orjson.loads(urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+    except ValueError as exc:
+        raise Invalid("This page link is not one of ours", at="http._page") from exc
+    if not (isinstance(at, int) and at >= 0 and (cursor is None or isinstance(cursor, str))):
+        raise Invalid("This page link is not one of ours", at="http._page")
+    return at, cursor
+
+
+OPERATION = Operation(
+    run,
+    "http://hl7.org/fhir/OperationDefinition/{type}-everything",
+    frozenset(("instance",)),
+    frozenset(("Patient", "Encounter")),
+)

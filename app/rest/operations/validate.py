@@ -1,0 +1,62 @@
+"""$validate: R4 resource-operation-validate.html.
+
+Checks what a write would check and says it in an OperationOutcome, status 200 also when the
+resource is not valid; nothing is stored. `mode` create and update add the rules of those
+interactions; `profile` names profiles that are not known here are reported, not passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from app.errors import Invalid, Issue, YilianError
+from app.fhir import json, validate
+from app.fhir.outcome import ALL_OK, operation_outcome
+from app.rest.exchange import Reply, Request
+from app.rest.operations.call import Operation, core, inputs, one, text
+from app.rest.services import Hub
+
+_MODES = frozenset(("create", "update", "delete", "profile"))
+
+
+def run(hub: Hub, request: Request) -> Reply:
+    """Return what is right and wrong with a resource."""
+    given = inputs(request)
+    mode = text(given, "mode")
+    if mode is not None and mode not in _MODES:
+        raise Invalid("The mode has to be create, update, delete or profile", at="http.mode")
+    if mode == "delete":
+        hub.store.read(request.type, request.id)
+        return Reply(200, operation_outcome([ALL_OK]))
+    resource = one(given, "resource")
+    if resource is None and request.id:
+        resource = json.parse(hub.store.read(request.type, request.id).body)
+    if not isinstance(resource, dict):
+        raise Invalid("There is no resource to validate", at="http.resource", code="required")
+    issues = [*_problems(request, resource, mode)]
+    profile = text(given, "profile")
+    if profile is not None:
+        issues.append(
+            Issue("warning", "not-supported", "The profile is not known and was not checked")
+        )
+    return Reply(200, operation_outcome(issues or [ALL_OK]))
+
+
+def _problems(request: Request, resource: dict[str, Any], mode: str | None) -> Iterator[Issue]:
+    kind = resource.get("resourceType")
+    if not isinstance(kind, str):
+        yield Issue("error", "required", "There is no resourceType", "resourceType")
+        return
+    if request.type and kind != request.type:
+        yield Issue("error", "invalid", "The resource is of another type", "resourceType")
+        return
+    if mode == "update" and "id" not in resource:
+        yield Issue("error", "required", "An update needs an id", f"{kind}.id")
+    try:
+        yield from validate.problems(resource, kind)
+    except YilianError as error:  # too deep, or no type of R4
+        yield from error.issues
+
+
+OPERATION = Operation(run, core("Resource-validate"), frozenset(("type", "instance")))

@@ -16,13 +16,13 @@ class BuildWithData(build_py):
     """Copy the shipped folders into the package, in the build tree only."""
 
     def run(self) -> None:
-        super().run()
         if self.editable_mode:
+            super().run()
             return  # the checkout's own folders are used
+        shutil.rmtree(self.build_lib, ignore_errors=True)  # what was removed must not come back
+        super().run()
         for name in SHIPPED:
             target = Path(self.build_lib, "app", "_data", name)
-            if target.exists():
-                shutil.rmtree(target)  # a file that was removed must not come back
             if Path(name).is_dir():
                 shutil.copytree(name, target, ignore=shutil.ignore_patterns("__pycache__", ".*"))
 

@@ -368,6 +368,8 @@ def _location(at: str | None) -> list[str]:
         return []
     parts = [found["segment"], found["sequence"] or "1"]
     if found["field"]:
-        parts += [found["field"], found["repetition"] or "1"]
+        parts.append(found["field"])
+    if found["repetition"] or found["component"]:
+        parts.append(found["repetition"] or "1")
     parts += [part for part in (found["component"], found["subcomponent"]) if part]
     return parts

@@ -100,7 +100,7 @@ def test_an_answer_is_in_the_character_set_and_the_delimiters_received():
     ).decode("gb18030")
 
     assert built.split("\r")[0].split("#")[4:6] == ["检验", "医院"]
-    assert "ERR##PID$1$3$1#101$Required field missing$HL70357#E###required#is !F! missing" in built
+    assert "ERR##PID$1$3#101$Required field missing$HL70357#E###required#is !F! missing" in built
 
 
 def test_err_of_2_5_names_place_condition_and_severity():

@@ -270,6 +270,7 @@ def test_one_slow_connection_does_not_hold_up_another():
         inbox.answer(1)
 
         assert_gets(quick, answers(b"quick"))
+        inbox.answer(0)
 
 
 def test_stop_answers_what_is_complete_and_then_closes():

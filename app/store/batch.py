@@ -1,0 +1,155 @@
+"""Rows that wait to be written, and the statements that write them.
+
+Rows of several change sets are collected and written together, sorted by key: fewer statements,
+fewer touched pages. On PostgreSQL all inserts of a batch are one statement, so that a create is
+one round trip (measured: 13 statements in a pipeline cost twice as much).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.store.database import POSTGRESQL, Connection
+
+Row = tuple[Any, ...]
+
+# table, its columns with PostgreSQL's array types, what to do with a row that is there already
+_INSERTS: Sequence[tuple[str, str, str, str, str]] = (
+    (
+        "res",
+        "res",
+        "pk,tenant,s,type,id,method,vid,lu,d,have,body",
+        "int8,int2,int8,int2,text,int2,int4,int8,int8,int8,bytea",
+        "",
+    ),
+    ("hist", "hist", "pk,vid,s,method,lu,body", "int8,int4,int8,int2,int8,bytea", ""),
+    ("ix", "ix", "k,d,pk,s", "int8,int8,int8,int8", "ignore"),
+    ("strs", "str", "pk,p,v,s", "int8,int8,text,int8", "ignore"),
+    ("qtys", "qty", "pk,p,u,lo,hi,s", "int8,int8,int8,float8,float8,int8", "ignore"),
+    ("dts", "dt", "pk,p,lo,hi,s", "int8,int8,int8,int8,int8", "ignore"),
+    ("codes", "code", "p,code,system,k", "int8,text,text,int8", "ignore"),
+    ("texts", "txt", "p,v,k", "int8,text,int8", "ignore"),
+    ("units", "unit", "p,u,system,code,unit", "int8,int8,text,text,text", "ignore"),
+    ("idents", "ident", "k,pk,s", "int8,int8,int8", "ignore"),
+    (
+        "log",
+        "log",
+        "tenant,s,type,pk,vid,method,lu,digest",
+        "int2,int8,int2,int8,int4,int2,int8,bytea",
+        "",
+    ),
+)
+
+_UPDATE = "UPDATE res SET s=?,method=?,vid=?,lu=?,d=?,have=?,body=? WHERE pk=? AND vid=?"
+_DELETES: Sequence[tuple[str, str]] = (
+    ("ix_gone", "DELETE FROM ix WHERE k=? AND d=? AND pk=?"),
+    ("strs_gone", "DELETE FROM str WHERE pk=? AND p=? AND v=?"),
+    ("qtys_gone", "DELETE FROM qty WHERE pk=? AND p=? AND u=? AND lo=? AND hi=?"),
+    ("dts_gone", "DELETE FROM dt WHERE pk=? AND p=? AND lo=? AND hi=?"),
+    ("idents_gone", "DELETE FROM ident WHERE k=? AND pk=?"),
+)
+
+
+@dataclass(slots=True)
+class Batch:
+    """Rows to write; the names are those of `_INSERTS` and `_DELETES`.
+
+    changed: (s, method, vid, lu, d, have, body, pk, vid before) of rows of `res` to update.
+    """
+
+    res: list[Row] = field(default_factory=list)
+    hist: list[Row] = field(default_factory=list)
+    ix: list[Row] = field(default_factory=list)
+    strs: list[Row] = field(default_factory=list)
+    qtys: list[Row] = field(default_factory=list)
+    dts: list[Row] = field(default_factory=list)
+    codes: list[Row] = field(default_factory=list)
+    texts: list[Row] = field(default_factory=list)
+    units: list[Row] = field(default_factory=list)
+    idents: list[Row] = field(default_factory=list)
+    log: list[Row] = field(default_factory=list)
+    changed: list[Row] = field(default_factory=list)
+    ix_gone: list[Row] = field(default_factory=list)
+    strs_gone: list[Row] = field(default_factory=list)
+    qtys_gone: list[Row] = field(default_factory=list)
+    dts_gone: list[Row] = field(default_factory=list)
+    idents_gone: list[Row] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.res or self.log or self.changed or self.codes)
+
+    def marks(self) -> list[int]:
+        """Return where every list ends now, for `cut`."""
+        return [len(getattr(self, name)) for name in _NAMES]
+
+    def cut(self, marks: list[int]) -> None:
+        """Drop the rows that were added since `marks`."""
+        for name, size in zip(_NAMES, marks, strict=True):
+            del getattr(self, name)[size:]
+
+
+_NAMES = tuple(Batch.__dataclass_fields__)
+
+
+def write(db: Connection, batch: Batch) -> int:
+    """Write all rows; return how many rows of `res` were updated."""
+    for name, sql in _DELETES:
+        rows = getattr(batch, name)
+        if rows:
+            db.many(sql, sorted(rows))
+    changed = sum(db.run(_UPDATE, row) for row in batch.changed)
+    if db.dialect == POSTGRESQL:
+        _insert_at_once(db, batch)
+    else:
+        _insert_by_table(db, batch)
+    return changed
+
+
+def _insert_by_table(db: Connection, batch: Batch) -> None:
+    for name, sql in _SQLITE:
+        rows = getattr(batch, name)
+        if rows:
+            if name == "ix":
+                rows.sort()
+            db.many(sql, rows)
+
+
+def _insert_at_once(db: Connection, batch: Batch) -> None:
+    parts: list[str] = []
+    params: list[list[Any]] = []
+    for name, sql, _ in _POSTGRESQL:
+        rows = getattr(batch, name)
+        if rows:
+            parts.append(sql)
+            if name in ("codes", "texts", "units"):
+                rows.sort()  # shared rows are locked in one order by everybody
+            params.extend(list(column) for column in zip(*rows, strict=True))
+    if len(parts) > 1:
+        ctes = ",".join(f"w{n} AS ({part})" for n, part in enumerate(parts[1:]))
+        db.run(f"WITH {ctes} {parts[0]}", _reordered(params, batch))
+    elif parts:
+        db.run(parts[0], params)
+
+
+def _reordered(params: list[list[Any]], batch: Batch) -> list[list[Any]]:
+    """The first table's statement is the main one and stands last in the text."""
+    first = next(columns for name, _, columns in _POSTGRESQL if getattr(batch, name))
+    return params[first:] + params[:first]
+
+
+def _sqlite(table: str, columns: str, existing: str) -> str:
+    marks = ",".join("?" * len(columns.split(",")))
+    verb = "INSERT OR IGNORE" if existing else "INSERT"
+    return f"{verb} INTO {table} ({columns}) VALUES ({marks})"
+
+
+def _postgresql(table: str, columns: str, types: str, existing: str) -> str:
+    arrays = ",".join(f"?::{kind}[]" for kind in types.split(","))
+    end = " ON CONFLICT DO NOTHING" if existing else ""
+    return f"INSERT INTO {table} ({columns}) SELECT * FROM unnest({arrays}){end}"
+
+
+_SQLITE = tuple((n, _sqlite(t, c, e)) for n, t, c, _, e in _INSERTS)
+_POSTGRESQL = tuple((n, _postgresql(t, c, k, e), len(c.split(","))) for n, t, c, k, e in _INSERTS)

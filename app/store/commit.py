@@ -1,0 +1,552 @@
+"""The write path: the only code that changes resources.
+
+One change set is evaluated against the state under the write lock (conditions, versions,
+references), then written as rows: body, history, search index, identifier keys, change log. All
+of it or nothing. R4 http.html (create, update, delete, conditional variants), #trules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Protocol
+
+from app.clock import Clock, instant
+from app.errors import Conflict, Invalid, NotFound, PreconditionFailed, YilianError
+from app.fhir import definitions, references
+from app.fhir import json as fhir_json
+from app.store import keys
+from app.store.batch import Batch, write
+from app.store.database import POSTGRESQL, Connection
+from app.store.entries import Entries, owner_params, pair_params
+from app.store.ids import new_id
+from app.store.prepare import Prepared, Preparer, located
+from app.store.types import Method, Outcome, Result
+
+CREATED, UPDATED, DELETED, STUB = 0, 1, 2, -1
+
+_STATE = "SELECT pk,method,vid,lu,d,s,body FROM res WHERE tenant=? AND type=? AND id=?"
+_PK = "SELECT pk FROM res WHERE tenant=? AND type=? AND id=?"
+_CACHE_MAX = 200_000
+
+Target = tuple[str, str]  # type, id
+
+
+class Match(Protocol):
+    """Find resources by search criteria under the write lock."""
+
+    def __call__(self, db: Connection, type_name: str, criteria: str) -> Sequence[str]:
+        """Return the ids of at most two matches."""
+        ...
+
+
+class Numbers(Protocol):
+    """Gives fresh values of `res.pk`."""
+
+    def next_pk(self) -> int: ...
+
+
+@dataclass(slots=True)
+class _State:
+    """The newest version of a resource before the change."""
+
+    pk: int
+    method: int
+    vid: int
+    lu: int
+    d: int
+    s: int
+    body: bytes
+
+    @property
+    def exists(self) -> bool:
+        return self.method in (CREATED, UPDATED)
+
+
+@dataclass(slots=True)
+class _Step:
+    """One change with its target decided.
+
+    result: set when nothing has to be written. fresh: the id is new, so there is no state.
+    """
+
+    change: Prepared
+    id: str
+    result: Result | None = None
+    fresh: bool = False
+    state: _State | None = None
+    pk: int = 0
+
+
+class WritePath:
+    """Evaluates change sets on one connection and collects their rows.
+
+    Not thread-safe: one writer, one connection. The caller owns the transaction: it calls
+    `evaluate` for each set, then `flush`, and tells `committed` or `rolled_back`.
+    """
+
+    def __init__(
+        self,
+        db: Connection,
+        *,
+        preparer: Preparer,
+        clock: Clock,
+        numbers: Numbers,
+        match: Match,
+        make_stubs: Callable[[Sequence[Target]], None] | None = None,
+    ) -> None:
+        self._db = db
+        self._preparer = preparer
+        self._tenant = preparer.tenant
+        self._clock = clock
+        self._numbers = numbers
+        self._match = match
+        self._make_stubs = make_stubs
+        self._pks: dict[tuple[int, str], int] = {}
+        self._seen: set[tuple[int, int]] = set()
+        self._new_pks: dict[tuple[int, str], int] = {}
+        self._new_seen: dict[tuple[int, int], None] = {}
+        self._batch = Batch()
+
+    # --- the transaction around it ---------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Write the collected rows. Raises Conflict when a row has changed meanwhile."""
+        if not self._batch:
+            return
+        batch, self._batch = self._batch, Batch()
+        if write(self._db, batch) != len(batch.changed):
+            raise Conflict("the resource was changed by someone else at the same time")
+
+    def committed(self) -> None:
+        """Keep what was learned in the transaction that has just committed."""
+        if len(self._pks) > _CACHE_MAX:
+            self._pks.clear()
+        if len(self._seen) > _CACHE_MAX:
+            self._seen.clear()
+        self._pks.update(self._new_pks)
+        self._seen.update(self._new_seen)
+        self._new_pks.clear()
+        self._new_seen.clear()
+
+    def rolled_back(self) -> None:
+        """Forget rows and numbers of a transaction that was undone."""
+        self._batch = Batch()
+        self._new_pks.clear()
+        self._new_seen.clear()
+
+    # --- one change set --------------------------------------------------------------------------
+
+    def evaluate(self, changes: Sequence[Prepared]) -> list[Outcome]:
+        """Decide a change set and collect its rows; return what each change does.
+
+        Raises the error of the first change that cannot be done, located in its Bundle; then no
+        row of this set is kept.
+        """
+        if not _is_plain(changes):
+            self.flush()  # criteria and states must see what this group has written so far
+        marks = self._batch.marks(), len(self._new_pks), len(self._new_seen)
+        try:
+            return self._evaluate(changes)
+        except BaseException:
+            self._batch.cut(marks[0])
+            _cut(self._new_pks, marks[1])
+            _cut(self._new_seen, marks[2])
+            raise
+
+    def _evaluate(self, changes: Sequence[Prepared]) -> list[Outcome]:
+        steps = []
+        for change in changes:
+            with _in_entry(change):
+                steps.append(self._decide(change))
+        _refuse_doubles(steps)
+        targets = self._rewriting(changes, steps)
+        # In one order for everybody, so that no two writers wait for each other; before any row
+        # is made, so that references among the set find the pks.
+        for step in sorted(steps, key=lambda step: (step.change.type, step.id)):
+            self._load(step)
+        now = self._clock.now_us() // 1000 * 1000  # as precise as meta.lastUpdated says it
+        outcomes = []
+        for step in steps:
+            with _in_entry(step.change):
+                outcomes.append(self._apply(step, targets, now))
+        return outcomes
+
+    def _decide(self, change: Prepared) -> _Step:
+        """Return the step with its id, from the address, the criteria or a fresh one."""
+        if change.criteria is not None:
+            return self._decide_conditional(change)
+        if change.method is Method.CREATE:
+            return self._fresh(change)
+        if change.id is None:
+            raise Invalid("the change names no id", code="required")
+        return _Step(change, change.id)
+
+    def _decide_conditional(self, change: Prepared) -> _Step:
+        found = self._match(self._db, change.type, change.criteria or "")
+        if len(found) > 1:
+            raise PreconditionFailed(
+                "the criteria match several resources", code="multiple-matches"
+            )
+        if change.method is Method.CREATE:
+            if found:
+                return _Step(change, found[0], Result.UNCHANGED)
+            return self._fresh(change)
+        if change.method is Method.DELETE:
+            return _Step(change, found[0]) if found else _Step(change, "", Result.ABSENT)
+        if not found:
+            return _Step(change, change.body_id) if change.body_id else self._fresh(change)
+        if change.body_id not in (None, found[0]):
+            raise Invalid("the id in the body is not that of the match", at=f"{change.type}.id")
+        return _Step(change, found[0])
+
+    def _fresh(self, change: Prepared) -> _Step:
+        return _Step(change, new_id(self._clock.now_us()), fresh=True)
+
+    def _load(self, step: _Step) -> None:
+        """Read the state of the target under a lock and settle its pk."""
+        if step.result is Result.ABSENT:
+            return
+        number = definitions.type_number(step.change.type)
+        if not step.fresh:
+            step.state = self._state(number, step.id)
+        if step.change.method is not Method.DELETE and step.result is None:
+            step.pk = step.state.pk if step.state else self._numbers.next_pk()
+            self._new_pks[number, step.id] = step.pk
+
+    def _rewriting(self, changes: Sequence[Prepared], steps: Sequence[_Step]) -> dict[str, str]:
+        """Return what references of this set are replaced by: fullUrl or criteria -> Type/id."""
+        targets: dict[str, str] = {}
+        for step in steps:
+            url = step.change.full_url
+            if not url or not step.id:
+                continue
+            local = f"{step.change.type}/{step.id}"
+            targets[url] = local
+            tail = "/".join(url.rsplit("/", 2)[-2:])
+            if "://" in url and tail != local and tail.startswith(step.change.type + "/"):
+                targets[tail] = local  # a relative reference resolves against the fullUrl's base
+        for change in changes:
+            for criteria in change.conditional:
+                if criteria not in targets:
+                    with _in_entry(change):
+                        targets[criteria] = self._conditional_target(criteria)
+        return targets
+
+    def _conditional_target(self, reference: str) -> str:
+        type_name, _, criteria = reference.partition("?")
+        found = self._match(self._db, type_name, criteria)
+        if len(found) != 1:
+            raise PreconditionFailed(
+                "a conditional reference needs exactly one match",
+                code="multiple-matches" if found else "not-found",
+            )
+        return f"{type_name}/{found[0]}"
+
+    # --- one change ------------------------------------------------------------------------------
+
+    def _apply(self, step: _Step, targets: Mapping[str, str], now: int) -> Outcome:
+        change, state = step.change, step.state
+        if step.result is Result.ABSENT:
+            return Outcome(Result.ABSENT, change.type, step.id, 0, now)
+        if step.result is Result.UNCHANGED:
+            if state is None:
+                raise Conflict("the resource was deleted at the same time")
+            return Outcome(Result.UNCHANGED, change.type, step.id, state.vid, state.lu, state.body)
+        _check_versions(change, state)
+        if change.method is Method.DELETE:
+            return self._delete(change.type, step.id, state, now)
+        return self._put(step, targets, now)
+
+    def _delete(self, type_name: str, id_: str, state: _State | None, now: int) -> Outcome:
+        if state is None or not state.exists:
+            vid = state.vid if state else 0
+            return Outcome(Result.ABSENT, type_name, id_, vid, now)
+        batch = self._batch
+        number = definitions.type_number(type_name)
+        vid, lu = state.vid + 1, max(now, state.lu)
+        self._keep_history(state)
+        self._unindex(type_name, state, None)
+        batch.changed.append((state.s, DELETED, vid, lu, state.d, 0, b"", state.pk, state.vid))
+        self._log(type_name, number, id_, state.pk, state.s, vid, DELETED, lu, b"")
+        return Outcome(Result.DELETED, type_name, id_, vid, lu, b"")
+
+    def _put(self, step: _Step, targets: Mapping[str, str], now: int) -> Outcome:
+        change, state, pk, batch = step.change, step.state, step.pk, self._batch
+        if change.entries is None:
+            raise Invalid("the resource is missing", code="required", at=change.type)
+        body = references.rewrite(change.body, targets) if targets else change.body
+        if change.entry is not None and references.unresolved(body):
+            raise Invalid(
+                "a reference names no entry of this Bundle", code="not-found", at="reference"
+            )
+        exists = state is not None and state.exists
+        vid = state.vid + 1 if state else 1
+        lu = max(now, state.lu) if state else now
+        body = fhir_json.splice(
+            body,
+            step.id,
+            str(vid),
+            instant(lu),
+            fhir_json.kept_meta(state.body) if state and exists else None,
+        )
+        number = definitions.type_number(change.type)
+        rows = self._rows(change.type, pk, change.entries, targets)
+        method = UPDATED if exists else CREATED
+        d, have = change.entries.d, change.entries.have
+        if state is None:
+            batch.res.append(
+                (pk, self._tenant, rows.s, number, step.id, method, vid, lu, d, have, body)
+            )
+        else:
+            batch.changed.append((rows.s, method, vid, lu, d, have, body, pk, state.vid))
+            if state.method != STUB:
+                self._keep_history(state)
+        self._index(change.type, state, rows)
+        self._learn(change.entries)
+        self._log(change.type, number, step.id, pk, rows.s, vid, method, lu, body)
+        result = Result.UPDATED if exists else Result.CREATED
+        return Outcome(result, change.type, step.id, vid, lu, body)
+
+    def _state(self, number: int, id_: str) -> _State | None:
+        lock = " FOR UPDATE" if self._db.dialect == POSTGRESQL else ""
+        row = self._db.one(_STATE + lock, (self._tenant, number, id_))
+        return _State(*row) if row else None
+
+    def _keep_history(self, state: _State) -> None:
+        self._batch.hist.append((state.pk, state.vid, state.s, state.method, state.lu, state.body))
+
+    def _log(
+        self,
+        type_name: str,
+        number: int,
+        id_: str,
+        pk: int,
+        s: int,
+        vid: int,
+        method: int,
+        lu: int,
+        body: bytes,
+    ) -> None:
+        head = f"{self._tenant}/{type_name}/{id_}/{vid}/{method}/{lu}\n".encode()
+        self._batch.log.append(
+            (self._tenant, s, number, pk, vid, method, lu, sha256(head + body).digest())
+        )
+
+    # --- index rows ------------------------------------------------------------------------------
+
+    def _index(self, type_name: str, state: _State | None, rows: _Rows) -> None:
+        if state is not None and state.exists:
+            rows = self._unindex(type_name, state, rows)
+        batch = self._batch
+        batch.ix.extend(rows.ix)
+        batch.strs.extend(rows.strs)
+        batch.qtys.extend(rows.qtys)
+        batch.dts.extend(rows.dts)
+        batch.idents.extend(rows.idents)
+
+    def _unindex(self, type_name: str, state: _State, new: _Rows | None) -> _Rows:
+        """Collect the deletion of the old version's rows; return the rows that are really new.
+
+        The old rows are worked out from the old body: no table says which rows a resource has.
+        """
+        entries = self._preparer.entries(type_name, fhir_json.parse(state.body))
+        old = self._rows(type_name, state.pk, entries, {})
+        new = new or _Rows(old.s)
+        batch = self._batch
+        batch.ix_gone.extend((k, d, pk) for k, d, pk, _ in old.ix - new.ix)
+        batch.strs_gone.extend((pk, p, v) for pk, p, v, _ in old.strs - new.strs)
+        batch.qtys_gone.extend(row[:5] for row in old.qtys - new.qtys)
+        batch.dts_gone.extend(row[:4] for row in old.dts - new.dts)
+        batch.idents_gone.extend(row[:2] for row in old.idents - new.idents)
+        return _Rows(
+            new.s,
+            new.ix - old.ix,
+            new.strs - old.strs,
+            new.qtys - old.qtys,
+            new.dts - old.dts,
+            new.idents - old.idents,
+        )
+
+    def _rows(self, type_name: str, pk: int, entries: Entries, targets: Mapping[str, str]) -> _Rows:
+        """Return the rows of `entries` with references resolved to pks."""
+        refs, urls = _resolved(entries, targets)
+        pks = self._target_pks({(target, id_) for _, target, id_ in refs})
+        d, tenant = entries.d, self._tenant
+        owners = owner_params(type_name)
+        s = pk
+        if owners and type_name != "Patient":
+            s = next(
+                (
+                    pks[target, id_]
+                    for p, target, id_ in refs
+                    if target == "Patient" and p in owners
+                ),
+                pk,
+            )
+        found = set(entries.keys)
+        for p, target, id_ in refs:
+            found.add(keys.reference(p, pks[target, id_]))
+        found.update(keys.uri(tenant, p, url) for p, url in urls)
+        pair_p, _ = pair_params(type_name)
+        if entries.pair:
+            for p, target, id_ in refs:
+                if p == pair_p and target == "Patient":
+                    target_pk = pks[target, id_]
+                    found.update(keys.pair(tenant, p, target_pk, k) for k in entries.pair)
+        return _Rows(
+            s,
+            {(k, d, pk, s) for k in found},
+            {(pk, p, v, s) for p, v in entries.strs},
+            {(pk, p, u, lo, hi, s) for p, u, lo, hi in entries.qtys},
+            {(pk, p, lo, hi, s) for p, lo, hi in entries.dts},
+            {(k, pk, s) for k in entries.idents},
+        )
+
+    def _target_pks(self, wanted: Iterable[Target]) -> dict[Target, int]:
+        """Return the pk of every target; one not seen yet gets a row that only reserves its pk."""
+        found: dict[Target, int] = {}
+        missing: list[Target] = []
+        for target in wanted:
+            key = (definitions.type_number(target[0]), target[1])
+            pk = self._new_pks.get(key) or self._pks.get(key)
+            if pk is None:
+                row = self._db.one(_PK, (self._tenant, *key))
+                pk = row[0] if row else None
+            if pk is None:
+                missing.append(target)
+            else:
+                found[target] = self._new_pks[key] = pk
+        if missing and self._make_stubs is not None:
+            self._make_stubs(missing)
+            for target in missing:
+                key = (definitions.type_number(target[0]), target[1])
+                row = self._db.one(_PK, (self._tenant, *key))
+                if row is None:
+                    raise Conflict("a referenced resource could not be registered")
+                found[target] = self._new_pks[key] = row[0]
+            return found
+        for target in sorted(missing):
+            key = (definitions.type_number(target[0]), target[1])
+            pk = found[target] = self._new_pks[key] = self._numbers.next_pk()
+            self._batch.res.append(stub(self._tenant, pk, *key))
+        return found
+
+    def _learn(self, entries: Entries) -> None:
+        """Collect dictionary rows that were not written yet, as far as this process knows."""
+        batch = self._batch
+        for name, rows in (
+            ("codes", entries.codes),
+            ("texts", entries.texts),
+            ("units", entries.units),
+        ):
+            for row in rows:
+                key = (row[0], hash(row))
+                if key not in self._seen and key not in self._new_seen:
+                    self._new_seen[key] = None
+                    getattr(batch, name).append(row)
+
+
+@contextmanager
+def _in_entry(change: Prepared) -> Iterator[None]:
+    """Name the Bundle entry in errors of the block."""
+    try:
+        yield
+    except YilianError as exc:
+        if change.entry is None:
+            raise
+        raise located(exc, change.entry) from exc
+
+
+def _cut(learned: dict[Any, Any], size: int) -> None:
+    """Forget what was learned last."""
+    for key in list(learned)[size:]:
+        del learned[key]
+
+
+def stub(tenant: int, pk: int, number: int, id_: str) -> tuple[Any, ...]:
+    """Return the row of a resource that is referred to but was never written."""
+    return (pk, tenant, pk, number, id_, STUB, 0, 0, 0, 0, b"")
+
+
+class _Rows:
+    """The index rows of one version, as sets of finished rows."""
+
+    __slots__ = ("dts", "idents", "ix", "qtys", "s", "strs")
+
+    def __init__(
+        self,
+        s: int,
+        ix: set[tuple[int, int, int, int]] | None = None,
+        strs: set[tuple[int, int, str, int]] | None = None,
+        qtys: set[tuple[int, int, int, float, float, int]] | None = None,
+        dts: set[tuple[int, int, int, int, int]] | None = None,
+        idents: set[tuple[int, int, int]] | None = None,
+    ) -> None:
+        self.s = s
+        self.ix = ix or set()
+        self.strs = strs or set()
+        self.qtys = qtys or set()
+        self.dts = dts or set()
+        self.idents = idents or set()
+
+
+def _is_plain(changes: Sequence[Prepared]) -> bool:
+    """Say whether a set only creates resources under fresh ids, which needs no state."""
+    return all(
+        change.method is Method.CREATE
+        and change.criteria is None
+        and change.id is None
+        and not change.conditional
+        for change in changes
+    )
+
+
+def _refuse_doubles(steps: Sequence[_Step]) -> None:
+    seen: set[Target] = set()
+    for step in steps:
+        target = (step.change.type, step.id)
+        if not step.id or step.result is Result.UNCHANGED:
+            continue
+        if target in seen:
+            raise Invalid(
+                "the same resource is addressed twice in one transaction",
+                at=None if step.change.entry is None else f"Bundle.entry[{step.change.entry}]",
+                code="invariant",
+            )
+        seen.add(target)
+
+
+def _check_versions(change: Prepared, state: _State | None) -> None:
+    current = state.vid if state is not None and state.exists else None
+    if change.create_only and current is not None:
+        raise PreconditionFailed("the resource exists already", code="conflict")
+    if not change.if_match:
+        return
+    if current is None and change.method is Method.DELETE and state is None:
+        raise NotFound("there is no such resource")
+    if current is None or ("*" not in change.if_match and str(current) not in change.if_match):
+        raise PreconditionFailed("If-Match does not name the current version", code="conflict")
+
+
+def _resolved(
+    entries: Entries, targets: Mapping[str, str]
+) -> tuple[Sequence[tuple[int, str, str]], Sequence[tuple[int, str]]]:
+    """Return the references with those of this change set replaced by what they became."""
+    if not targets:
+        return entries.refs, entries.urls
+    refs: list[tuple[int, str, str]] = []
+    urls: list[tuple[int, str]] = []
+    for p, target, id_ in entries.refs:
+        moved = targets.get(f"{target}/{id_}")
+        refs.append((p, *moved.split("/", 1)) if moved else (p, target, id_))  # type: ignore[arg-type]
+    for p, url in entries.urls:
+        moved = targets.get(url)
+        if moved:
+            target, _, id_ = moved.partition("/")
+            refs.append((p, target, id_))
+        else:
+            urls.append((p, url))
+    return refs, urls

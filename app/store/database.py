@@ -1,0 +1,228 @@
+"""Connections: SQLite and PostgreSQL behind one small face, statements as plain text.
+
+Hot statements go to the driver as cached text (measured: 3 us against 26-277 us through the
+layers above); Core holds the schema. Statements use `?`; it becomes `%s` for psycopg. Lists are
+bound as one JSON array (SQLite) or one array (PostgreSQL), so that the text does not depend on
+their length.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+import orjson
+
+from app.errors import Invalid, Unavailable
+
+SQLITE = "sqlite"
+POSTGRESQL = "postgresql"
+
+_BUSY_MS = 10_000
+_CACHE_KIB = 64 * 1024
+_CHECKPOINT_PAGES = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the database is: `sqlite:///path` or `postgresql://user@host/name`."""
+
+    url: str
+
+    @property
+    def dialect(self) -> str:
+        scheme = self.url.split(":", 1)[0].split("+")[0]
+        if scheme == "sqlite":
+            return SQLITE
+        if scheme in ("postgresql", "postgres"):
+            return POSTGRESQL
+        raise Invalid("the database URL must begin with sqlite:/// or postgresql://")
+
+    @property
+    def path(self) -> Path:
+        """The file of a SQLite database."""
+        return Path(
+            unquote(urlsplit(self.url).path[1:] if self.url.startswith("sqlite:///") else "")
+        )
+
+    @property
+    def dsn(self) -> str:
+        """What libpq connects to."""
+        return self.url.replace("postgresql+psycopg:", "postgresql:", 1)
+
+
+class Connection(Protocol):
+    """What the store asks of a database connection. One thread at a time."""
+
+    dialect: str
+
+    def all(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]: ...
+
+    def one(self, sql: str, params: Sequence[Any] = ()) -> tuple[Any, ...] | None: ...
+
+    def run(self, sql: str, params: Sequence[Any] = ()) -> int:
+        """Execute and return the number of rows changed."""
+        ...
+
+    def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None: ...
+
+    def begin(self) -> None: ...
+
+    def commit(self) -> None: ...
+
+    def rollback(self) -> None: ...
+
+    def script(self, sql: str) -> None: ...
+
+    def array(self, values: Sequence[Any]) -> Any:
+        """Return `values` as the one parameter that `in_list` expects."""
+        ...
+
+    def in_list(self, column: str) -> str:
+        """Return SQL that holds for rows whose `column` is in the bound array."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class SqliteConnection:
+    """A connection to the file. Writers commit with synchronous=FULL: acknowledged is on disk."""
+
+    dialect = SQLITE
+
+    def __init__(self, path: Path, *, write: bool) -> None:
+        try:
+            self._db = sqlite3.connect(
+                str(path),
+                timeout=_BUSY_MS / 1000,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=512,
+            )
+            run = self._db.execute
+            run("PRAGMA journal_mode=WAL")
+            run("PRAGMA synchronous=FULL")
+            run(f"PRAGMA cache_size=-{_CACHE_KIB}")
+            run("PRAGMA temp_store=MEMORY")
+            run(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+            if not write:
+                run("PRAGMA query_only=ON")
+        except sqlite3.Error as exc:
+            raise Unavailable("the database file cannot be opened") from exc
+
+    def all(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return self._db.execute(sql, params).fetchall()
+
+    def one(self, sql: str, params: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+        row: tuple[Any, ...] | None = self._db.execute(sql, params).fetchone()
+        return row
+
+    def run(self, sql: str, params: Sequence[Any] = ()) -> int:
+        return self._db.execute(sql, params).rowcount
+
+    def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        self._db.executemany(sql, rows)
+
+    def begin(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        self._db.execute("COMMIT")
+
+    def rollback(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+    def script(self, sql: str) -> None:
+        for statement in sql.split(";\n"):
+            if statement.strip():
+                self._db.execute(statement)
+
+    def array(self, values: Sequence[Any]) -> Any:
+        return orjson.dumps(list(values)).decode()
+
+    def in_list(self, column: str) -> str:
+        return f"{column} IN (SELECT value FROM json_each(?))"
+
+    def close(self) -> None:
+        self._db.close()
+
+
+@lru_cache(maxsize=4096)
+def _percent(sql: str) -> str:
+    return sql.replace("%", "%%").replace("?", "%s")
+
+
+class PostgresConnection:
+    """A psycopg connection in autocommit mode with binary results and prepared statements."""
+
+    dialect = POSTGRESQL
+
+    def __init__(self, dsn: str) -> None:
+        import psycopg  # only where PostgreSQL is used: 170 ms and 33 MB
+
+        try:
+            self._db = psycopg.connect(
+                dsn, autocommit=True, prepare_threshold=1, application_name="yilian"
+            )
+        except psycopg.Error as exc:
+            raise Unavailable("the PostgreSQL server cannot be reached") from exc
+        self._cursor = self._db.cursor(binary=True)
+
+    def all(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return self._cursor.execute(_percent(sql), params).fetchall()
+
+    def one(self, sql: str, params: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+        return self._cursor.execute(_percent(sql), params).fetchone()
+
+    def run(self, sql: str, params: Sequence[Any] = ()) -> int:
+        return self._cursor.execute(_percent(sql), params or None).rowcount
+
+    def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        self._cursor.executemany(_percent(sql), rows)
+
+    def begin(self) -> None:
+        self._cursor.execute("BEGIN")
+
+    def commit(self) -> None:
+        self._cursor.execute("COMMIT")
+
+    def rollback(self) -> None:
+        self._db.rollback()
+
+    def script(self, sql: str) -> None:
+        self._db.execute(sql.encode())
+
+    def array(self, values: Sequence[Any]) -> Any:
+        return list(values)
+
+    def in_list(self, column: str) -> str:
+        return f"{column} = ANY(?)"
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def connect(address: Address, *, write: bool = False) -> Connection:
+    """Open a connection; on SQLite `write` decides between the writer's and a reader's."""
+    if address.dialect == SQLITE:
+        return SqliteConnection(address.path, write=write)
+    return PostgresConnection(address.dsn)
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[Connection]:
+    """Commit what the block does, or undo all of it."""
+    connection.begin()
+    try:
+        yield connection
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()

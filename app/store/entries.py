@@ -1,0 +1,232 @@
+"""Index entries of one resource: what the write path stores beside the body.
+
+`entries_of` needs no database: everything that can be hashed is hashed here (in an HTTP worker),
+so that the one writer only resolves references. Layout: `tables.py`, `keys.py`. Composite
+parameters have no rows: their components' rows find the candidates and the body decides.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from functools import lru_cache
+from typing import Any
+
+from app.fhir import definitions, searchparams
+from app.fhir.extract import Values, extractor
+from app.fhir.strings import fold
+from app.store import keys
+
+D_MISSING = -(1 << 63) + 1  # no primary date: sorts before every date, after all in descending
+LONG_US = 366 * 86_400 * 1_000_000
+LONG = 1 << 30  # added to `dt.p` of an interval longer than a year
+POSITION = 1  # `qty.u` of a geographic position: lo is the latitude, hi the longitude
+EXACT = "\x01"
+_STRING_MAX = 200  # characters of a string that are indexed; PostgreSQL limits index rows
+
+# One row more for the commonest clinical query: (reference parameter, token parameter).
+PAIRS: Mapping[str, tuple[str, str]] = {"Observation": ("patient", "code")}
+
+# meta.source is unique per message and never searched by prefix: no ordered row for it.
+UNORDERED = frozenset({"_source"})
+
+_LOCAL = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9.\-]{1,64})(?:/_history/[A-Za-z0-9.\-]{1,64})?")
+
+IdentifierKeys = Callable[[str, Mapping[str, Any]], Iterable[str]]
+
+
+@dataclass(slots=True)
+class Entries:
+    """Everything the write path puts into the index for one version of one resource.
+
+    d: place in the order of the type; have: presence bits; keys: finished `ix.k`;
+    refs: (p, type, id) of local targets; urls: (p, url) of all other references;
+    pair: token keys that are combined with the patient (`PAIRS`);
+    strs: (p, v); qtys: (p, unit number, low, high); dts: (p, low, high);
+    codes: (p, code, system, k); texts: (p, v, k); units: (p, number, system, code, unit);
+    idents: canonical identifier keys.
+    """
+
+    d: int
+    have: int
+    keys: list[int] = field(default_factory=list)
+    refs: list[tuple[int, str, str]] = field(default_factory=list)
+    urls: list[tuple[int, str]] = field(default_factory=list)
+    pair: list[int] = field(default_factory=list)
+    strs: list[tuple[int, str]] = field(default_factory=list)
+    qtys: list[tuple[int, int, float, float]] = field(default_factory=list)
+    dts: list[tuple[int, int, int]] = field(default_factory=list)
+    codes: list[tuple[int, str, str, int]] = field(default_factory=list)
+    texts: list[tuple[int, str, int]] = field(default_factory=list)
+    units: list[tuple[int, int, str, str, str]] = field(default_factory=list)
+    idents: list[int] = field(default_factory=list)
+
+
+def string_value(text: str) -> str:
+    """Return `str.v`: folded, separator, as written; both cut to what an index row may hold."""
+    return f"{fold(text)[:_STRING_MAX]}{EXACT}{text[:_STRING_MAX]}"
+
+
+def default_length(low: int) -> int:
+    """Return the length in microseconds that `d` alone stands for: no `dt` row is needed then."""
+    return 1_000_000 if low % 1_000_000 == 0 else 1_000
+
+
+def local_reference(text: str, bases: tuple[str, ...] = ()) -> tuple[str, str] | None:
+    """Return (type, id) when a Reference.reference names a resource of this server."""
+    for base in bases:
+        if text.startswith(base):
+            text = text[len(base) :]
+            break
+    match = _LOCAL.fullmatch(text)
+    return (match[1], match[2]) if match else None
+
+
+@lru_cache(maxsize=256)
+def owner_params(type_name: str) -> frozenset[int]:
+    """Return the reference parameters whose Patient target is the `s` of a type's resources."""
+    table = searchparams.params(type_name)
+    found = set()
+    for code in definitions.compartment("Patient").get(type_name, ()):
+        param = table.get(code)
+        while param is not None and param.narrows is not None:
+            param = param.narrows[0]
+        if param is not None and param.type == "reference":
+            found.add(param.number)
+    return frozenset(found)
+
+
+@lru_cache(maxsize=256)
+def _unordered(type_name: str) -> frozenset[int]:
+    table = searchparams.params(type_name)
+    return frozenset(table[code].number for code in UNORDERED if code in table)
+
+
+@lru_cache(maxsize=256)
+def pair_params(type_name: str) -> tuple[int, int]:
+    """Return the parameter numbers (reference, token) of the type's combined key, or zeros."""
+    if type_name not in PAIRS:
+        return 0, 0
+    table = searchparams.params(type_name)
+    reference, token = (table[code] for code in PAIRS[type_name])
+    while reference.narrows is not None:
+        reference = reference.narrows[0]
+    return reference.number, token.number
+
+
+def entries_of(
+    type_name: str,
+    resource: Mapping[str, Any],
+    *,
+    tenant: int,
+    zone: tzinfo,
+    bases: tuple[str, ...] = (),
+    identifier_keys: IdentifierKeys | None = None,
+) -> Entries:
+    """Return the index entries of a valid resource."""
+    values = extractor(type_name)(resource, zone)
+    primary = searchparams.primary_date(type_name)
+    entries = Entries(
+        d=_primary(values, primary.number if primary else 0, primary is not None),
+        have=values.present,
+    )
+    entries.keys.append(keys.of_type(tenant, definitions.type_number(type_name)))
+    _tokens(entries, values, tenant, type_name)
+    _references(entries, values, tenant, bases)
+    _ranges(entries, values, tenant, primary.number if primary else 0)
+    scope = tenant << 32
+    entries.strs.extend((scope | p, string_value(text)) for p, text in values.strings)
+    for p, value in values.uris:
+        entries.keys.append(keys.uri(tenant, p, value))
+        if p not in _unordered(type_name):
+            entries.strs.append((scope | p, value[: 2 * _STRING_MAX]))
+    entries.keys.extend(keys.present(tenant, p) for p in values.posted)
+    entries.qtys.extend((scope | p, POSITION, lat, long) for p, lat, long in values.positions)
+    if identifier_keys is not None:
+        entries.idents.extend(
+            keys.canonical(tenant, key) for key in identifier_keys(type_name, resource)
+        )
+    return entries
+
+
+def _primary(values: Values, p: int, has_primary: bool) -> int:
+    if not has_primary:
+        return 0
+    low = high = None
+    count = 0
+    for number, lo, hi in values.dates:
+        if number == p:
+            count += 1
+            if low is None or lo < low:
+                low, high = lo, hi
+    if low is None or high is None:
+        return D_MISSING
+    return 2 * low + (count > 1 or high - low != default_length(low))
+
+
+def _tokens(entries: Entries, values: Values, tenant: int, type_name: str) -> None:
+    scope = tenant << 32
+    _, pair_token = pair_params(type_name)
+    for p, system, code in values.tokens:
+        key = keys.token(tenant, p, system, code)
+        entries.keys.append(key)
+        entries.codes.append((scope | p, code.casefold(), system or "", key))
+        if p == pair_token:
+            entries.pair.append(key)
+    for p, system, value, type_system, type_code in values.identifiers:
+        key = keys.identifier(tenant, p, system, value)
+        entries.keys.append(key)
+        if system:
+            entries.keys.append(keys.identifier_system(tenant, p, system))
+        entries.codes.append((scope | p, "", system or "", 0))
+        if type_code:
+            entries.keys.append(keys.identifier_type(tenant, p, type_system, type_code, value))
+    for p, text in values.texts:
+        _text(entries, tenant, p, text, values)
+
+
+def _text(entries: Entries, tenant: int, p: int, text: str, values: Values) -> None:
+    """Note under which keys of this resource a display text can be found (`:text`)."""
+    folded = fold(text)[:_STRING_MAX]
+    found = [keys.token(tenant, n, system, code) for n, system, code in values.tokens if n == p]
+    if not found:  # text alone, without any coding
+        found = [keys.text(tenant, p, folded)]
+        entries.keys += found
+    entries.texts.extend((tenant << 32 | p, folded, key) for key in found)
+
+
+def _references(entries: Entries, values: Values, tenant: int, bases: tuple[str, ...]) -> None:
+    for p, text, _ in values.references:
+        local = local_reference(text, bases)
+        if local is None:
+            entries.urls.append((p, text))
+        else:
+            entries.refs.append((p, *local))
+    for p, url in values.canonicals:
+        entries.keys.append(keys.uri(tenant, p, url))
+        bare, bar, _ = url.partition("|")
+        if bar:
+            entries.keys.append(keys.uri(tenant, p, bare))
+    for p, system, value in values.reference_identifiers:
+        entries.keys.append(keys.reference_identifier(tenant, p, system, value))
+
+
+def _ranges(entries: Entries, values: Values, tenant: int, primary: int) -> None:
+    scope = tenant << 32
+    fine = entries.d & 1 == 0
+    for p, lo, hi in values.dates:
+        if p == primary:
+            if fine:
+                continue
+            # `d` holds the earliest of several dates: a late one is as far away as a long one
+            long = hi - entries.d // 2 > LONG_US
+        else:
+            long = hi - lo > LONG_US
+        entries.dts.append((scope | p | (LONG if long else 0), lo, hi))
+    entries.qtys.extend((scope | p, 0, low, high) for p, low, high in values.numbers)
+    for p, system, code, unit, low, high in values.quantities:
+        number = keys.unit(tenant, system, code, unit)
+        entries.qtys.append((scope | p, number, low, high))
+        entries.units.append((scope | p, number, system or "", code or "", unit or ""))

@@ -1,0 +1,132 @@
+"""The part of a write that needs no database: read, check and index one change.
+
+Runs where the change came in (an HTTP worker, a feed), so that the one writer of a SQLite file
+does only what has to be done in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import tzinfo
+from typing import Any
+
+from app.errors import Invalid, Issue, UnknownType, YilianError
+from app.fhir import definitions, references, validate
+from app.fhir import json as fhir_json
+from app.store.entries import Entries, IdentifierKeys, entries_of
+from app.store.types import Change, Method
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A change that is valid in itself.
+
+    body: compact JSON without this server's id and meta; body_id: the id the sender wrote into it;
+    conditional: conditional references of the body; from_set: it belongs to a Bundle.
+    """
+
+    method: Method
+    type: str
+    id: str | None
+    criteria: str | None
+    if_match: tuple[str, ...]
+    create_only: bool
+    full_url: str | None
+    entry: int | None
+    body: bytes = b""
+    body_id: str | None = None
+    entries: Entries | None = None
+    conditional: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Preparer:
+    """What preparing needs to know of this installation.
+
+    zone: for dates without one; bases: own base URLs with a trailing slash: references that begin
+    with one are local; identifier_keys: canonical identifier keys of a resource, for `ident`.
+    """
+
+    tenant: int
+    zone: tzinfo
+    bases: tuple[str, ...] = ()
+    identifier_keys: IdentifierKeys | None = None
+
+    def prepare(self, changes: Sequence[Change]) -> list[Prepared]:
+        """Return the changes ready for `commit`. Raises the first change's error that has one."""
+        return [self._one(change) for change in changes]
+
+    def _one(self, change: Change) -> Prepared:
+        try:
+            return self._prepared(change)
+        except YilianError as exc:
+            if change.entry is None:
+                raise
+            raise located(exc, change.entry) from exc
+
+    def _prepared(self, change: Change) -> Prepared:
+        if not definitions.is_resource_type(change.type):
+            raise UnknownType("R4 has no such resource type")
+        prepared = Prepared(
+            method=change.method,
+            type=change.type,
+            id=change.id,
+            criteria=change.criteria,
+            if_match=change.if_match,
+            create_only=change.create_only,
+            full_url=change.full_url,
+            entry=change.entry,
+        )
+        if change.method is Method.DELETE:
+            return prepared
+        if change.body is None:
+            raise Invalid("the resource is missing", code="required", at=change.type)
+        body = fhir_json.compact(change.body)
+        resource = fhir_json.parse(body)
+        if resource.get("resourceType") != change.type:
+            raise Invalid(f"the resource is not a {change.type}", at="resourceType", code="invalid")
+        if not validate.check(resource, change.type):
+            raise Invalid.of(validate.problems(resource, change.type))
+        prepared.body = body
+        prepared.body_id = resource.get("id")
+        if change.method is Method.UPDATE and change.criteria is None:
+            _require_same_id(change, prepared.body_id)
+        prepared.entries = self.entries(change.type, resource)
+        if change.entry is not None:
+            prepared.conditional = references.conditional(body)
+        return prepared
+
+    def entries(self, type_name: str, resource: dict[str, Any]) -> Entries:
+        """Return the index entries of a parsed resource."""
+        return entries_of(
+            type_name,
+            resource,
+            tenant=self.tenant,
+            zone=self.zone,
+            bases=self.bases,
+            identifier_keys=self.identifier_keys,
+        )
+
+
+def _require_same_id(change: Change, body_id: str | None) -> None:
+    if body_id is None:
+        raise Invalid("an update needs the id in the body", at=f"{change.type}.id", code="required")
+    if body_id != change.id:
+        raise Invalid("the id in the body is not that of the address", at=f"{change.type}.id")
+
+
+def located(error: YilianError, entry: int) -> YilianError:
+    """Return `error` with its places named from the Bundle: Bundle.entry[n].resource..."""
+    prefix = f"Bundle.entry[{entry}]"
+    error.issues = [replace(issue, at=_below(prefix, issue)) for issue in error.issues]
+    return error
+
+
+def _below(prefix: str, issue: Issue) -> str:
+    if not issue.at or issue.at.startswith("Bundle.entry"):
+        return issue.at or prefix
+    first, dot, rest = issue.at.partition(".")
+    if first[:1].isupper():
+        return f"{prefix}.resource{dot}{rest}"
+    return f"{prefix}.{issue.at}"

@@ -1,0 +1,57 @@
+"""What every part of a search needs to know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import TYPE_CHECKING, Protocol
+
+from app.fhir.searchparams import Param
+from app.store import keys
+from app.store.database import Connection
+
+if TYPE_CHECKING:
+    from app.store.search.conditions import Condition
+
+
+class Codes(Protocol):
+    """What search asks of terminology: the codes behind `:in`, `:not-in`, `:above`, `:below`."""
+
+    def of_value_set(self, url: str) -> Sequence[tuple[str, str]]:
+        """Return (system, code) of an expansion. Raises NotFound, TooCostly."""
+        ...
+
+    def related(self, system: str, code: str, *, above: bool) -> Sequence[str]:
+        """Return the codes above or below one, itself included. Raises NotFound."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One search's surroundings.
+
+    bases: own base URLs with a trailing slash; codes: None until there is a terminology service;
+    inner: how a chain or `_has` has its own parameters read: (type, name, value) -> condition.
+    """
+
+    db: Connection
+    tenant: int
+    zone: tzinfo
+    now_us: int
+    bases: tuple[str, ...] = ()
+    codes: Codes | None = None
+    inner: Callable[[Context, str, str, str], Condition] | None = None
+
+    def scope(self, param: Param) -> int:
+        """Return the parameter's number as the tables carry it."""
+        return keys.scoped(self.tenant, param.number)
+
+
+def plain(param: Param) -> Sequence[Param]:
+    """Return the parameters whose index rows answer for `param`: itself, or those it is made of."""
+    if param.union:
+        return [row for part in param.union for row in plain(part)]
+    if param.narrows is not None:
+        return plain(param.narrows[0])
+    return [param]

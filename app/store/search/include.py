@@ -1,0 +1,198 @@
+"""`_include` and `_revinclude`, with `:iterate` and wildcards. R4 search.html#revinclude."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.errors import Invalid, TooCostly
+from app.fhir import definitions, searchparams
+from app.fhir import json as fhir_json
+from app.fhir.extract import extractor
+from app.fhir.searchparams import Param
+from app.store import keys
+from app.store.entries import local_reference
+from app.store.read import stored
+from app.store.search.conditions import Sql, one_of
+from app.store.search.context import Context, plain
+from app.store.search.demand import Unknown
+from app.store.search.reference import targets
+from app.store.types import Stored
+
+_INCLUDE_MAX = 10_000
+_ROW = "pk,type,id,vid,lu,method,body"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One `_include` or `_revinclude`. source "*": any type; code "*": any reference."""
+
+    source: str
+    code: str
+    target: str | None
+    reverse: bool
+    iterate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A resource in hand with its pk."""
+
+    pk: int
+    stored: Stored
+
+
+def parse(name: str, value: str) -> Wish:
+    """Return the wish of `_include[:iterate]=Source:param[:Target]`. Raises Unknown, Invalid."""
+    code, _, modifier = name.partition(":")
+    if modifier not in ("", "iterate", "recurse"):
+        raise Invalid(f"{code} takes only the modifier :iterate", at=f"http.{code}")
+    iterate, reverse = bool(modifier), code == "_revinclude"
+    if value == "*":
+        return Wish("*", "*", None, reverse, iterate)
+    source, _, rest = value.partition(":")
+    parameter, _, target = rest.partition(":")
+    if not definitions.is_resource_type(source) or not parameter:
+        raise Invalid(f"{code} needs Type:parameter", at=f"http.{code}")
+    if target and not definitions.is_resource_type(target):
+        raise Invalid(f"{code} names no resource type as target", at=f"http.{code}")
+    if parameter != "*":
+        param = searchparams.find(source, parameter)
+        if param is None or param.type != "reference":
+            raise Unknown(f"{code} names no reference parameter", at=f"http.{code}")
+    return Wish(source, parameter, target or None, reverse, iterate)
+
+
+def collect(context: Context, matches: Sequence[Found], wishes: Sequence[Wish]) -> list[Stored]:
+    """Return every included resource once, none that is a match. Raises TooCostly."""
+    seen = {found.pk for found in matches}
+    included: list[Found] = []
+    fresh: Sequence[Found] = matches
+    first = True
+    while fresh and wishes:
+        found: dict[int, Found] = {}
+        for wish in wishes:
+            if first or wish.iterate:
+                more = (
+                    _reverse(context, fresh, wish)
+                    if wish.reverse
+                    else _forward(context, fresh, wish)
+                )
+                found.update({each.pk: each for each in more if each.pk not in seen})
+        fresh = list(found.values())
+        seen.update(found)
+        included += fresh
+        if len(included) > _INCLUDE_MAX:
+            raise TooCostly("more resources are included than one page may hold")
+        first = False
+    return [each.stored for each in included]
+
+
+def fetch(context: Context, pks: Sequence[int]) -> list[Found]:
+    """Return the existing resources of these pks, in their order."""
+    if not pks:
+        return []
+    sql = Sql(context.db)
+    test, params = one_of(sql, "pk", list(pks))
+    rows = context.db.all(
+        f"SELECT {_ROW} FROM res WHERE {test} AND method IN (0,1)",
+        params,
+    )
+    by_pk = {row[0]: _found(row) for row in rows}
+    return [by_pk[pk] for pk in pks if pk in by_pk]
+
+
+def _found(row: Sequence[Any]) -> Found:
+    return Found(row[0], stored(definitions.type_name(row[1]), row[2], row[3:]))
+
+
+def _forward(context: Context, sources: Sequence[Found], wish: Wish) -> list[Found]:
+    wanted: dict[tuple[str, str], None] = {}
+    for source in sources:
+        type_name = source.stored.type
+        if wish.source not in ("*", type_name):
+            continue
+        params = _params(type_name, wish.code)
+        allowed = {row.number: set(targets(p)) for p in params for row in plain(p)}
+        values = extractor(type_name)(fhir_json.parse(source.stored.body), context.zone)
+        for number, text, _ in values.references:
+            local = local_reference(text, context.bases)
+            if (
+                local is not None
+                and local[0] in allowed.get(number, ())
+                and wish.target in (None, local[0])
+            ):
+                wanted[local] = None
+        wanted.update(_canonical(context, values.canonicals, allowed, wish))
+    return _by_names(context, list(wanted))
+
+
+def _canonical(
+    context: Context,
+    canonicals: Sequence[tuple[int, str]],
+    allowed: dict[int, set[str]],
+    wish: Wish,
+) -> dict[tuple[str, str], None]:
+    """Return the local resources that canonical urls of the wanted parameters name."""
+    found: dict[tuple[str, str], None] = {}
+    for number, url in canonicals:
+        bare, _, version = url.partition("|")
+        for target in sorted(allowed.get(number, ())):
+            param = searchparams.find(target, "url")
+            if param is None or wish.target not in (None, target):
+                continue
+            rows = context.db.all(
+                "SELECT r.id,r.body FROM ix x JOIN res r ON r.pk=x.pk WHERE x.k=?",
+                (keys.uri(context.tenant, param.number, bare),),
+            )
+            for id_, body in rows:
+                if not version or fhir_json.parse(body).get("version") == version:
+                    found[target, id_] = None
+    return found
+
+
+def _reverse(context: Context, found: Sequence[Found], wish: Wish) -> list[Found]:
+    sources = definitions.resource_types() if wish.source == "*" else [wish.source]
+    wanted: list[int] = []
+    for source in sources:
+        for param in _params(source, wish.code):
+            allowed = set(targets(param))
+            pks = [
+                each.pk
+                for each in found
+                if each.stored.type in allowed and wish.target in (None, each.stored.type)
+            ]
+            wanted += [keys.reference(row.number, pk) for row in plain(param) for pk in pks]
+    if not wanted:
+        return []
+    sql = Sql(context.db)
+    test, params = one_of(sql, "k", wanted)
+    rows = context.db.all(
+        f"SELECT DISTINCT pk FROM ix WHERE {test} ORDER BY pk LIMIT ?",
+        (*params, _INCLUDE_MAX + 1),
+    )
+    return fetch(context, [row[0] for row in rows])
+
+
+def _params(type_name: str, code: str) -> list[Param]:
+    if code == "*":
+        return [p for p in searchparams.params(type_name).values() if p.type == "reference"]
+    param = searchparams.find(type_name, code)
+    return [param] if param is not None else []
+
+
+def _by_names(context: Context, names: Sequence[tuple[str, str]]) -> list[Found]:
+    by_type: dict[str, list[str]] = {}
+    for type_name, id_ in names:
+        by_type.setdefault(type_name, []).append(id_)
+    found: list[Found] = []
+    for type_name, ids in by_type.items():
+        sql = Sql(context.db)
+        test, params = one_of(sql, "id", ids)
+        rows = context.db.all(
+            f"SELECT {_ROW} FROM res WHERE tenant=? AND type=? AND {test} AND method IN (0,1)",
+            (context.tenant, definitions.type_number(type_name), *params),
+        )
+        found += [_found(row) for row in rows]
+    return found

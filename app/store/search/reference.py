@@ -1,0 +1,80 @@
+"""Reference parameters: `id`, `Type/id`, urls, `:Type`, `:identifier`. R4 search.html#reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.errors import Invalid
+from app.fhir import definitions
+from app.fhir.searchparams import Param
+from app.store import keys
+from app.store.entries import local_reference
+from app.store.search.conditions import Condition, Keys, Sql, one_of
+from app.store.search.context import Context, plain
+from app.store.search.parse import alternatives, token_parts, unescape
+
+
+def condition(context: Context, param: Param, modifier: str | None, value: str) -> Condition:
+    """Return what a reference parameter asks for. Raises Invalid."""
+    if modifier == "identifier":
+        return Keys(_by_identifier(context, param, value))
+    found: list[int] = []
+    for each in alternatives(value):
+        found += _keys(context, param, modifier, unescape(each))
+    owner = list(targets(param, modifier)) == ["Patient"] or all(
+        each.startswith("Patient/") for each in alternatives(value)
+    )
+    return Keys(list(dict.fromkeys(found)), owner=owner)
+
+
+def targets(param: Param, modifier: str | None = None) -> Sequence[str]:
+    """Return the resource types a parameter may lead to, narrowed by a `:Type` modifier."""
+    if modifier is not None:
+        return [modifier]
+    if param.narrows is not None:
+        return [param.narrows[1]]
+    return param.targets or definitions.resource_types()
+
+
+def pks_of(context: Context, types: Sequence[str], ids: Sequence[str]) -> list[int]:
+    """Return the pks of those resources (or of what is referred to as such) that are known."""
+    sql = Sql(context.db)
+    type_test, type_params = one_of(sql, "type", [definitions.type_number(t) for t in types])
+    id_test, id_params = one_of(sql, "id", list(ids))
+    rows = context.db.all(
+        f"SELECT pk FROM res WHERE tenant=? AND {type_test} AND {id_test}",
+        (context.tenant, *type_params, *id_params),
+    )
+    return [row[0] for row in rows]
+
+
+def _keys(context: Context, param: Param, modifier: str | None, text: str) -> list[int]:
+    rows = plain(param)
+    allowed = targets(param, modifier)
+    local = local_reference(text, context.bases)
+    if local is not None and (not param.is_canonical or "Reference" in param.datatypes):
+        if local[0] not in allowed:
+            return []
+        found = pks_of(context, [local[0]], [local[1]])
+        return [keys.reference(row.number, pk) for row in rows for pk in found]
+    result: list[int] = []
+    if param.allows_bare_id and "/" not in text and ":" not in text:
+        if text:
+            found = pks_of(context, allowed, [text])
+            result += [keys.reference(row.number, pk) for row in rows for pk in found]
+        if not param.is_canonical:
+            return result
+    return result + [keys.uri(context.tenant, row.number, text) for row in rows]
+
+
+def _by_identifier(context: Context, param: Param, value: str) -> list[int]:
+    found = []
+    for each in alternatives(value):
+        system, code = token_parts(each)
+        if code is None:
+            raise Invalid(":identifier needs a value", at=f"http.{param.code}")
+        found += [
+            keys.reference_identifier(context.tenant, row.number, system or None, code)
+            for row in plain(param)
+        ]
+    return found

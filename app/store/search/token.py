@@ -1,0 +1,135 @@
+"""Token parameters: coded values, identifiers, booleans. R4 search.html#token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.errors import Invalid, NotSupported
+from app.fhir.extract import extractor
+from app.fhir.searchparams import Param
+from app.fhir.strings import fold
+from app.store import keys
+from app.store.search.conditions import Condition, Keys, Not, Verify
+from app.store.search.context import Context, plain
+from app.store.search.parse import alternatives, split, token_parts, unescape
+
+_CODED = frozenset({"Coding", "CodeableConcept", "code"})
+_IDENTIFIER = "Identifier"
+
+
+def condition(context: Context, param: Param, modifier: str | None, value: str) -> Condition:
+    """Return what a token parameter asks for. Raises Invalid, NotSupported."""
+    if modifier == "text":
+        return _text(context, param, value)
+    if modifier == "of-type":
+        return Keys([key for v in alternatives(value) for key in _of_type(context, param, v)])
+    if modifier in ("in", "not-in", "above", "below"):
+        found: Condition = Keys(_by_terminology(context, param, modifier, value))
+        return Not(found) if modifier == "not-in" else found
+    wanted = [key for v in alternatives(value) for key in keys_of(context, param, v)]
+    found = Keys(list(dict.fromkeys(wanted)), param=param.number)
+    return Not(found) if modifier == "not" else found
+
+
+def keys_of(context: Context, param: Param, value: str) -> list[int]:
+    """Return the index keys of one value: `s|c`, `c`, `|c` or `s|`."""
+    system, code = token_parts(value)
+    if system is None and code is None:
+        return []
+    return [key for row in plain(param) for key in _keys(context, row, system, code)]
+
+
+def _keys(context: Context, param: Param, system: str | None, code: str | None) -> list[int]:
+    kinds = param.datatypes
+    found: list[int] = []
+    if kinds & _CODED:
+        found += _coded(context, param, system, code)
+    if kinds - _CODED - {_IDENTIFIER} and code is not None and not system:
+        found.append(keys.token(context.tenant, param.number, None, code))
+    if _IDENTIFIER in kinds:
+        found += _identifiers(context, param, system, code)
+    return list(dict.fromkeys(found))
+
+
+def _coded(context: Context, param: Param, system: str | None, code: str | None) -> list[int]:
+    if system is not None and code is not None:
+        return [keys.token(context.tenant, param.number, system or None, code)]
+    scope = context.scope(param)
+    if code is not None:
+        rows = context.db.all("SELECT k FROM code WHERE p=? AND code=?", (scope, code.casefold()))
+    else:
+        rows = context.db.all("SELECT k FROM code WHERE p=? AND system=?", (scope, system))
+    return [row[0] for row in rows if row[0]]
+
+
+def _identifiers(
+    context: Context, param: Param, system: str | None, value: str | None
+) -> list[int]:
+    tenant, number = context.tenant, param.number
+    if value is None:
+        return [keys.identifier_system(tenant, number, system or "")]
+    if system is not None:
+        return [keys.identifier(tenant, number, system or None, value)]
+    seen = context.db.all(
+        "SELECT system FROM code WHERE p=? AND code='' AND k=0", (context.scope(param),)
+    )
+    return [keys.identifier(tenant, number, row[0] or None, value) for row in seen]
+
+
+def _of_type(context: Context, param: Param, value: str) -> list[int]:
+    parts = [unescape(part) for part in split(value, "|")]
+    if len(parts) != 3 or not all(parts[1:]):
+        raise Invalid(":of-type needs system|code|value", at=f"http.{param.code}")
+    system, code, identifier = parts
+    return [
+        keys.identifier_type(context.tenant, row.number, system or None, code, identifier)
+        for row in plain(param)
+    ]
+
+
+def _by_terminology(context: Context, param: Param, modifier: str, value: str) -> list[int]:
+    if context.codes is None:
+        raise NotSupported(f"the modifier :{modifier} needs the terminology service")
+    if modifier in ("in", "not-in"):
+        concepts = context.codes.of_value_set(unescape(value))
+    else:
+        system, code = token_parts(value)
+        if not system or code is None:
+            raise Invalid(f":{modifier} needs system|code", at=f"http.{param.code}")
+        related = context.codes.related(system, code, above=modifier == "above")
+        concepts = [(system, each) for each in related]
+    return [
+        keys.token(context.tenant, row.number, system, code)
+        for row in plain(param)
+        for system, code in concepts
+    ]
+
+
+def _text(context: Context, param: Param, value: str) -> Condition:
+    """`:text`: displays seen with a code name the candidates, the resource's own texts decide."""
+    wanted = [fold(unescape(each)) for each in alternatives(value)]
+    rows = plain(param)
+    found: set[int] = set()
+    for row in rows:
+        for text in wanted:
+            found.update(
+                each[0]
+                for each in context.db.all(
+                    "SELECT k FROM txt WHERE p=? AND v>=? AND v<?",
+                    (context.scope(row), text, text + "\U0010ffff"),
+                )
+            )
+    return Keys(sorted(found), verify=_has_text(context, {row.number for row in rows}, wanted))
+
+
+def _has_text(context: Context, numbers: set[int], wanted: list[str]) -> Verify:
+    def verify(type_name: str, resource: Mapping[str, Any]) -> bool:
+        texts = extractor(type_name)(resource, context.zone).texts
+        return any(
+            entry[0] in numbers and fold(entry[-1]).startswith(text)
+            for entry in texts
+            for text in wanted
+        )
+
+    return verify

@@ -1,0 +1,191 @@
+"""The store as its users see it: reads over a connection a thread, writes through one writer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote_plus
+
+from app.clock import Clock, WallClock
+from app.store import read, schema
+from app.store.commit import Match
+from app.store.database import SQLITE, Address, Connection, connect
+from app.store.entries import IdentifierKeys
+from app.store.prepare import Preparer
+from app.store.search import demand, run
+from app.store.search.context import Codes, Context
+from app.store.types import (
+    Change,
+    HistoryPage,
+    Outcome,
+    SearchPage,
+    SearchRequest,
+    Stored,
+)
+from app.store.writer import SocketWriter, Writer, local_writer
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a store needs to know of its installation.
+
+    tenant: number of the tenant this store serves; zone: for dates without one; bases: own base
+    URLs with a trailing slash; identifier_keys: canonical keys of a resource's identifiers.
+    """
+
+    tenant: int = 0
+    zone: tzinfo = UTC
+    bases: tuple[str, ...] = ()
+    identifier_keys: IdentifierKeys | None = None
+
+    def preparer(self) -> Preparer:
+        return Preparer(self.tenant, self.zone, self.bases, self.identifier_keys)
+
+
+class Store:
+    """Reads and commits. Safe to use from many threads.
+
+    Make one with `open_store` (a process that may write) or `open_worker` (an HTTP worker beside
+    the writer process of a SQLite file).
+    """
+
+    def __init__(self, address: Address, setting: Setting, clock: Clock, writer: Writer) -> None:
+        self._address = address
+        self._setting = setting
+        self._clock = clock
+        self._writer = writer
+        self._preparer = setting.preparer()
+        self._local = threading.local()
+        self._connections: list[Connection] = []
+        self.codes: Codes | None = None  # the terminology service, once there is one
+
+    def lookup(self, type: str, id: str) -> Stored | None:
+        """Return the newest version, a deletion too; None for what was never written."""
+        return read.lookup(self._db, self._setting.tenant, type, id)
+
+    def read(self, type: str, id: str) -> Stored:
+        """Return the current version. Raises NotFound, Deleted."""
+        return read.read(self._db, self._setting.tenant, type, id)
+
+    def vread(self, type: str, id: str, version_id: str) -> Stored:
+        """Return one version, which may be a deletion. Raises NotFound."""
+        return read.vread(self._db, self._setting.tenant, type, id, version_id)
+
+    def history(
+        self,
+        type: str | None,
+        id: str | None,
+        *,
+        since_us: int | None = None,
+        at: tuple[int, int] | None = None,
+        count: int,
+        cursor: str | None = None,
+    ) -> HistoryPage:
+        """Return one page of versions, newest first. Raises NotFound for an unknown id."""
+        return read.history(
+            self._db,
+            self._setting.tenant,
+            type,
+            id,
+            since_us=since_us,
+            at=at,
+            count=count,
+            cursor=cursor,
+        )
+
+    def search(self, request: SearchRequest) -> SearchPage:
+        """Return one page of matches. Raises UnknownType, Invalid, NotSupported, TooCostly."""
+        bases = (*self._setting.bases, *((request.base + "/",) if request.base else ()))
+        return run.search(
+            _context(self._db, self._setting, self._clock, bases, self.codes), request
+        )
+
+    def commit(self, changes: Sequence[Change]) -> list[Outcome]:
+        """Do all changes or none, durably. Raises the first error, located in its Bundle."""
+        return self._writer.commit(self._preparer.prepare(changes))
+
+    def close(self) -> None:
+        """Finish what was handed in and close the connections."""
+        self._writer.close()
+        for connection in self._connections:
+            connection.close()
+
+    @property
+    def _db(self) -> Connection:
+        found: Connection | None = getattr(self._local, "db", None)
+        if found is None:
+            found = connect(self._address)
+            self._local.db = found
+            self._connections.append(found)
+        return found
+
+
+def open_store(
+    url: str, setting: Setting | None = None, clock: Clock | None = None, *, upgrade: bool = True
+) -> Store:
+    """Open the database of `url` for reading and writing, at the newest schema."""
+    address, setting, clock = Address(url), setting or Setting(), clock or WallClock()
+    _settle_schema(address, upgrade=upgrade)
+    writer = local_writer(
+        address, preparer=setting.preparer(), clock=clock, match=_matcher(setting, clock)
+    )
+    return Store(address, setting, clock, writer)
+
+
+def open_worker(
+    url: str, socket: Path, setting: Setting | None = None, clock: Clock | None = None
+) -> Store:
+    """Open the database for an HTTP worker: on SQLite writes go to the process at `socket`."""
+    address, setting, clock = Address(url), setting or Setting(), clock or WallClock()
+    if address.dialect != SQLITE:
+        return open_store(url, setting, clock, upgrade=False)
+    return Store(address, setting, clock, SocketWriter(socket))
+
+
+def _settle_schema(address: Address, *, upgrade: bool) -> None:
+    if upgrade:
+        schema.upgrade(address)
+        return
+    db = connect(address)
+    try:
+        schema.require_current(db)
+    finally:
+        db.close()
+
+
+def _matcher(setting: Setting, clock: Clock) -> Match:
+    """Return how the write path finds the resources that criteria name."""
+
+    def match(db: Connection, type_name: str, criteria: str) -> Sequence[str]:
+        context = _context(db, setting, clock, setting.bases, None)
+        return run.matches(context, type_name, parse_criteria(criteria))
+
+    return match
+
+
+def parse_criteria(criteria: str) -> list[tuple[str, str]]:
+    """Return the parameters of conditional criteria, percent-encoded or not."""
+    pairs = [part.partition("=") for part in criteria.lstrip("?").split("&") if part]
+    return [(unquote_plus(name), unquote_plus(value)) for name, _, value in pairs]
+
+
+def _context(
+    db: Connection,
+    setting: Setting,
+    clock: Clock,
+    bases: tuple[str, ...],
+    codes: Any,
+) -> Context:
+    return Context(
+        db=db,
+        tenant=setting.tenant,
+        zone=setting.zone,
+        now_us=clock.now_us(),
+        bases=bases,
+        codes=codes,
+        inner=demand.inner,
+    )

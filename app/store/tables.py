@@ -1,0 +1,191 @@
+"""The schema: one for SQLite and PostgreSQL, for Core, for migrations and for `yilian db check`.
+
+Every table carries the distribution column `s` (the pk of the patient whose compartment the
+resource belongs to, else the resource's own pk), so that the same schema can be spread over Citus
+nodes. Tenants share tables: `tenant` stands in `res` and `log`, is mixed into every hash of `ix`
+and `ident`, and sits in the upper half of `p` elsewhere.
+
+Key layout of `ix.k` and `ident.k`: `keys.py`. Numbers of types, methods and parameters are on-disk
+formats: they never change.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+# COLLATE "C" on PostgreSQL and BINARY (its default) on SQLite: code point order on both.
+_BYTEWISE = Text().with_variant(Text(collation="C"), "postgresql")
+_PK = BigInteger().with_variant(Integer, "sqlite")
+
+res = Table(
+    "res",
+    metadata,
+    Column("pk", _PK, primary_key=True, autoincrement=False),
+    Column("tenant", SmallInteger, nullable=False),
+    Column("s", BigInteger, nullable=False),
+    Column("type", SmallInteger, nullable=False),
+    Column("id", _BYTEWISE, nullable=False),
+    # 0 create, 1 update, 2 delete: how the newest version came to be; -1: only referred to so far
+    Column("method", SmallInteger, nullable=False),
+    Column("vid", Integer, nullable=False),
+    Column("lu", BigInteger, nullable=False),  # meta.lastUpdated, microseconds since 1970
+    Column("d", BigInteger, nullable=False),  # as in ix
+    Column("have", BigInteger, nullable=False),  # bit Param.bit: this parameter has a value
+    Column("body", LargeBinary, nullable=False),
+    Index("res_id", "tenant", "type", "id", unique=True),
+)
+
+hist = Table(
+    "hist",
+    metadata,
+    Column("pk", BigInteger, primary_key=True),
+    Column("vid", Integer, primary_key=True),
+    Column("s", BigInteger, nullable=False),
+    Column("method", SmallInteger, nullable=False),
+    Column("lu", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    sqlite_with_rowid=True,
+)
+
+# Tokens, references, uris, composites and one row a resource for its type. d orders every list by
+# the resource's primary date: 2 * (lower bound in microseconds) + 1 if a `dt` row decides.
+ix = Table(
+    "ix",
+    metadata,
+    Column("k", BigInteger, nullable=False),
+    Column("d", BigInteger, nullable=False),
+    Column("pk", BigInteger, nullable=False),
+    Column("s", BigInteger, nullable=False),
+    PrimaryKeyConstraint("k", "d", "pk", name="ix_pkey", postgresql_include=["s"]),
+    sqlite_with_rowid=False,
+)
+
+# v: folded text, U+0001, text as written
+string = Table(
+    "str",
+    metadata,
+    Column("pk", BigInteger, primary_key=True),
+    Column("p", BigInteger, primary_key=True),
+    Column("v", _BYTEWISE, primary_key=True),
+    Column("s", BigInteger, nullable=False),
+    Index("str_v", "p", "v", "pk"),
+    sqlite_with_rowid=False,
+)
+
+# u: number of the unit in `unit` (0: plain numbers)
+qty = Table(
+    "qty",
+    metadata,
+    Column("pk", BigInteger, primary_key=True),
+    Column("p", BigInteger, primary_key=True),
+    Column("u", BigInteger, primary_key=True),
+    Column("lo", Double, primary_key=True),
+    Column("hi", Double, primary_key=True),
+    Column("s", BigInteger, nullable=False),
+    Index("qty_v", "p", "u", "lo", "hi", "pk"),
+    sqlite_with_rowid=False,
+)
+
+dt = Table(
+    "dt",
+    metadata,
+    Column("pk", BigInteger, primary_key=True),
+    Column("p", BigInteger, primary_key=True),
+    Column("lo", BigInteger, primary_key=True),
+    Column("hi", BigInteger, primary_key=True),
+    Column("s", BigInteger, nullable=False),
+    Index("dt_v", "p", "lo", "hi", "pk"),
+    sqlite_with_rowid=False,
+)
+
+# Dictionaries of what was seen, so that `code`, `system|` and any comparable unit become lists of
+# exact keys. k: the token's key in ix; for Identifier parameters one row a system, code ''.
+code = Table(
+    "code",
+    metadata,
+    Column("p", BigInteger, primary_key=True),
+    Column("code", _BYTEWISE, primary_key=True),
+    Column("system", _BYTEWISE, primary_key=True),
+    Column("k", BigInteger, nullable=False),
+    Index("code_system", "p", "system"),
+    sqlite_with_rowid=False,
+)
+
+# Display texts seen with a code: `:text` finds the codes here, the body decides.
+text = Table(
+    "txt",
+    metadata,
+    Column("p", BigInteger, primary_key=True),
+    Column("v", _BYTEWISE, primary_key=True),
+    Column("k", BigInteger, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+unit = Table(
+    "unit",
+    metadata,
+    Column("p", BigInteger, primary_key=True),
+    Column("u", BigInteger, primary_key=True),
+    Column("system", _BYTEWISE, nullable=False),
+    Column("code", _BYTEWISE, nullable=False),
+    Column("unit", _BYTEWISE, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Canonical keys of identifiers and UDIs: a scanned code finds its resources.
+ident = Table(
+    "ident",
+    metadata,
+    Column("k", BigInteger, primary_key=True),
+    Column("pk", BigInteger, primary_key=True),
+    Column("s", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# The change log: one row a version. digest: SHA-256 over the version; `seal` chains the digests.
+log = Table(
+    "log",
+    metadata,
+    Column("seq", _PK, primary_key=True, autoincrement=False),
+    Column("tenant", SmallInteger, nullable=False),
+    Column("s", BigInteger, nullable=False),
+    Column("type", SmallInteger, nullable=False),
+    Column("pk", BigInteger, nullable=False),
+    Column("vid", Integer, nullable=False),
+    Column("method", SmallInteger, nullable=False),
+    Column("lu", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    # PostgreSQL's transaction number: readers stop before the oldest one still open; SQLite: 0
+    Column("tx", BigInteger, nullable=False, server_default="0"),
+    Index("log_lu", "tenant", "type", "lu", "seq"),
+)
+
+seal = Table(
+    "seal",
+    metadata,
+    Column("seq", _PK, primary_key=True, autoincrement=False),  # the last log.seq it covers
+    Column("digest", LargeBinary, nullable=False),
+)
+
+# Posted SearchParameters and what else every process must notice: one row a fact.
+fact = Table(
+    "fact",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("value", Text, nullable=False),
+)

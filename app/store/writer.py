@@ -1,0 +1,415 @@
+"""Who writes. SQLite: one thread of one process; PostgreSQL: every worker for itself.
+
+`GroupWriter` owns the file. Whatever waits is evaluated in order and committed together, so that
+one fsync serves many change sets; each is answered after the commit, and one that fails leaves no
+row behind and fails alone. `serve` lets HTTP workers hand in change sets over a local socket,
+`SocketWriter` is their side of it. `PostgresWriter` writes over its own connection, a plain
+create in one round trip. All three have the one method `commit`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import socket
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Protocol
+
+from app.clock import Clock
+from app.errors import Conflict, Unavailable, YilianError
+from app.fhir import definitions
+from app.store import wire
+from app.store.commit import Match, Target, WritePath, stub
+from app.store.database import SQLITE, Address, Connection, connect
+from app.store.prepare import Prepared, Preparer
+from app.store.types import Outcome
+
+log = logging.getLogger(__name__)
+
+_GROUP_MAX = 512  # changes committed together: bounds what a crash makes clients send again
+_BACKLOG = 128
+_ATTEMPTS = 6
+
+
+class Writer(Protocol):
+    """Commits prepared change sets: all of a set or nothing."""
+
+    def commit(self, changes: Sequence[Prepared]) -> list[Outcome]: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class _Job:
+    """One change set that waits, and whom to tell."""
+
+    changes: Sequence[Prepared]
+    done: Callable[[list[Outcome] | YilianError], None]
+
+
+class _Counter:
+    """Fresh pks of a file that only this process writes."""
+
+    def __init__(self, db: Connection) -> None:
+        row = db.one("SELECT max(pk) FROM res")
+        self._last = (row[0] if row else None) or 0
+
+    def next_pk(self) -> int:
+        self._last += 1
+        return self._last
+
+
+class GroupWriter:
+    """The one writer of a SQLite file. Start it once; `commit` from any thread."""
+
+    def __init__(self, address: Address, *, preparer: Preparer, clock: Clock, match: Match) -> None:
+        self._db = connect(address, write=True)
+        self._path = WritePath(
+            self._db,
+            preparer=preparer,
+            clock=clock,
+            numbers=_Counter(self._db),
+            match=match,
+        )
+        self._chain = _Chain(self._db)
+        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._thread.start()
+
+    def commit(self, changes: Sequence[Prepared]) -> list[Outcome]:
+        """Wait until the set is on disk. Raises the set's error, Unavailable when nothing can be
+        written."""
+        box: queue.SimpleQueue[list[Outcome] | YilianError] = queue.SimpleQueue()
+        self.submit(changes, box.put)
+        result = box.get()
+        if isinstance(result, YilianError):
+            raise result
+        return result
+
+    def submit(
+        self,
+        changes: Sequence[Prepared],
+        done: Callable[[list[Outcome] | YilianError], None],
+    ) -> None:
+        """Queue a set; `done` is called from the writer's thread once it is on disk or refused."""
+        self._queue.put(_Job(changes, done))
+
+    def close(self) -> None:
+        """Finish what was submitted and stop."""
+        self._queue.put(None)
+        self._thread.join()
+        self._db.close()
+
+    def _run(self) -> None:
+        running = True
+        while running:
+            group: list[_Job] = []
+            size = 0
+            job = self._queue.get()
+            while True:
+                if job is None:
+                    running = False
+                    break
+                group.append(job)
+                size += len(job.changes)
+                if size >= _GROUP_MAX:
+                    break
+                try:
+                    job = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+            if group:
+                self._write(group)
+
+    def _write(self, group: list[_Job]) -> None:
+        try:
+            results = self._transaction(group)
+        except Exception as exc:
+            self._db.rollback()
+            self._path.rolled_back()
+            self._chain.rolled_back()
+            if len(group) > 1:  # find the one at fault: each on its own
+                for job in group:
+                    self._write([job])
+                return
+            log.exception("store.write_failed", extra={"changes": len(group[0].changes)})
+            results = [_as_error(exc)]
+        for job, result in zip(group, results, strict=True):
+            job.done(result)
+
+    def _transaction(self, group: list[_Job]) -> list[list[Outcome] | YilianError]:
+        results: list[list[Outcome] | YilianError] = []
+        self._db.begin()
+        for job in group:
+            try:
+                results.append(self._path.evaluate(job.changes))
+            except YilianError as exc:
+                results.append(exc)
+        self._path.flush()
+        self._chain.add()
+        self._db.commit()
+        self._path.committed()
+        self._chain.committed()
+        return results
+
+
+class _Chain:
+    """The chain of digests over the change log: what is sealed cannot be changed unseen."""
+
+    def __init__(self, db: Connection) -> None:
+        self._db = db
+        row = db.one("SELECT seq, digest FROM seal ORDER BY seq DESC LIMIT 1")
+        self._sealed: tuple[int, bytes] = (row[0], row[1]) if row else (0, b"")
+        self._next = self._sealed
+
+    def add(self) -> None:
+        """Seal the log rows of this transaction."""
+        rows = self._db.all(
+            "SELECT seq, digest FROM log WHERE seq > ? ORDER BY seq", (self._next[0],)
+        )
+        if rows:
+            self._next = (rows[-1][0], chained(self._next[1], (row[1] for row in rows)))
+            self._db.run("INSERT INTO seal (seq, digest) VALUES (?, ?)", self._next)
+
+    def committed(self) -> None:
+        self._sealed = self._next
+
+    def rolled_back(self) -> None:
+        self._next = self._sealed
+
+
+def chained(previous: bytes, digests: Iterable[bytes]) -> bytes:
+    """Return the digest that seals `digests` upon `previous`."""
+    total = sha256(previous)
+    for digest in digests:
+        total.update(digest)
+    return total.digest()
+
+
+def _as_error(exc: Exception) -> YilianError:
+    if isinstance(exc, YilianError):
+        return exc
+    if isinstance(exc, sqlite3.OperationalError):
+        return Unavailable("the database cannot be written now")
+    return YilianError("the change could not be stored")
+
+
+# --- HTTP workers hand their writes over --------------------------------------------------------
+
+
+class WriterServer:
+    """Takes change sets from HTTP workers on a local socket that only this user can open."""
+
+    def __init__(self, writer: GroupWriter, path: Path) -> None:
+        self._writer = writer
+        self._path = path
+        path.unlink(missing_ok=True)
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(str(path))
+        path.chmod(0o600)
+        self._listener.listen(_BACKLOG)
+        self._open: set[socket.socket] = set()
+        threading.Thread(target=self._accept, name="writer-accept", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop taking change sets; those taken are still answered."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for sock in list(self._open):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RD)
+        self._path.unlink(missing_ok=True)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            self._open.add(sock)
+            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, sock: socket.socket) -> None:
+        try:
+            while (changes := wire.receive_request(sock)) is not None:
+                self._writer.submit(changes, lambda result: _answer(sock, result))
+        except (OSError, ValueError):
+            log.warning("store.worker_lost")
+        finally:
+            self._open.discard(sock)
+
+
+def _answer(sock: socket.socket, result: list[Outcome] | YilianError) -> None:
+    reply = wire.failed(result) if isinstance(result, YilianError) else wire.Reply(result)
+    with contextlib.suppress(OSError):  # the worker is gone; what it asked for is on disk
+        wire.send(sock, reply)
+
+
+class SocketWriter:
+    """A worker's way to the writer process: one connection a thread, opened when first needed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+
+    def commit(self, changes: Sequence[Prepared]) -> list[Outcome]:
+        """Hand a set over and wait for its outcome. Raises Unavailable without a writer; then the
+        set may or may not have been written, as with any lost answer."""
+        try:
+            sock = self._socket()
+            wire.send(sock, list(changes))
+            reply = wire.receive_reply(sock)
+        except (OSError, Unavailable) as exc:
+            self.close()
+            raise Unavailable("the writer is restarting") from exc
+        return wire.outcomes(reply)
+
+    def close(self) -> None:
+        sock: socket.socket | None = getattr(self._local, "sock", None)
+        if sock is not None:
+            sock.close()
+            self._local.sock = None
+
+    def _socket(self) -> socket.socket:
+        sock: socket.socket | None = getattr(self._local, "sock", None)
+        if sock is None:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            sock.connect(str(self._path))
+            self._local.sock = sock
+        return sock
+
+
+# --- PostgreSQL ----------------------------------------------------------------------------------
+
+
+class _Blocks:
+    """Fresh pks in blocks of the sequence's increment: no round trip for most."""
+
+    SIZE = 1000
+
+    def __init__(self, db: Connection) -> None:
+        self._db = db
+        self._next = self._end = 0
+
+    def next_pk(self) -> int:
+        if self._next == self._end:
+            row = self._db.one("SELECT nextval('res_pk')")
+            self._next = row[0] if row else 0
+            self._end = self._next + self.SIZE
+        self._next += 1
+        return self._next - 1
+
+
+class PostgresWriter:
+    """Writes over one connection a thread; retries what lost a race."""
+
+    def __init__(self, address: Address, *, preparer: Preparer, clock: Clock, match: Match) -> None:
+        self._address = address
+        self._preparer = preparer
+        self._clock = clock
+        self._match = match
+        self._local = threading.local()
+
+    def commit(self, changes: Sequence[Prepared]) -> list[Outcome]:
+        """Write a set in one transaction. Raises Conflict when it keeps losing races."""
+        import psycopg
+
+        races = (
+            psycopg.errors.SerializationFailure,
+            psycopg.errors.DeadlockDetected,
+            psycopg.errors.UniqueViolation,
+        )
+        for _ in range(_ATTEMPTS):
+            db, path = self._session()
+            try:
+                return self._once(db, path, changes)
+            except races:
+                db.rollback()
+                path.rolled_back()
+            except psycopg.Error as exc:
+                self._drop()
+                raise Unavailable("the database cannot be written now") from exc
+            except YilianError:
+                db.rollback()
+                path.rolled_back()
+                raise
+        raise Conflict("the resource is being changed by others, try again")
+
+    def close(self) -> None:
+        self._drop()
+
+    def _once(self, db: Connection, path: WritePath, changes: Sequence[Prepared]) -> list[Outcome]:
+        criteria = sorted(
+            {f"{change.type}?{change.criteria}" for change in changes if change.criteria}
+        )
+        plain = not criteria and all(
+            change.id is None and not change.conditional for change in changes
+        )
+        if not plain:
+            db.begin()
+        for text in criteria:
+            db.run(
+                "SELECT pg_advisory_xact_lock(hashtextextended(?, ?))",
+                (text, self._preparer.tenant),
+            )
+        outcomes = path.evaluate(changes)
+        path.flush()
+        if not plain:
+            db.commit()
+        path.committed()
+        return outcomes
+
+    def _session(self) -> tuple[Connection, WritePath]:
+        session: tuple[Connection, WritePath] | None = getattr(self._local, "session", None)
+        if session is None:
+            db = connect(self._address, write=True)
+            numbers = _Blocks(db)
+            session = (
+                db,
+                WritePath(
+                    db,
+                    preparer=self._preparer,
+                    clock=self._clock,
+                    numbers=numbers,
+                    match=self._match,
+                    make_stubs=lambda targets: self._make_stubs(db, numbers, targets),
+                ),
+            )
+            self._local.session = session
+        return session
+
+    def _make_stubs(self, db: Connection, numbers: _Blocks, targets: Sequence[Target]) -> None:
+        """Reserve pks for resources referred to, whoever comes first."""
+        for type_name, id_ in sorted(targets):
+            row = stub(
+                self._preparer.tenant,
+                numbers.next_pk(),
+                definitions.type_number(type_name),
+                id_,
+            )
+            db.run(
+                "INSERT INTO res (pk,tenant,s,type,id,method,vid,lu,d,have,body) "
+                "VALUES (?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
+                row,
+            )
+
+    def _drop(self) -> None:
+        session: tuple[Connection, WritePath] | None = getattr(self._local, "session", None)
+        if session is not None:
+            with contextlib.suppress(Exception):
+                session[0].close()
+            self._local.session = None
+
+
+def local_writer(address: Address, *, preparer: Preparer, clock: Clock, match: Match) -> Writer:
+    """Return the writer of a process that may write by itself."""
+    if address.dialect == SQLITE:
+        return GroupWriter(address, preparer=preparer, clock=clock, match=match)
+    return PostgresWriter(address, preparer=preparer, clock=clock, match=match)

@@ -174,6 +174,8 @@ class _Maker:
                 continue
             if element.is_required or self._wants(element, depth):
                 self._put(made, element, shape, depth)
+        if shape.path == "Period" and "end" in made:
+            made["end"] = "2031-05"  # after every start (per-1)
         if shape.path == "Extension":
             return {"url": made["url"], **self._extension_value(depth)}
         if not set(made) - {"resourceType", "id"} and "resourceType" not in made:
@@ -196,7 +198,9 @@ class _Maker:
 
     def _put_something(self, made: Json, shape: Shape, depth: int) -> None:
         """An object needs more than an id (ele-1): add its simplest element."""
-        elements = [e for e in shape.elements.values() if e.name not in _BARE]
+        elements = [
+            e for e in shape.elements.values() if e.name not in _BARE and e.path not in _SERVERS_OWN
+        ]
         simple = [e for e in elements if definitions.is_primitive(e.types[0].code)]
         self._put(made, (simple or elements)[0], shape, depth)
 

@@ -156,7 +156,7 @@ _BOUND = {"CodeableConcept": is_bound_concept, "Coding": is_bound_coding}
 
 _ID = r"[A-Za-z0-9\-.]{1,64}"
 _LITERAL = re.compile(
-    rf"(?P<base>[a-z][a-z0-9+.-]*:[^\s?#]*/)?(?P<type>[A-Za-z]+)/{_ID}(?:/_history/{_ID})?(?:#\S*)?"
+    rf"(?P<base>[a-z][a-z0-9+.-]*:[^\s?#]*/)?(?P<type>[A-Za-z][A-Za-z0-9]*)/{_ID}(?:/_history/{_ID})?(?:#\S*)?"
 )
 _CONDITIONAL = re.compile(r"(?P<type>[A-Za-z]+)\?\S+")
 _TYPE_URL = re.compile(re.escape(definitions.STRUCTURE_BASE) + "([A-Za-z]+)")

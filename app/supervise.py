@@ -1,0 +1,357 @@
+"""The processes of a hub, from the first to the last breath.
+
+    supervisor            this process: schema, HTTP listening address, signals
+    ├─ writer             SQLite only: owns the file (who writes: docs/performance.md)
+    ├─ HTTP worker 1      granian runs the WSGI application in a few threads
+    └─ HTTP worker n
+
+One file for the whole tree, because what matters here is the order: the schema upgraded, the
+writer ready, then the workers start; at the end the workers stop accepting and finish, then the
+writer commits what it has. A child that dies is started again. Every child holds the reading end
+of a pipe whose writing end only the supervisor has, so that none outlives it, whatever ended it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import http.client
+import logging
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for_any
+from multiprocessing.context import ForkProcess
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces
+from granian.log import LogLevels
+
+from app import hub, logs, rest
+from app.errors import Unavailable
+from app.folder import Folder
+from app.settings import Address, Settings
+from app.store import schema
+from app.store.database import SQLITE
+from app.store.database import Address as Database
+
+log = logging.getLogger(__name__)
+
+THREADS = 8  # for each HTTP worker; measured, see docs/performance.md
+_BACKLOG = 2048
+_START_S = 30.0
+_DRAIN_S = 20  # what a request may take when the hub has been asked to stop
+_LONGEST_SOCKET_PATH = 100  # sun_path holds 108 bytes on Linux, 104 elsewhere
+
+_fork = multiprocessing.get_context("fork")  # children share what was imported before
+
+
+def run(chosen: Settings, folder: Folder, begun: float, stdout: IO[str]) -> int:
+    """Run the hub in this process and its children until a signal says stop.
+
+    begun: when the command started (time.perf_counter), for the line that says it is ready.
+    """
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop_starting)
+    with ExitStack() as running:
+        reserved = running.enter_context(_reserve(chosen.http)) if chosen.http else None
+        parts = hub.Parts(
+            settings=chosen,
+            id_secret=chosen.id_secret or folder.id_key(),
+            writer_socket=running.enter_context(_socket_path(folder.path)),
+        )
+        _upgrade(chosen.database)
+        lifeline = running.enter_context(_lifeline())
+        gc.freeze()  # what is imported now stays shared between the children
+        addresses: dict[str, str] = {"pid": str(os.getpid())}
+        if Database(chosen.database).dialect == SQLITE:
+            writer = Child("writer", hub.write, parts, lifeline)
+            running.callback(writer.stop)
+            addresses |= writer.start()
+        if reserved is None:
+            _announce(folder, addresses, begun, stdout)
+            return _wait_for_signal(stopped)
+        addresses["http"] = str(reserved)
+        ready = threading.Thread(
+            target=_when_ready,
+            args=(reserved, stopped, lambda: _announce(folder, addresses, begun, stdout)),
+            daemon=True,
+        )
+        server = _server(reserved, chosen.http_workers)
+        server.on_startup(ready.start)
+        running.callback(stopped.set)
+        return _serve(server, parts, lifeline)
+
+
+def _stop_starting(signum: int, frame: object) -> NoReturn:
+    """A signal before all is running: undo what was done and go."""
+    raise SystemExit(0)
+
+
+def _upgrade(database: str) -> None:
+    reached = schema.upgrade(Database(database))
+    log.info("database.ready", extra={"version": reached, "backend": Database(database).dialect})
+
+
+# --- HTTP ----------------------------------------------------------------------------------------
+
+
+def _server(address: Address, workers: int) -> Any:
+    return Granian(
+        "app.rest",  # only a name: the application is made by `target_loader`
+        address=address.host,
+        port=address.port,
+        interface=Interfaces.WSGI,
+        http=HTTPModes.http1,
+        websockets=False,
+        workers=workers,
+        blocking_threads=THREADS,
+        blocking_threads_idle_timeout=600,  # a thread has its own database connection
+        backlog=_BACKLOG,
+        backpressure=max(128, _BACKLOG // workers),
+        respawn_failed_workers=True,
+        workers_kill_timeout=_DRAIN_S,
+        log_level=LogLevels.error,
+        log_dictconfig={
+            "formatters": {},
+            "handlers": {},
+            "loggers": {"_granian": {"propagate": True}, "granian.access": {"propagate": True}},
+        },
+    )
+
+
+def _serve(server: Any, parts: hub.Parts, lifeline: tuple[int, int]) -> int:
+    def application() -> Any:
+        _tie(lifeline)
+        logs.configure()
+        return rest.create_app(hub.Hub(parts))
+
+    multiprocessing.set_start_method("fork", force=True)  # the default differs between versions
+    try:
+        server.serve(target_loader=application, wrap_loader=False)
+    except SystemExit as exc:
+        # A signal to the whole process group looks to the server like workers that died.
+        return 0 if server.interrupt_signal else int(exc.code or 0)
+    return 0
+
+
+@contextmanager
+def _reserve(wanted: Address) -> Iterator[Address]:
+    """Hold the listening address, with the real port in place of 0, for the workers to share.
+
+    Each worker listens with SO_REUSEPORT, which would also let a second hub share the port
+    unnoticed; so it is first tried without.
+    """
+    family, _, _, _, target = socket.getaddrinfo(wanted.host, wanted.port, type=socket.SOCK_STREAM)[
+        0
+    ]
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(target)
+        with socket.socket(family) as held:
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            held.bind(target)
+            yield Address(*held.getsockname()[:2])
+    except OSError as exc:
+        raise Unavailable(
+            f"--http: cannot listen on {wanted}: {exc.strerror or 'the address is not usable'}"
+        ) from exc
+
+
+def _when_ready(address: Address, stopped: threading.Event, then: Callable[[], None]) -> None:
+    """Call `then` once the hub answers that every listener accepts."""
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        if _is_ready(address):
+            then()
+            return
+        if stopped.wait(0.02):
+            return
+    log.error("hub.not_ready", extra={"wait_ms": int(_START_S * 1000)})
+
+
+def _is_ready(address: Address) -> bool:
+    connection = http.client.HTTPConnection(address.host, address.port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _announce(folder: Folder, addresses: Mapping[str, str], begun: float, stdout: IO[str]) -> None:
+    took = time.perf_counter() - begun
+    folder.announce(addresses)
+    log.info("hub.ready", extra={"took_ms": round(took * 1000)})
+    lines = [f"Yilian is ready ({took:.1f} s); data in {folder.path}"]
+    if "http" in addresses:
+        lines.append(f"  FHIR R4   http://{addresses['http']}/fhir")
+    lines += [
+        f"  {label:<9} {addresses[name]}"
+        for name, label in (("mllp", "HL7 v2"), ("dicom", "DICOM"))
+        if name in addresses
+    ]
+    stdout.write("\n".join(lines) + "\n")
+    stdout.flush()
+
+
+def _wait_for_signal(stopped: threading.Event) -> int:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    stopped.wait()
+    return 0
+
+
+# --- children ------------------------------------------------------------------------------------
+
+Report = Callable[[Mapping[str, str]], None]
+Body = Callable[[hub.Parts, Report, threading.Event], None]
+
+
+class Child:
+    """A process that is kept running: started again, with growing pauses, when it dies.
+
+    Its body gets a function to report the addresses on which it is ready, and an event that says
+    that it should finish and return.
+    """
+
+    def __init__(self, name: str, body: Body, parts: hub.Parts, lifeline: tuple[int, int]) -> None:
+        self.name = name
+        self._body = body
+        self._parts = parts
+        self._lifeline = lifeline
+        self._stopping = threading.Event()
+        self._wake, self._woken = os.pipe()
+        self._process: ForkProcess | None = None
+        self._keeper = threading.Thread(target=self._keep, name=f"keep-{name}", daemon=True)
+
+    def start(self) -> Mapping[str, str]:
+        """Start the process and return the addresses it reports. Raises Unavailable."""
+        addresses = self._spawn()
+        self._keeper.start()
+        return addresses
+
+    def stop(self) -> None:
+        """Let the process finish what it took on, then end it."""
+        self._stopping.set()
+        os.write(self._woken, b".")
+        if self._keeper.ident is not None:
+            self._keeper.join()
+        process = self._process
+        if process is not None and process.is_alive():
+            process.terminate()
+            process.join(_DRAIN_S)
+            if process.is_alive():
+                log.error("process.killed", extra={"state": self.name})
+                process.kill()
+                process.join()
+        os.close(self._wake)
+        os.close(self._woken)
+
+    def _spawn(self) -> Mapping[str, str]:
+        receive, send = _fork.Pipe(duplex=False)
+        process = _fork.Process(
+            target=_child, args=(self._body, self._parts, self._lifeline, send), name=self.name
+        )
+        process.start()
+        self._process = process
+        send.close()
+        with receive:
+            try:
+                if receive.poll(_START_S):
+                    addresses: Mapping[str, str] = receive.recv()
+                    return addresses
+            except EOFError:
+                process.join()
+        if process.is_alive():
+            process.kill()
+            process.join()
+        raise Unavailable(f"the {self.name} process did not start; its log says why")
+
+    def _keep(self) -> None:
+        pause_s = 0.05
+        while True:
+            process = self._process
+            born = time.monotonic()
+            if process is not None:
+                wait_for_any([process.sentinel, self._wake])
+            if self._stopping.is_set():
+                return
+            if process is not None:
+                process.join()
+                log.error("process.died", extra={"state": self.name, "exit_code": process.exitcode})
+            pause_s = 0.05 if time.monotonic() - born > 60 else min(5.0, pause_s * 2)
+            if self._stopping.wait(pause_s):
+                return
+            try:
+                self._spawn()
+            except (Unavailable, OSError):
+                log.exception("process.not_restarted", extra={"state": self.name})
+
+
+def _child(body: Body, parts: hub.Parts, lifeline: tuple[int, int], report: Connection) -> None:
+    """What runs in a child: its body, until SIGTERM or the end of the supervisor."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    for number in (signal.SIGINT, signal.SIGHUP):  # those to the group are the supervisor's to see
+        signal.signal(number, signal.SIG_IGN)
+    _tie(lifeline)
+    logs.configure()
+
+    def ready(addresses: Mapping[str, str]) -> None:
+        report.send(dict(addresses))
+        report.close()
+
+    body(parts, ready, stop)
+
+
+@contextmanager
+def _lifeline() -> Iterator[tuple[int, int]]:
+    """A pipe that nobody writes to: its reading end sees the end of the supervisor."""
+    ends = os.pipe()
+    try:
+        yield ends
+    finally:
+        for end in ends:
+            os.close(end)
+
+
+def _tie(lifeline: tuple[int, int]) -> None:
+    """Make this child stop, as if asked to, when the supervisor is no more."""
+    reading, writing = lifeline
+    os.close(writing)
+
+    def watch() -> None:
+        if os.read(reading, 1) == b"":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="lifeline", daemon=True).start()
+
+
+@contextmanager
+def _socket_path(folder: Path) -> Iterator[Path]:
+    """A place for the writer's socket: in the data folder, or in a private one if that is deep."""
+    path = folder / "writer.sock"
+    if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
+        yield path
+        return
+    short = Path(tempfile.mkdtemp(prefix="yilian-"))
+    try:
+        yield short / "writer.sock"
+    finally:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(short)

@@ -23,7 +23,7 @@ class Format(Enum):
 
 # What the CapabilityStatement says of formats.
 FORMATS = (Format.JSON.value, "json")
-PATCH_FORMATS = ("application/json-patch+json",)
+PATCH_FORMATS = ("application/json-patch+json", "application/fhir+json")
 
 FHIR_VERSIONS = frozenset(("4.0", "4.0.1"))
 

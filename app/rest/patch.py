@@ -20,7 +20,7 @@ from app.errors import (
     Unprocessable,
     UnsupportedMediaType,
 )
-from app.rest import criteria, json_patch, negotiate, write
+from app.rest import criteria, fhirpath_patch, json_patch, negotiate, write
 from app.rest.exchange import Reply, Request, parse_query
 from app.rest.services import Hub
 from app.store.types import Change, Method, SearchRequest, Stored
@@ -125,6 +125,12 @@ def _json_patch(body: bytes, patch: bytes) -> bytes:
     return json_patch.text(patched)
 
 
+def _fhirpath_patch(body: bytes, patch: bytes) -> bytes:
+    patched = fhirpath_patch.apply(json_patch.tree(body), json_patch.tree(patch))
+    return json_patch.text(patched)
+
+
 _KINDS: Mapping[str, Callable[[bytes, bytes], bytes]] = {
     "application/json-patch+json": _json_patch,
+    "application/fhir+json": _fhirpath_patch,
 }

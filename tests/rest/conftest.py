@@ -1,0 +1,151 @@
+"""A facade on a real store, on SQLite and on PostgreSQL, without sockets and processes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from werkzeug.test import Client
+
+from app.clock import Clock, WallClock
+from app.rest import create_app
+from app.rest.services import Options
+from app.store.store import Setting, Store, open_store
+
+FHIR_JSON = "application/fhir+json"
+BASE = "http://localhost/fhir"
+
+
+@dataclass
+class OneProcess:
+    """The hub as the HTTP doors see it, in one process."""
+
+    store: Store
+    http: Options = field(default_factory=Options)
+    clock: Clock = field(default_factory=WallClock)
+    missing: list[str] = field(default_factory=list)
+
+    def not_ready(self) -> list[str]:
+        return self.missing
+
+    def metrics(self) -> bytes:
+        return b"# no numbers\n"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def issue(self) -> Any:
+        """The first issue of an OperationOutcome."""
+        assert self.json["resourceType"] == "OperationOutcome", self.body
+        return self.json["issue"][0]
+
+    @property
+    def entries(self) -> list[Any]:
+        return self.json.get("entry", [])
+
+    def link(self, relation: str) -> str | None:
+        found = (link["url"] for link in self.json["link"] if link["relation"] == relation)
+        return next(found, None)
+
+
+class Api:
+    """A client of the facade: paths below the base, dicts as FHIR JSON."""
+
+    def __init__(self, hub: OneProcess) -> None:
+        self.hub = hub
+        self._client = Client(create_app(hub))
+        self._numbers = count(1)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | str | Mapping[str, Any] | list[Any] | None = None,
+        **headers: str,
+    ) -> Answer:
+        """Send a request; `If_Match="..."` is a header, and paths may be whole addresses."""
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if isinstance(body, dict | list):
+            body = json.dumps(body, ensure_ascii=False).encode()
+        if body is not None:
+            sent.setdefault("Content-Type", FHIR_JSON)
+        path = path.removeprefix("http://localhost")
+        if not path.startswith("/"):
+            path = f"/fhir/{path}" if path and path[0] != "?" else f"/fhir{path}"
+        response = self._client.open(path, method=method, data=body, headers=sent)
+        return Answer(response.status_code, response.headers, response.get_data())
+
+    def get(self, path: str, **headers: str) -> Answer:
+        return self.request("GET", path, **headers)
+
+    def post(self, path: str, body: Any, **headers: str) -> Answer:
+        return self.request("POST", path, body, **headers)
+
+    def put(self, path: str, body: Any, **headers: str) -> Answer:
+        return self.request("PUT", path, body, **headers)
+
+    def patch(self, path: str, body: Any, **headers: str) -> Answer:
+        headers.setdefault("Content_Type", "application/json-patch+json")
+        return self.request("PATCH", path, body, **headers)
+
+    def delete(self, path: str, **headers: str) -> Answer:
+        return self.request("DELETE", path, **headers)
+
+    def create(self, resource: Mapping[str, Any]) -> Any:
+        """Create a resource that has to be accepted; return it as it is stored."""
+        answer = self.post(resource["resourceType"], resource)
+        assert answer.status == 201, answer.body
+        return answer.json
+
+    def value(self) -> str:
+        """Return an identifier value that no other test uses."""
+        return f"v{next(self._numbers)}"
+
+
+def patient(**members: Any) -> dict[str, Any]:
+    return {"resourceType": "Patient", "name": [{"family": "Wang"}], **members}
+
+
+def observation(**members: Any) -> dict[str, Any]:
+    return {"resourceType": "Observation", "status": "final", "code": {"text": "x"}, **members}
+
+
+def identified(value: str) -> list[dict[str, str]]:
+    return [{"system": "urn:x-test", "value": value}]
+
+
+@pytest.fixture(scope="session")
+def api(backend_url: str) -> Iterator[Api]:
+    """The facade on one database of each kind for all tests: they use values of their own."""
+    store = open_store(backend_url, Setting(zone=ZoneInfo("Asia/Shanghai"), bases=(f"{BASE}/",)))
+    yield Api(OneProcess(store))
+    store.close()
+
+
+@pytest.fixture(
+    scope="session", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+)
+def backend_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path_factory.mktemp('rest') / 'yilian.db'}"
+        return
+    with request.getfixturevalue("postgres").database() as url:
+        yield url

@@ -76,6 +76,10 @@ class NotSupported(YilianError):
     code = "not-supported"
 
 
+class UnknownParameter(NotSupported):
+    """A search parameter that the type does not have."""
+
+
 class MethodNotAllowed(NotSupported):
     """The address exists, but not with this method."""
 

@@ -115,6 +115,11 @@ class Store:
             connection.close()
 
     @property
+    def writer(self) -> Writer:
+        """The one that commits: what the writer process hands to its socket (`WriterServer`)."""
+        return self._writer
+
+    @property
     def _db(self) -> Connection:
         found: Connection | None = getattr(self._local, "db", None)
         if found is None:

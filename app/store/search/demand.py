@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from app.errors import Invalid, NotSupported
+from app.errors import Invalid, NotSupported, UnknownParameter
 from app.fhir import definitions, searchparams
 from app.fhir.searchparams import Param
 from app.store import keys
@@ -35,14 +35,10 @@ from app.store.search.parse import Name, alternatives, parse_name, unescape
 Reader = Callable[[Context, Param, str | None, str], Condition]
 
 
-class Unknown(NotSupported):
-    """The type has no such parameter: refused, or left out under lenient handling."""
-
-
 def demand(context: Context, types: Sequence[str], text: str, value: str) -> Condition:
     """Return what `text=value` asks of resources of `types`.
 
-    Raises Unknown, Invalid (a modifier or value that does not fit), NotSupported.
+    Raises UnknownParameter, Invalid (a modifier or value that does not fit), NotSupported.
     """
     name = parse_name(text)
     if name.has is not None:
@@ -55,7 +51,7 @@ def demand(context: Context, types: Sequence[str], text: str, value: str) -> Con
         if (param := searchparams.find(type_name, name.code)) is not None and not param.computed
     ]
     if len(found) < len(types) and (len(types) == 1 or not found):
-        raise Unknown("unknown search parameter", at=f"http.{name.code[:64]}")
+        raise UnknownParameter("unknown search parameter", at=f"http.{name.code[:64]}")
     return found[0] if len(found) == 1 else Any_(found)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.errors import Invalid, TooCostly
+from app.errors import Invalid, TooCostly, UnknownParameter
 from app.fhir import definitions, searchparams
 from app.fhir import json as fhir_json
 from app.fhir.extract import extractor
@@ -16,7 +16,6 @@ from app.store.entries import local_reference
 from app.store.read import stored
 from app.store.search.conditions import Sql, one_of
 from app.store.search.context import Context, plain
-from app.store.search.demand import Unknown
 from app.store.search.reference import targets
 from app.store.types import Stored
 
@@ -44,7 +43,7 @@ class Found:
 
 
 def parse(name: str, value: str) -> Wish:
-    """Return the wish of `_include[:iterate]=Source:param[:Target]`. Raises Unknown, Invalid."""
+    """Return the wish of `_include[:iterate]=Source:param[:Target]`. Raises UnknownParameter, Invalid."""
     code, _, modifier = name.partition(":")
     if modifier not in ("", "iterate", "recurse"):
         raise Invalid(f"{code} takes only the modifier :iterate", at=f"http.{code}")
@@ -60,7 +59,7 @@ def parse(name: str, value: str) -> Wish:
     if parameter != "*":
         param = searchparams.find(source, parameter)
         if param is None or param.type != "reference":
-            raise Unknown(f"{code} names no reference parameter", at=f"http.{code}")
+            raise UnknownParameter(f"{code} names no reference parameter", at=f"http.{code}")
     return Wish(source, parameter, target or None, reverse, iterate)
 
 

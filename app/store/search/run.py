@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from app.errors import Invalid, Issue, NotSupported, UnknownType
+from app.errors import Invalid, Issue, NotSupported, UnknownParameter, UnknownType
 from app.fhir import definitions
 from app.store.search import include, sort
 from app.store.search.conditions import Condition
 from app.store.search.context import Context
-from app.store.search.demand import Unknown, demand, in_compartment
+from app.store.search.demand import demand, in_compartment
 from app.store.search.page import Cursor, page, total
 from app.store.search.plan import Plan, make
 from app.store.types import SearchPage, SearchRequest
@@ -57,7 +57,7 @@ def search(context: Context, request: SearchRequest) -> SearchPage:
                 conditions.append(demand(context, types, name, value))
             else:
                 continue  # `family=` asks for nothing
-        except Unknown as exc:
+        except UnknownParameter as exc:
             if request.strict:
                 raise
             ignored.append(Issue("warning", "not-supported", str(exc), exc.at))

@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.errors import Invalid, NotSupported
+from app.errors import Invalid, NotSupported, UnknownParameter
 from app.fhir import searchparams
 from app.fhir.searchparams import Param
 from app.store.search.context import Context, plain
-from app.store.search.demand import Unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class Key:
 
 
 def parse(context: Context, types: Sequence[str], text: str) -> list[Key]:
-    """Return the keys of a `_sort` value. Raises Unknown, NotSupported."""
+    """Return the keys of a `_sort` value. Raises UnknownParameter, NotSupported."""
     found = []
     for part in text.split(","):
         code = part.strip()
@@ -48,7 +47,7 @@ def _key(context: Context, types: Sequence[str], code: str, descending: bool) ->
         raise NotSupported("across types only _id and _lastUpdated can be sorted by")
     param = searchparams.find(types[0], code)
     if param is None:
-        raise Unknown("unknown parameter in _sort", at="http._sort")
+        raise UnknownParameter("unknown parameter in _sort", at="http._sort")
     primary = searchparams.primary_date(types[0])
     if primary is not None and primary.number == param.number:
         return Key(None, (), descending)

@@ -16,11 +16,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from datetime import timedelta, tzinfo
 from decimal import Decimal
 from typing import Any, Final
 
 from app.errors import Malformed, NotSupported
+from app.feeds.iot import times
 from app.feeds.iot.ieee11073 import float32, sfloat
+from app.feeds.iot.times import Moment
 
 Record = dict[str, Any]
 
@@ -59,6 +62,23 @@ def short_uuid(text: str) -> str:
     if len(plain) == 36 and plain.endswith("-0000-1000-8000-00805F9B34FB"):
         return plain[4:8]
     return plain
+
+
+def with_offset(record: Record, session_start: Moment | None, zone: tzinfo) -> Record:
+    """Return the record with the time that its offset in minutes gives.
+
+    The offset counts from the record's own base time, or from the start of the sensor's session,
+    which only the gateway knows.
+    """
+    minutes = record.get("offsetMinutes")
+    if minutes is None:
+        return record
+    start = times.parse(record["time"], zone) if "time" in record else session_start
+    if start is None:
+        return record
+    local = start.at + timedelta(minutes=minutes)
+    pattern = "%Y-%m-%dT%H:%M:%S" if "time" in record else "%Y-%m-%dT%H:%M:%S%z"
+    return {**record, "time": local.strftime(pattern)}
 
 
 class _Octets:

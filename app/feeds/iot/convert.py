@@ -1,0 +1,203 @@
+"""Device messages to FHIR: `yilian convert iot FILE...`, and the converter behind every door.
+
+One message becomes one transaction Bundle. What several messages say about one thing (an alarm from
+start to end, a correction, a repetition) meets in `state.py`, so that the Bundles of one call,
+applied in the order they are printed, end right whatever the order of the messages was.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from app.errors import Invalid, Issue, Malformed, NotFound, YilianError
+from app.feeds.iot import ble_gatt, messages, times
+from app.feeds.iot.catalogue import Catalogue, Entry
+from app.feeds.iot.messages import Message
+from app.feeds.iot.source import document
+from app.feeds.iot.state import State
+from app.fhir.ids import CONVERT_SECRET, Ids
+from app.fhir.outcome import operation_outcome
+from app.mapping import assigners
+from app.mapping.run import Context, Made
+from app.mapping.trace import Trace
+from app.paths import shipped
+
+DEFAULT_ZONE = "Asia/Shanghai"
+_BLUETOOTH = "ble"
+
+_json = msgspec.json.Encoder(decimal_format="number")
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """What became of one message: its entries, or nothing to convert and why."""
+
+    mapping: str
+    made: Made
+    trace: Trace | None = None
+
+
+class Converter:
+    """Converts messages with the mappings of one catalogue."""
+
+    def __init__(
+        self, catalogue: Catalogue, context: Context, zone: ZoneInfo, *, explain: bool = False
+    ) -> None:
+        self.catalogue = catalogue
+        self.context = context
+        self.zone = zone
+        self.explain = explain
+
+    def convert(self, raw: bytes, state: State | None = None, **outside: Any) -> Converted:
+        """Return what one message says.
+
+        outside: what the transport knows about it (see `messages.message`). state: what earlier
+        messages said, changed by this one. Raises Malformed, TooMuch, NotSupported or Invalid.
+        """
+        message = messages.message(raw, **outside)
+        entry = self.catalogue.get(self._name(message), trace=self.explain)
+        zone = times.zone_of(message.utc_offset) or self.zone
+        payload = _payload(message, zone)
+        doc = document(message, payload, entry.name, entry.vocabulary, zone)
+        trace = Trace() if self.explain else None
+        made = entry.mapping.run(doc, self._context(entry), trace)
+        if state is not None:
+            state.merge(made)
+        return Converted(entry.name, made, trace)
+
+    def _context(self, entry: Entry) -> Context:
+        values = {
+            **self.context.values,
+            "mapping_digest": entry.mapping.digest,
+            "mapping_files": " ".join(entry.mapping.files),
+        }
+        return Context(self.context.ids, values)
+
+    def _name(self, message: Message) -> str:
+        """Return the mapping a message names in envelope or topic, else the only one that fits."""
+        for name in (message.mapping, message.topic_mapping):
+            if name is not None:
+                if not self.catalogue.knows(name):
+                    raise NotFound("there is no device mapping of that name", at="$.mapping")
+                return name
+        if message.characteristic is not None:
+            return _BLUETOOTH
+        names = self.catalogue.matching(message.payload)
+        if len(names) == 1:
+            return names[0]
+        if names:
+            raise Invalid(
+                "several mappings fit this message: name one", details="mapping-ambiguous"
+            )
+        raise Invalid("no mapping fits this message", details="mapping-none")
+
+
+def _payload(message: Message, zone: Any) -> Any:
+    """Return the content as paths see it: JSON as it is, Bluetooth octets as named readings."""
+    if message.characteristic is None:
+        if not isinstance(message.payload, dict):
+            raise Malformed("a message is a JSON object")
+        return message.payload
+    if not isinstance(message.payload, str):
+        raise Malformed("a Bluetooth value is hexadecimal text", at="$.payload")
+    octets = ble_gatt.octets_of(message.payload)
+    start = times.parse(message.session_start, zone)
+    records = ble_gatt.decode(message.characteristic, octets)
+    return {
+        "characteristic": ble_gatt.short_uuid(message.characteristic),
+        "records": [ble_gatt.with_offset(record, start, zone) for record in records],
+    }
+
+
+# --------------------------------------------------------------------------------- the command
+
+
+def main(
+    argv: Sequence[str], stdin: IO[bytes], stdout: IO[str], stderr: IO[str] | None = None
+) -> int:
+    """Convert files to NDJSON; return 0, or 1 when a message could not be converted."""
+    args = _parser().parse_args(argv)
+    converter = _converter(args)
+    name = None
+    if args.mapping:
+        name = converter.catalogue.given or args.mapping
+        converter.catalogue.get(name)
+    state = State()
+    failed = False
+    for raw in _entries(args.files, stdin):
+        line, ok = _convert(converter, raw, state, name)
+        failed = failed or not ok
+        if args.pretty:
+            line = msgspec.json.format(line, indent=2)
+        stdout.write(line.decode() + "\n")
+    return 1 if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="yilian convert iot",
+        description="Device messages to FHIR R4: one transaction Bundle per message, one a line.",
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="JSON or NDJSON; - is stdin")
+    parser.add_argument("--mapping", metavar="NAME|FILE", help="instead of finding the mapping")
+    parser.add_argument("--overlay", metavar="DIR", type=Path, help="mappings of the site")
+    parser.add_argument("--time-zone", metavar="ZONE", default=DEFAULT_ZONE)
+    parser.add_argument("--explain", action="store_true", help="which rule made which element")
+    parser.add_argument("--pretty", action="store_true", help="indented JSON")
+    return parser
+
+
+def _converter(args: argparse.Namespace) -> Converter:
+    try:
+        zone = ZoneInfo(args.time_zone)
+    except (ZoneInfoNotFoundError, ValueError) as exc:
+        raise Invalid("no such time zone", at="--time-zone") from exc
+    base = shipped("mappings")
+    folders = [base / "iot"]
+    tables = [base / "assigners.yaml"]
+    if args.overlay:
+        folders.append(args.overlay / "iot" if (args.overlay / "iot").is_dir() else args.overlay)
+        site = args.overlay / "assigners.yaml"
+        tables += [site] if site.is_file() else []
+    given = [Path(args.mapping)] if args.mapping and _is_file(args.mapping) else []
+    context = Context(Ids(CONVERT_SECRET), {"assigners": assigners.load(tables), "zone": zone})
+    return Converter(Catalogue(folders, given), context, zone, explain=args.explain)
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith((".yaml", ".yml", ".json")) or "/" in name
+
+
+def _entries(names: Sequence[str], stdin: IO[bytes]) -> Iterator[bytes | YilianError]:
+    for name in names:
+        body = stdin.read() if name == "-" else Path(name).read_bytes()
+        lines = True if name.endswith((".ndjson", ".jsonl")) else None
+        try:
+            yield from messages.split(body, lines=lines)
+        except YilianError as exc:
+            yield exc
+
+
+def _convert(
+    converter: Converter, raw: bytes | YilianError, state: State, mapping: str | None
+) -> tuple[bytes, bool]:
+    """Return the line for one entry, and whether the entry was good."""
+    if isinstance(raw, YilianError):
+        return operation_outcome(raw.issues), False
+    try:
+        found = converter.convert(raw, state, mapping=mapping)
+    except YilianError as exc:
+        return operation_outcome(exc.issues), False
+    if not found.made.entries:
+        return operation_outcome([_NOTHING]), True
+    return _json.encode(found.made.bundle()), True
+
+
+_NOTHING = Issue("information", "informational", "there is nothing to convert in this message")

@@ -56,8 +56,9 @@ def receive_reply(sock: socket.socket) -> Reply:
 
 
 def failed(error: YilianError) -> Reply:
-    """Return the reply that carries `error`."""
-    return Reply(error=type(error).__name__, issues=list(error.issues))
+    """Return the reply that carries `error`, by its nearest class of the common tree."""
+    kind = next(k for k in type(error).__mro__ if k.__module__ == errors.__name__)
+    return Reply(error=kind.__name__, issues=list(error.issues))
 
 
 def outcomes(reply: Reply) -> list[Outcome]:

@@ -18,7 +18,7 @@ from app.fhir import definitions, validate
 from app.fhir import json as fhir_json
 from app.fhir.outcome import ALL_OK, operation_outcome
 
-_HL7V2 = "app.feeds.hl7v2.validate"
+_HL7V2 = "app.feeds.hl7v2.check"
 _HL7V2_BEGINS = (b"\x0bMSH", b"MSH", b"FHS", b"BHS")
 _BAD = ("error", "fatal")
 
@@ -49,7 +49,7 @@ def main(argv: Sequence[str], stdin: IO[bytes], stdout: IO[str]) -> int:
 def _messages(name: str, content: bytes, stdout: IO[str]) -> int:
     if importlib.util.find_spec(_HL7V2) is None:
         raise NotSupported("checking HL7 v2 messages is not available in this version", at=name)
-    return cast(int, importlib.import_module(_HL7V2).check(content, stdout))
+    return cast(int, importlib.import_module(_HL7V2).report(content, stdout))
 
 
 def _resources(content: bytes) -> Iterator[bytes]:

@@ -73,6 +73,7 @@ def run(chosen: Settings, folder: Folder, begun: float, stdout: IO[str]) -> int:
         )
         _upgrade(chosen.database)
         lifeline = running.enter_context(_lifeline())
+        hub.preload(parts.store_setting)
         gc.freeze()  # what is imported now stays shared between the children
         addresses: dict[str, str] = {"pid": str(os.getpid())}
         if Database(chosen.database).dialect == SQLITE:

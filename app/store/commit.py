@@ -137,6 +137,16 @@ class WritePath:
         self._new_pks.clear()
         self._new_seen.clear()
 
+    def mark(self) -> tuple[list[int], int, int]:
+        """Return what is collected and learned so far, for `back_to`."""
+        return self._batch.marks(), len(self._new_pks), len(self._new_seen)
+
+    def back_to(self, mark: tuple[list[int], int, int]) -> None:
+        """Drop the rows collected and what was learned since `mark`."""
+        self._batch.cut(mark[0])
+        _cut(self._new_pks, mark[1])
+        _cut(self._new_seen, mark[2])
+
     # --- one change set --------------------------------------------------------------------------
 
     def evaluate(self, changes: Sequence[Prepared]) -> list[Outcome]:
@@ -147,13 +157,11 @@ class WritePath:
         """
         if not _is_plain(changes):
             self.flush()  # criteria and states must see what this group has written so far
-        marks = self._batch.marks(), len(self._new_pks), len(self._new_seen)
+        mark = self.mark()
         try:
             return self._evaluate(changes)
         except BaseException:
-            self._batch.cut(marks[0])
-            _cut(self._new_pks, marks[1])
-            _cut(self._new_seen, marks[2])
+            self.back_to(mark)
             raise
 
     def _evaluate(self, changes: Sequence[Prepared]) -> list[Outcome]:
@@ -290,7 +298,7 @@ class WritePath:
             step.id,
             str(vid),
             instant(lu),
-            fhir_json.kept_meta(state.body) if state and exists else None,
+            fhir_json.inheritable(state.body) if state and exists else None,
         )
         number = definitions.type_number(change.type)
         rows = self._rows(change.type, pk, change.entries, targets)

@@ -82,8 +82,7 @@ class Preparer:
             return prepared
         if change.body is None:
             raise Invalid("the resource is missing", code="required", at=change.type)
-        body = fhir_json.compact(change.body)
-        resource = fhir_json.parse(body)
+        resource, body = fhir_json.parse_compact(change.body)
         if resource.get("resourceType") != change.type:
             raise Invalid(f"the resource is not a {change.type}", at="resourceType", code="invalid")
         if not validate.check(resource, change.type):

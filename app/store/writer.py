@@ -5,6 +5,9 @@ one fsync serves many change sets; each is answered after the commit, and one th
 row behind and fails alone. `serve` lets HTTP workers hand in change sets over a local socket,
 `SocketWriter` is their side of it. `PostgresWriter` writes over its own connection, a plain
 create in one round trip. All three have the one method `commit`.
+
+A feed needs more than a change set: it keeps the raw message and applies it in one transaction.
+It hands `run` a function that gets a `Session` inside the transaction.
 """
 
 from __future__ import annotations
@@ -15,14 +18,14 @@ import queue
 import socket
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from app.clock import Clock
-from app.errors import Conflict, Unavailable, YilianError
+from app.errors import Conflict, NotSupported, Unavailable, YilianError
 from app.fhir import definitions
 from app.store import wire
 from app.store.commit import Match, Target, WritePath, stub
@@ -31,6 +34,8 @@ from app.store.prepare import Prepared, Preparer
 from app.store.types import Outcome
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _GROUP_MAX = 512  # changes committed together: bounds what a crash makes clients send again
 _BACKLOG = 128
@@ -42,15 +47,56 @@ class Writer(Protocol):
 
     def commit(self, changes: Sequence[Prepared]) -> list[Outcome]: ...
 
+    def run(self, work: Work[T]) -> T: ...
+
     def close(self) -> None: ...
+
+
+class Session:
+    """A transaction under way, as a feed's work sees it: SQL of its own tables, and change sets."""
+
+    def __init__(self, db: Connection, path: WritePath) -> None:
+        self.db = db
+        self._path = path
+
+    def commit(self, changes: Sequence[Prepared]) -> list[Outcome]:
+        """Write a change set. Raises its error; then nothing of it is written."""
+        outcomes = self._path.evaluate(changes)
+        self._path.flush()
+        return outcomes
+
+    @contextlib.contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo what the block did when it raises, and go on with the transaction."""
+        self._path.flush()
+        mark = self._path.mark()
+        self.db.run("SAVEPOINT part")
+        try:
+            yield
+            self._path.flush()
+        except BaseException:
+            self.db.run("ROLLBACK TO SAVEPOINT part")
+            self._path.back_to(mark)
+            raise
+        finally:
+            self.db.run("RELEASE SAVEPOINT part")
+
+
+Work = Callable[[Session], T]
 
 
 @dataclass(slots=True)
 class _Job:
-    """One change set that waits, and whom to tell."""
+    """What waits for the next transaction, and whom to tell how it ended."""
 
-    changes: Sequence[Prepared]
-    done: Callable[[list[Outcome] | YilianError], None]
+    size: int
+    work: Callable[[Session], Any]
+    done: Callable[[Any], None]  # gets the result or a YilianError
+
+
+def _only(changes: Sequence[Prepared]) -> Callable[[Session], list[Outcome]]:
+    """Return the work of a lone change set: its rows are written with those of its group."""
+    return lambda session: session._path.evaluate(changes)
 
 
 class _Counter:
@@ -77,6 +123,7 @@ class GroupWriter:
             numbers=_Counter(self._db),
             match=match,
         )
+        self._session = Session(self._db, self._path)
         self._chain = _Chain(self._db)
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -85,20 +132,38 @@ class GroupWriter:
     def commit(self, changes: Sequence[Prepared]) -> list[Outcome]:
         """Wait until the set is on disk. Raises the set's error, Unavailable when nothing can be
         written."""
-        box: queue.SimpleQueue[list[Outcome] | YilianError] = queue.SimpleQueue()
-        self.submit(changes, box.put)
+        outcomes: list[Outcome] = self._wait(lambda done: self.submit(changes, done))
+        return outcomes
+
+    def run(self, work: Work[T]) -> T:
+        """Do `work` inside a transaction and return what it returned once that is on disk.
+
+        It runs on the writer's thread, with its own savepoint: when it raises a YilianError
+        nothing of it stays. It may be called again if the transaction has to be repeated.
+        """
+        result: T = self._wait(lambda done: self.submit_work(work, done))
+        return result
+
+    def submit(self, changes: Sequence[Prepared], done: Callable[[Any], None]) -> None:
+        """Queue a set; `done` is called from the writer's thread once it is on disk or refused."""
+        self._queue.put(_Job(len(changes), _only(changes), done))
+
+    def submit_work(self, work: Work[T], done: Callable[[Any], None], *, size: int = 16) -> None:
+        """Queue work as `run` does; `done` gets what it returned, or its YilianError."""
+
+        def guarded(session: Session) -> T:
+            with session.savepoint():
+                return work(session)
+
+        self._queue.put(_Job(size, guarded, done))
+
+    def _wait(self, submit: Callable[[Callable[[Any], None]], None]) -> Any:
+        box: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        submit(box.put)
         result = box.get()
         if isinstance(result, YilianError):
             raise result
         return result
-
-    def submit(
-        self,
-        changes: Sequence[Prepared],
-        done: Callable[[list[Outcome] | YilianError], None],
-    ) -> None:
-        """Queue a set; `done` is called from the writer's thread once it is on disk or refused."""
-        self._queue.put(_Job(changes, done))
 
     def close(self) -> None:
         """Finish what was submitted and stop."""
@@ -117,7 +182,7 @@ class GroupWriter:
                     running = False
                     break
                 group.append(job)
-                size += len(job.changes)
+                size += job.size
                 if size >= _GROUP_MAX:
                     break
                 try:
@@ -138,17 +203,17 @@ class GroupWriter:
                 for job in group:
                     self._write([job])
                 return
-            log.exception("store.write_failed", extra={"changes": len(group[0].changes)})
+            log.exception("store.write_failed", extra={"changes": group[0].size})
             results = [_as_error(exc)]
         for job, result in zip(group, results, strict=True):
             job.done(result)
 
-    def _transaction(self, group: list[_Job]) -> list[list[Outcome] | YilianError]:
-        results: list[list[Outcome] | YilianError] = []
+    def _transaction(self, group: list[_Job]) -> list[Any]:
+        results: list[Any] = []
         self._db.begin()
         for job in group:
             try:
-                results.append(self._path.evaluate(job.changes))
+                results.append(job.work(self._session))
             except YilianError as exc:
                 results.append(exc)
         self._path.flush()
@@ -255,6 +320,10 @@ def _answer(sock: socket.socket, result: list[Outcome] | YilianError) -> None:
 class SocketWriter:
     """A worker's way to the writer process: one connection a thread, opened when first needed."""
 
+    def run(self, work: Work[T]) -> T:
+        """Refuse: work runs where the file is owned."""
+        raise NotSupported("only the writer process can do this")
+
     def __init__(self, path: Path) -> None:
         self._path = path
         self._local = threading.local()
@@ -319,6 +388,14 @@ class PostgresWriter:
 
     def commit(self, changes: Sequence[Prepared]) -> list[Outcome]:
         """Write a set in one transaction. Raises Conflict when it keeps losing races."""
+        return self._retried(lambda db, path: self._commit(db, path, changes))
+
+    def run(self, work: Work[T]) -> T:
+        """Do `work` inside a transaction, again when it lost a race; as `GroupWriter.run`."""
+        result: T = self._retried(lambda db, path: self._run(db, path, work))
+        return result
+
+    def _retried(self, attempt: Callable[[Connection, WritePath], T]) -> T:
         import psycopg
 
         races = (
@@ -329,7 +406,7 @@ class PostgresWriter:
         for _ in range(_ATTEMPTS):
             db, path = self._session()
             try:
-                return self._once(db, path, changes)
+                return attempt(db, path)
             except races:
                 db.rollback()
                 path.rolled_back()
@@ -345,7 +422,17 @@ class PostgresWriter:
     def close(self) -> None:
         self._drop()
 
-    def _once(self, db: Connection, path: WritePath, changes: Sequence[Prepared]) -> list[Outcome]:
+    def _run(self, db: Connection, path: WritePath, work: Work[T]) -> T:
+        db.begin()
+        result = work(Session(db, path))
+        path.flush()
+        db.commit()
+        path.committed()
+        return result
+
+    def _commit(
+        self, db: Connection, path: WritePath, changes: Sequence[Prepared]
+    ) -> list[Outcome]:
         criteria = sorted(
             {f"{change.type}?{change.criteria}" for change in changes if change.criteria}
         )

@@ -43,7 +43,10 @@ class Found:
 
 
 def parse(name: str, value: str) -> Wish:
-    """Return the wish of `_include[:iterate]=Source:param[:Target]`. Raises UnknownParameter, Invalid."""
+    """Return the wish of `_include[:iterate]=Source:param[:Target]`.
+
+    Raises UnknownParameter, Invalid.
+    """
     code, _, modifier = name.partition(":")
     if modifier not in ("", "iterate", "recurse"):
         raise Invalid(f"{code} takes only the modifier :iterate", at=f"http.{code}")

@@ -1,0 +1,475 @@
+"""EPC binary encodings as hexadecimal text (EPC Tag Data Standard sections 14 and 15).
+
+Header 00-41: filter, partition, company prefix, reference, serial. Header F0-FB (TDS 2, `+`):
+the AIs themselves, four bits a digit, and possibly more AIs behind them. Knowingly left out: the
+`++` forms with a host name, and the 64-bit encodings that were withdrawn.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from app.registry import epc, gs1
+from app.registry.bits import BASE64URL, Bits, Ended, number_bits
+from app.registry.reading import Context, Reading
+
+_HEX = re.compile("[0-9A-Fa-f]+")
+_PREFIX_BITS = (40, 37, 34, 30, 27, 24, 20)  # by partition value: prefixes of 12 to 6 digits
+
+
+class Layout(NamedTuple):
+    """One encoding with a partition table.
+
+    item_bits: of company prefix and reference together.
+    reference: digits (of a fixed number), number (no leading zeros) or text (7 bits).
+    serial: none, number, marked (digits behind a 1) or text (7 bits).
+    """
+
+    name: str
+    kind: str
+    bits: int
+    item_bits: int = 0
+    reference: str = "digits"
+    serial: str = "none"
+    serial_bits: int = 0
+
+
+_SIX_BIT = "six"  # six-bit text that ends with 000000
+LAYOUTS = {
+    0x2C: Layout("gdti-96", "gdti", 96, 41, serial="number", serial_bits=41),
+    0x2D: Layout("gsrn-96", "gsrn", 96, 58),
+    0x2E: Layout("gsrnp-96", "gsrnp", 96, 58),
+    0x2F: Layout("usdod-96", "usdod", 96, serial="number", serial_bits=36),
+    0x30: Layout("sgtin-96", "sgtin", 96, 44, serial="number", serial_bits=38),
+    0x31: Layout("sscc-96", "sscc", 96, 58),
+    0x32: Layout("sgln-96", "sgln", 96, 41, serial="number", serial_bits=41),
+    0x33: Layout("grai-96", "grai", 96, 44, serial="number", serial_bits=38),
+    0x34: Layout("giai-96", "giai", 96, 82, reference="number"),
+    0x35: Layout("gid-96", "gid", 96),
+    0x36: Layout("sgtin-198", "sgtin", 198, 44, serial="text", serial_bits=140),
+    0x37: Layout("grai-170", "grai", 170, 44, serial="text", serial_bits=112),
+    0x38: Layout("giai-202", "giai", 202, 188, reference="text"),
+    0x39: Layout("sgln-195", "sgln", 195, 41, serial="text", serial_bits=140),
+    0x3A: Layout("gdti-113", "gdti", 113, 41, serial="marked", serial_bits=58),
+    0x3B: Layout("adi-var", "adi", 0),
+    0x3C: Layout("cpi-96", "cpi", 96, 51, "number", serial="number", serial_bits=31),
+    0x3D: Layout("cpi-var", "cpi", 0, 0, _SIX_BIT, serial="number", serial_bits=40),
+    0x3E: Layout("gdti-174", "gdti", 174, 41, serial="text", serial_bits=119),
+    0x3F: Layout("sgcn-96", "sgcn", 96, 41, serial="marked", serial_bits=41),
+    0x40: Layout("itip-110", "itip", 110, 44, serial="number", serial_bits=38),
+    0x41: Layout("itip-212", "itip", 212, 44, serial="text", serial_bits=140),
+}
+LAYOUTS_BY_NAME = {layout.name: layout for layout in LAYOUTS.values()}
+
+# TDS 2: each AI as its components, (how, most characters).
+_DIGITS, _TEXT, _COUNT, _DELIMITED = "digits", "text", "count", "delimited"
+_PLUS: dict[int, tuple[tuple[str, tuple[tuple[str, int], ...]], ...]] = {
+    0xF0: (("8010", ((_DELIMITED, 30),)), ("8011", ((_COUNT, 12),))),
+    0xF1: (("8003", ((_DIGITS, 14), (_TEXT, 16))),),
+    0xF2: (("414", ((_DIGITS, 13),)), ("254", ((_TEXT, 20),))),
+    0xF3: (("8006", ((_DIGITS, 18),)), ("21", ((_TEXT, 20),))),
+    0xF4: (("8018", ((_DIGITS, 18),)),),
+    0xF5: (("8017", ((_DIGITS, 18),)),),
+    0xF6: (("253", ((_DIGITS, 13), (_TEXT, 17))),),
+    0xF7: (("01", ((_DIGITS, 14),)), ("21", ((_TEXT, 20),))),
+    0xF8: (("255", ((_DIGITS, 13), (_COUNT, 12))),),
+    0xF9: (("00", ((_DIGITS, 18),)),),
+    0xFA: (("8004", ((_DELIMITED, 30),)),),
+    0xFB: (("01", ((_DIGITS, 14),)), ("21", ((_TEXT, 20),))),
+}
+_DATED = 0xFB  # DSGTIN+: a date before the GTIN
+_DATE_TYPES = ("11", "13", "15", "16", "17", "7006", "7007")
+_DATE_AIS = frozenset({"11", "12", "13", "15", "16", "17"})
+_HEX_UPPER, _HEX_LOWER = "0123456789ABCDEF", "0123456789abcdef"
+_CODE_40 = "\0ABCDEFGHIJKLMNOPQRSTUVWXYZ-.:0123456789"
+
+
+def _hex_digits(bits: int) -> int:
+    """Return the digits of an encoding of so many bits, filled to whole 16-bit words."""
+    return -(-bits // 16) * 4
+
+
+def fits(text: str) -> bool:
+    """Tell whether a text has the form of an EPC: known header and the length that goes with it."""
+    if len(text) % 4 or not 16 <= len(text) <= 256 or not _HEX.fullmatch(text):
+        return False
+    header = int(text[:2], 16)
+    layout = LAYOUTS.get(header)
+    if layout and layout.bits:
+        return len(text) == _hex_digits(layout.bits)
+    if layout:
+        return len(text) >= 24
+    return header in _PLUS and _plus_fits(text, header)
+
+
+def _plus_fits(text: str, header: int) -> bool:
+    try:
+        bits = Bits.of_hex(text)
+        bits.take(8)
+        toggle = bits.take(1)
+        bits.take(3)
+        _plus_elements(bits, header)
+    except Ended:
+        return False
+    return bool(toggle) or (bits.left < 16 + 8 and bits.rest() == 0)
+
+
+def read(text: str, context: Context) -> Reading:
+    """Read an EPC in hexadecimal digits."""
+    reading = Reading("epc-hex")
+    text = text[2:] if text[:2] in ("0x", "0X") else text
+    if not _HEX.fullmatch(text):
+        return reading.fail("illegal-character", "hexadecimal digits are expected")
+    header = int(text[:2], 16) if len(text) > 1 else -1
+    if header not in LAYOUTS and header not in _PLUS:
+        return reading.fail("bad-header", "no encoding has this header")
+    if len(text) % 2:
+        return reading.fail("length", "an odd number of hexadecimal digits")
+    bits = Bits.of_hex(text)
+    bits.take(8)
+    try:
+        if header in _PLUS:
+            return _read_plus(reading, bits, header, context)
+        return _read_layout(reading, bits, LAYOUTS[header], context)
+    except Ended:
+        return reading.fail("length", "shorter than its header says")
+
+
+# ---- encodings with a partition ----
+
+
+def _read_layout(reading: Reading, bits: Bits, layout: Layout, context: Context) -> Reading:
+    if layout.kind not in epc.KINDS:
+        parts = _OTHER[layout.kind](reading, bits)
+        _end(reading, bits)
+        if not reading.errors:
+            epc.read_other(reading, layout.kind, parts)
+            reading.fields["epcUri"] = epc.uri(layout.kind, parts)
+        return reading
+    reading.fields["filter"] = bits.take(3)
+    partition = bits.take(3)
+    if partition == 7:
+        if layout.bits and bits.left < layout.bits - 14:
+            raise Ended
+        return reading.fail("bad-partition", "partition 7 is not defined", "companyPrefix")
+    kind = epc.KINDS[layout.kind]
+    prefix_bits, prefix_digits = _PREFIX_BITS[partition], 12 - partition
+    parts = [_number(reading, bits.take(prefix_bits), prefix_digits, "companyPrefix")]
+    parts.append(_reference(reading, bits, layout, kind, partition))
+    parts.extend(_number(reading, bits.take(7), 2, "piece") for _ in range(kind.pieces))
+    if layout.serial != "none":
+        parts.append(_serial(reading, bits, layout))
+    _end(reading, bits)
+    if not reading.errors:
+        reading.fields["epcUri"] = epc.uri(layout.kind, parts)
+    return epc.finish(reading, epc.elements(reading, kind, parts), context)
+
+
+def _number(reading: Reading, value: int, digits: int, field: str) -> str:
+    """Return a number with leading zeros; it may not have more digits than it should."""
+    if value >= 10**digits:
+        reading.fail("out-of-range", "the field holds more than its digits allow", field)
+    return f"{value:0{digits}d}" if digits else ""
+
+
+def _reference(
+    reading: Reading, bits: Bits, layout: Layout, kind: epc.Kind, partition: int
+) -> str:
+    width = layout.item_bits - _PREFIX_BITS[partition]
+    if layout.reference == "digits":
+        return _number(reading, bits.take(width), kind.digits - 12 + partition, "reference")
+    if layout.reference == "number":
+        return str(bits.take(width))
+    return _seven_bit(reading, bits, width) if layout.reference == "text" else _six_bit(bits)
+
+
+def _serial(reading: Reading, bits: Bits, layout: Layout) -> str:
+    if layout.serial == "text":
+        return _seven_bit(reading, bits, layout.serial_bits)
+    number = str(bits.take(layout.serial_bits))
+    if layout.serial == "number":
+        return number
+    if number[0] != "1":  # TDS 14.3.5: a 1 is written before digits that may begin with 0
+        reading.fail("format", "digits without the 1 in front of them", "serial")
+    return number[1:]
+
+
+def _seven_bit(reading: Reading, bits: Bits, width: int) -> str:
+    values = [bits.take(7) for _ in range(width // 7)]
+    bits.take(width % 7)
+    text = "".join(map(chr, values)).rstrip("\0")
+    if "\0" in text:
+        reading.fail("format", "text behind its end", "serial")
+    return text
+
+
+def _six_bit(bits: Bits) -> str:
+    out = ""
+    while value := bits.take(6):
+        out += chr(value if value > 31 else value + 64)
+    return out
+
+
+def _end(reading: Reading, bits: Bits) -> None:
+    if bits.rest():
+        reading.fail("length", "more bits than the encoding has")
+
+
+def _gid(_reading: Reading, bits: Bits) -> list[str]:
+    return [str(bits.take(28)), str(bits.take(24)), str(bits.take(36))]
+
+
+def _usdod(reading: Reading, bits: Bits) -> list[str]:
+    reading.fields["filter"] = bits.take(4)
+    cage = "".join(chr(bits.take(8)) for _ in range(6)).strip()
+    return [cage, str(bits.take(36))]
+
+
+def _adi(reading: Reading, bits: Bits) -> list[str]:
+    reading.fields["filter"] = bits.take(6)
+    cage = [bits.take(6) for _ in range(6)]
+    text = "".join(chr(v if v > 31 else v + 64) for v in cage).strip()
+    return [text, _six_bit(bits), _six_bit(bits)]
+
+
+_OTHER = {"gid": _gid, "usdod": _usdod, "adi": _adi}
+
+
+def read_filter(reading: Reading, text: str, layout: Layout) -> None:
+    """Read the filter value of a tag URI."""
+    limit = {"usdod": 15, "adi": 63}.get(layout.kind, 7)
+    if not (text.isascii() and text.isdigit()) or len(text) > 2 or int(text) > limit:
+        reading.fail("out-of-range", f"a filter value is 0 to {limit}", "filter")
+    else:
+        reading.fields["filter"] = int(text)
+
+
+def check_serial(reading: Reading, layout: Layout, serial: str) -> None:
+    """Check that the serial of a tag URI can be written in its bits."""
+    if layout.serial == "number" or layout.reference == "number":
+        bits = layout.serial_bits or 62
+        if not (serial.isascii() and serial.isdigit()):
+            reading.fail("illegal-character", "the serial has to be a number", "serial")
+        elif len(serial) > 1 and serial[0] == "0":
+            reading.fail("leading-zero", "this encoding cannot keep leading zeros", "serial")
+        elif len(serial) > 19 or int(serial) >> bits:
+            reading.fail("out-of-range", f"the serial is over {bits} bits", "serial")
+    elif layout.serial == "text" and len(serial) > layout.serial_bits // 7:
+        reading.fail("length", "the serial is longer than its bits", "serial")
+
+
+# ---- TDS 2 ----
+
+
+def _read_plus(reading: Reading, bits: Bits, header: int, context: Context) -> Reading:
+    more = bits.take(1)
+    reading.fields["filter"] = bits.take(3)
+    found = _plus_elements(bits, header)
+    if more:
+        found.extend(_more(reading, bits))
+    else:
+        _end(reading, bits)
+    return epc.finish(reading, found, context)
+
+
+def _plus_elements(bits: Bits, header: int) -> list[gs1.Element]:
+    out: list[gs1.Element] = []
+    dated = _prioritised_date(bits) if header == _DATED else None
+    for code, components in _PLUS[header]:
+        value = "".join(_COMPONENTS[how](bits, most) for how, most in components)
+        if code != "254" or value not in ("", "0"):
+            out.append(gs1.Element(code, value))
+    if dated:
+        out.append(dated)
+    return out
+
+
+def _prioritised_date(bits: Bits) -> gs1.Element:
+    kind = bits.take(4)
+    if kind >= len(_DATE_TYPES):
+        raise Ended
+    return gs1.Element(_DATE_TYPES[kind], _date(bits))
+
+
+def _date(bits: Bits) -> str:
+    return f"{bits.take(7):02d}{bits.take(4):02d}{bits.take(5):02d}"
+
+
+def _decimal(bits: Bits, count: int) -> str:
+    values = [bits.take(4) for _ in range(count)]
+    if any(v > 9 for v in values):
+        raise Ended
+    return "".join(map(str, values))
+
+
+def _integer(bits: Bits, size: int) -> str:
+    text = str(bits.take(number_bits(size))) if size else ""
+    if len(text) > size:
+        raise Ended
+    return text.zfill(size)
+
+
+def _text(bits: Bits, most: int) -> str:
+    """Take text of variable length: encoding, length, characters (TDS 14.5.6)."""
+    encoding, size = bits.take(3), bits.take(most.bit_length())
+    if encoding == 0:
+        return _integer(bits, size)
+    if encoding == 5:
+        return _code_40(bits, size)
+    if encoding > 5:
+        raise Ended
+    width, alphabet = _ALPHABETS[encoding]
+    values = [bits.take(width) for _ in range(size)]
+    return "".join([chr(v) if alphabet is None else alphabet[v] for v in values])
+
+
+_ALPHABETS = {1: (4, _HEX_UPPER), 2: (4, _HEX_LOWER), 3: (6, BASE64URL), 4: (7, None)}
+
+
+def _code_40(bits: Bits, size: int) -> str:
+    """Take URN Code 40: three characters in 16 bits, 1600 a + 40 b + c + 1."""
+    out = ""
+    for _ in range(-(-size // 3)):
+        value = bits.take(16) - 1
+        if not 0 <= value < 64000:
+            raise Ended
+        out += _CODE_40[value // 1600] + _CODE_40[value // 40 % 40] + _CODE_40[value % 40]
+    return out.rstrip("\0")
+
+
+def _count(bits: Bits, most: int) -> str:
+    return _integer(bits, bits.take(most.bit_length()))
+
+
+def _delimited(bits: Bits, most: int) -> str:
+    """Take digits up to 1111 (the end) or 1110 (text follows) (TDS 14.5.5)."""
+    out = ""
+    while (value := bits.take(4)) < 10:
+        out += str(value)
+    if value == 15:
+        return out
+    if value == 14:
+        return out + _text(bits, most)
+    raise Ended
+
+
+_COMPONENTS = {
+    _DIGITS: _decimal,
+    _TEXT: _text,
+    _COUNT: _count,
+    _DELIMITED: _delimited,
+}
+
+
+def _more(reading: Reading, bits: Bits) -> Sequence[gs1.Element]:
+    """Read the AIs behind the EPC; at the first one of unknown layout the rest is left."""
+    out: list[gs1.Element] = []
+    ais, lengths = gs1.table(), gs1.code_lengths()
+    while bits.rest():
+        first = _decimal(bits, 2)
+        code = first + _decimal(bits, lengths.get(first, 2) - 2)
+        ai = ais.get(code)
+        if code in _DATE_AIS:
+            out.append(gs1.Element(code, _date(bits)))
+        elif ai and len(ai.parts) == 1 and ai.parts[0].kind == "X":
+            out.append(gs1.Element(code, _text(bits, ai.high)))
+        elif ai and len(ai.parts) == 1 and "csum" in ai.parts[0].rules:
+            out.append(gs1.Element(code, _decimal(bits, ai.high)))
+        else:
+            reading.warn("unverified-check")
+            break
+    return out
+
+
+# ---- the other direction ----
+
+
+def build(name: str, filter_value: int, parts: Sequence[str]) -> str:
+    """Return the hexadecimal text of a scheme with a partition, from the fields of its EPC."""
+    layout = LAYOUTS_BY_NAME[name]
+    header = next(h for h, row in LAYOUTS.items() if row is layout)
+    kind, bits = epc.KINDS[layout.kind], Bits()
+    prefix, partition = parts[0], 12 - len(parts[0])
+    bits.put(header, 8)
+    bits.put(filter_value, 3)
+    bits.put(partition, 3)
+    bits.put(int(prefix), _PREFIX_BITS[partition])
+    width = layout.item_bits - _PREFIX_BITS[partition]
+    if layout.reference == "text":
+        _put_seven(bits, parts[1], width)
+    else:
+        bits.put(int(parts[1] or "0"), width)
+    for piece in parts[2 : 2 + kind.pieces]:
+        bits.put(int(piece), 7)
+    if layout.serial == "text":
+        _put_seven(bits, parts[-1], layout.serial_bits)
+    elif layout.serial != "none":
+        mark = "1" if layout.serial == "marked" else ""
+        bits.put(int(mark + parts[-1]), layout.serial_bits)
+    return bits.hex().ljust(_hex_digits(layout.bits), "0")
+
+
+def _put_seven(bits: Bits, text: str, width: int) -> None:
+    for c in text:
+        bits.put(ord(c), 7)
+    bits.put(0, width - 7 * len(text))
+
+
+def build_plus(header: int, filter_value: int, values: Sequence[str]) -> str:
+    """Return the hexadecimal text of a `+` scheme, one value for each of its AIs."""
+    bits = Bits()
+    bits.put(header, 8)
+    bits.put(filter_value, 4)
+    for (_code, components), value in zip(_PLUS[header], values, strict=True):
+        at = 0
+        for how, most in components:
+            piece = value[at : at + most]
+            at += len(piece)
+            _PUTTERS[how](bits, piece, most)
+    return bits.hex()
+
+
+def _put_digits(bits: Bits, piece: str, _most: int) -> None:
+    for c in piece:
+        bits.put(int(c), 4)
+
+
+def _put_text(bits: Bits, piece: str, most: int) -> None:
+    if piece.isdigit():
+        encoding = 0
+    else:
+        encoding = next(e for e, (_, a) in _ALPHABETS.items() if a is None or set(piece) <= set(a))
+    bits.put(encoding, 3)
+    bits.put(len(piece), most.bit_length())
+    if encoding == 0:
+        bits.put(int(piece), number_bits(len(piece)))
+        return
+    width, alphabet = _ALPHABETS[encoding]
+    for c in piece:
+        bits.put(ord(c) if alphabet is None else alphabet.index(c), width)
+
+
+def _put_count(bits: Bits, piece: str, most: int) -> None:
+    bits.put(len(piece), most.bit_length())
+    if piece:
+        bits.put(int(piece), number_bits(len(piece)))
+
+
+def _put_delimited(bits: Bits, piece: str, most: int) -> None:
+    digits = len(piece) - len(piece.lstrip("0123456789"))
+    _put_digits(bits, piece[:digits], most)
+    if digits == len(piece):
+        bits.put(15, 4)
+    else:
+        bits.put(14, 4)
+        _put_text(bits, piece[digits:], most)
+
+
+_PUTTERS = {
+    _DIGITS: _put_digits,
+    _TEXT: _put_text,
+    _COUNT: _put_count,
+    _DELIMITED: _put_delimited,
+}

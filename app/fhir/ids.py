@@ -1,0 +1,64 @@
+"""Ids computed from business identities: UUIDs (version 8) out of a keyed hash.
+
+Whoever knows a patient's number must not be able to compute the id of the resource, so the hash is
+HMAC-SHA-256 with the installation's secret; the same record gives the same id in any order of
+arrival. RFC 9562 section 5.8 (UUID version 8), RFC 2104 (HMAC).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from urllib.parse import quote
+
+BASE = "https://yilian.example/fhir"  # one build constant: canonical base of what we publish
+RECORD = f"{BASE}/sid/record"  # identifier system of record keys
+
+# What `yilian convert` uses when the installation has no secret: its output is the same anywhere.
+CONVERT_SECRET = b"yilian convert: no installation secret"
+
+_BLOCK = 64  # of SHA-256, in bytes
+_INNER = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER = bytes(byte ^ 0x5C for byte in range(256))
+_TOKEN_SPECIAL = str.maketrans({"\\": "\\\\", "|": "\\|", ",": "\\,", "$": "\\$"})
+
+
+class Ids:
+    """Gives the ids of one installation (its secret) and tenant."""
+
+    def __init__(self, secret: bytes, tenant: str = "") -> None:
+        key = secret if len(secret) <= _BLOCK else hashlib.sha256(secret).digest()
+        key = key.ljust(_BLOCK, b"\0")
+        # Both hash states are prepared once; a copy costs less than a new HMAC.
+        self._inner = hashlib.sha256(key.translate(_INNER))
+        self._inner.update(f"{tenant}\x1f".encode())
+        self._outer = hashlib.sha256(key.translate(_OUTER))
+
+    def id_of(self, type_: str, key: str) -> str:
+        """Return the id of the resource of that type with that record key (or `system|value`)."""
+        inner = self._inner.copy()
+        inner.update(f"{type_}\x1f{key}".encode())
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        text = outer.hexdigest()
+        variant = "89ab"[int(text[16], 16) & 3]
+        return f"{text[:8]}-{text[8:12]}-8{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
+
+
+def record_key(parts: Iterable[str]) -> str:
+    """Return the value of a record key identifier: its parts, percent-encoded, joined by `:`."""
+    return ":".join(encode_part(part) for part in parts)
+
+
+def encode_part(part: str) -> str:
+    """Return one part of a derived URI or record key: trimmed and percent-encoded."""
+    return quote(part.strip(), safe="-._~")
+
+
+def criteria(system: str | None, value: str) -> str:
+    """Return the search `identifier=system|value` as it stands in a request URL.
+
+    The token's own delimiters are escaped (R4 search.html#escaping), then the URL's.
+    """
+    token = value.translate(_TOKEN_SPECIAL)
+    return f"identifier={quote(system or '', safe=':/-._~')}|{quote(token, safe=':/-._~')}"

@@ -1,0 +1,25 @@
+"""What `--explain` prints: for every element its rule and source, then the input nobody used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from app.mapping.run import Made
+from app.mapping.trace import Trace
+
+
+def lines(doc: Any, made: Made, trace: Trace) -> Iterable[str]:
+    """Yield `Patient.name[0].family  PID-5.1.1  hl7v2/patient.yaml:52` and `unused: PID-32`."""
+    by_url: dict[str, list[Any]] = {}
+    for step in trace.steps:
+        by_url.setdefault(step.full_url, []).append(step)
+    for entry in made.entries:
+        rule = entry.rule.name if entry.rule else "mention"
+        yield f"{entry.type} {entry.full_url} ({rule})"
+        for step in by_url.get(entry.full_url, ()):
+            sources = " ".join(step.sources) or "constant"
+            yield f"  {step.path}  <- {sources}  [{step.at}]"
+    for place in doc.places():
+        if place not in trace.used and place.partition("[")[0] not in trace.used:
+            yield f"unused: {place}"

@@ -1,0 +1,180 @@
+"""Functions of the language that mean the same for every feed.
+
+Dates, numbers as a feed writes them and code system names are the feeds' own functions: each `Source`
+brings a table like the one at the end of this module.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from app.fhir.ids import encode_part
+from app.mapping.source import Function
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,3})?")
+_PLAIN = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
+
+
+def number(value: Any, _: Any = None) -> Decimal | None:
+    """Return the number that `value` is, with its digits as written; None when it is none."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, (int, Decimal)):
+        return Decimal(value)
+    text = str(value).strip()
+    if _PLAIN.fullmatch(text):
+        return Decimal(text)
+    if not _NUMBER.fullmatch(text):
+        return None
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return None
+
+
+def integer(value: Any, _: Any = None) -> int | None:
+    found = number(value)
+    if found is None or found != found.to_integral_value() or abs(found) > 2147483647:
+        return None
+    return int(found)
+
+
+def _natural(value: Any, _: Any) -> int | None:
+    found = integer(value)
+    return found if found is not None and found >= 0 else None
+
+
+def _positive(value: Any, _: Any) -> int | None:
+    found = integer(value)
+    return found if found is not None and found > 0 else None
+
+
+def _arithmetic(work: Callable[[Decimal, Decimal], Decimal]) -> Callable[..., Decimal | None]:
+    def apply(value: Any, _: Any, by: Any) -> Decimal | None:
+        left, right = number(value), number(by)
+        if left is None or right is None:
+            return None
+        try:
+            return plain(work(left, right))
+        except (InvalidOperation, ZeroDivisionError):
+            return None
+
+    return apply
+
+
+def plain(value: Decimal) -> Decimal:
+    """Return the number without an exponent, as JSON readers like it best."""
+    return value if "E" not in str(value) else Decimal(format(value, "f"))
+
+
+def _round(value: Any, _: Any, places: Any) -> Decimal | None:
+    found = number(value)
+    return None if found is None else found.quantize(Decimal(1).scaleb(-int(places)))
+
+
+def _concat(_: Any, __: Any, *parts: Any) -> str | None:
+    return None if any(part is None for part in parts) else "".join(str(part) for part in parts)
+
+
+def _together(_: Any, __: Any, *parts: Any) -> str | None:
+    return "".join(str(part) for part in parts if part is not None) or None
+
+
+def _join(values: list[Any], _: Any, separator: Any = " ") -> str | None:
+    return str(separator).join(str(value) for value in values if value is not None) or None
+
+
+def _replace(value: Any, _: Any, pattern: str, by: str) -> str | None:
+    return re.sub(pattern, by, str(value)) or None
+
+
+def _extract(value: Any, _: Any, pattern: str) -> str | None:
+    found = re.search(pattern, str(value))
+    if found is None:
+        return None
+    return found[1] if found.re.groups else found[0]
+
+
+def _part(value: Any, _: Any, separator: str, index: int) -> str | None:
+    parts = str(value).split(separator)
+    return parts[index].strip() or None if -len(parts) <= index < len(parts) else None
+
+
+def _parts(value: Any, _: Any, separator: Any = None) -> list[str]:
+    return [part.strip() for part in str(value).split(separator) if part.strip()]
+
+
+def _boolean(value: Any, _: Any) -> bool | None:
+    return {"Y": True, "YES": True, "TRUE": True, "1": True, "是": True,
+            "N": False, "NO": False, "FALSE": False, "0": False, "否": False}.get(
+        str(value).strip().upper()
+    )
+
+
+def _base64(value: Any, _: Any) -> str:
+    return base64.b64encode(str(value).encode()).decode()
+
+
+def _omit(value: Any, _: Any, *unwanted: Any) -> Any:
+    return None if value in unwanted else value
+
+
+def _if_then(_: Any, __: Any, then: Any) -> Any:
+    return then
+
+
+def _unless(value: Any, _: Any, other: Any) -> Any:
+    return value if other is None else None
+
+
+def _count(values: list[Any], _: Any) -> int:
+    return len(values)
+
+
+def _distinct(values: list[Any], _: Any) -> list[Any]:
+    out: list[Any] = []
+    for value in values:
+        if value not in out:
+            out.append(value)
+    return out
+
+
+FUNCTIONS: dict[str, Function] = {
+    "number": Function(number, type="decimal"),
+    "integer": Function(integer, type="integer"),
+    "natural": Function(_natural, type="unsignedInt"),
+    "positive": Function(_positive, type="positiveInt"),
+    "times": Function(_arithmetic(lambda a, b: a * b), type="decimal", args=(1, 1)),
+    "plus": Function(_arithmetic(lambda a, b: a + b), type="decimal", args=(1, 1)),
+    "minus": Function(_arithmetic(lambda a, b: a - b), type="decimal", args=(1, 1)),
+    "over": Function(_arithmetic(lambda a, b: a / b), type="decimal", args=(1, 1)),
+    "round": Function(_round, type="decimal", args=(1, 1)),
+    "boolean": Function(_boolean, type="boolean"),
+    "text": Function(lambda value, _: str(value) or None, type="string"),
+    "upper": Function(lambda value, _: str(value).upper(), type="string"),
+    "lower": Function(lambda value, _: str(value).lower(), type="string"),
+    "trim": Function(lambda value, _: str(value).strip() or None, type="string"),
+    "concat": Function(_concat, takes="none", type="string", args=(1, 20)),
+    "together": Function(_together, takes="none", type="string", args=(1, 20)),
+    "prefix": Function(lambda value, _, text: f"{text}{value}", type="string", args=(1, 1)),
+    "suffix": Function(lambda value, _, text: f"{value}{text}", type="string", args=(1, 1)),
+    "replace": Function(_replace, type="string", args=(2, 2)),
+    "extract": Function(_extract, type="string", args=(1, 1)),
+    "part": Function(_part, type="string", args=(2, 2)),
+    "parts": Function(_parts, gives_list=True, type="string", args=(0, 1)),
+    "encode": Function(lambda value, _: encode_part(str(value)), type="string"),
+    "base64": Function(_base64, type="base64Binary"),
+    "omit": Function(_omit, args=(1, 20)),
+    "if-then": Function(_if_then, args=(1, 1)),
+    "unless": Function(_unless, args=(1, 1)),
+    "join": Function(_join, takes="values", type="string", args=(0, 1)),
+    "first": Function(lambda values, _: values[0] if values else None, takes="values"),
+    "last": Function(lambda values, _: values[-1] if values else None, takes="values"),
+    "rest": Function(lambda values, _: values[1:], takes="values", gives_list=True),
+    "distinct": Function(_distinct, takes="values", gives_list=True),
+    "count": Function(_count, takes="values", type="integer"),
+}

@@ -1,0 +1,260 @@
+"""One message through a compiled mapping: first what it is about, then what it says.
+
+Identities come first: every rule that applies gives its entries (type, id, request), so that a
+reference resolves in whatever order the rules stand. Then the bodies are filled. Request forms and
+ids: architecture, "Printed Bundle" and "Record key and id".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.errors import Issue
+from app.fhir.ids import RECORD, Ids, criteria, record_key
+from app.mapping.source import Document, Getter
+
+# R4 types without an `identifier` element that mappings make: addressed by id.
+NAMELESS = frozenset(
+    ("AuditEvent", "Binary", "Linkage", "MessageHeader", "OperationOutcome", "Provenance")
+)
+
+
+class Entry:
+    """One resource of the Bundle in the making."""
+
+    __slots__ = ("body", "full_url", "id", "key", "mention", "node", "rule", "type")
+
+    def __init__(self, type_: str, key: tuple[str, str] | None, id_: str, mention: bool) -> None:
+        self.type = type_
+        self.key = key  # (system, value) of the identifier that names it
+        self.id = id_
+        self.full_url = f"urn:uuid:{id_}"
+        self.mention = mention
+        self.rule: Rule | None = None
+        self.node: Any = None
+        self.body: dict[str, Any] | None = None
+
+    def printed(self) -> dict[str, Any]:
+        """Return the Bundle entry."""
+        return {"fullUrl": self.full_url, "resource": self.body, "request": self._request()}
+
+    def _request(self) -> dict[str, Any]:
+        if self.key is None or self.type in NAMELESS:
+            return {"method": "PUT", "url": f"{self.type}/{self.id}"}
+        query = criteria(*self.key)
+        if self.mention:
+            return {"method": "POST", "url": self.type, "ifNoneExist": query}
+        return {"method": "PUT", "url": f"{self.type}?{query}"}
+
+
+@dataclass(slots=True)
+class Rule:
+    """One compiled rule: for each node of an anchor, one resource."""
+
+    name: str
+    type: str
+    anchor: Callable[[Any], Iterable[Any]]
+    when: Getter | None
+    key: Getter | None  # -> (system, value) | None
+    fill: Getter  # -> the body without resourceType
+    same: str  # merge | number: what a key that comes again means
+    mention: bool
+    late: bool  # filled after all others (it speaks about them)
+    at: str  # file:line
+    every: bool = True  # takes the elements of the `every` block
+
+
+@dataclass(slots=True)
+class Context:
+    """What a conversion is told from outside; the same for many messages.
+
+    values: settings that formulas may name (zone, facility, hub version ...); feeds define them.
+    """
+
+    ids: Ids
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Run:
+    """The state of one message on its way."""
+
+    __slots__ = (
+        "context",
+        "doc",
+        "entries",
+        "facility",
+        "here",
+        "issues",
+        "made",
+        "memo",
+        "ordinals",
+        "trace",
+        "zone",
+    )
+
+    def __init__(self, doc: Any, context: Context, trace: Any = None) -> None:
+        self.doc = doc
+        self.context = context
+        self.zone = context.values.get("zone")
+        self.facility: str | None = context.values.get("facility")
+        self.entries: dict[str, Entry] = {}
+        self.made: dict[str, list[Entry]] = {}
+        self.ordinals: dict[str, int] = {}
+        self.issues: list[Issue] = []
+        self.memo: dict[Any, Any] = {}
+        self.here: Entry | None = None
+        self.trace = trace
+
+    def warn(self, text: str, at: str | None, details: str, code: str = "value") -> None:
+        """Report something that was dropped or guessed."""
+        issue = Issue("warning", code, text, at, details)
+        if issue not in self.issues:
+            self.issues.append(issue)
+
+    def entry(self, type_: str, key: tuple[str, str] | None, rule: str, mention: bool) -> Entry:
+        """Return the entry of that key, a new one if the message did not name it before."""
+        if key is None:
+            number = self.ordinals[rule] = self.ordinals.get(rule, 0) + 1
+            key = (RECORD, record_key((*self.doc.key_parts, rule, str(number))))
+        id_ = self.context.ids.id_of(type_, f"{key[0]}|{key[1]}")
+        found = self.entries.get(id_)
+        if found is None:
+            found = self.entries[id_] = Entry(type_, key, id_, mention)
+        elif not mention and found.mention:
+            found.mention = False
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What one message gave: entries in the order of their rules, and what was noticed."""
+
+    entries: list[Entry]
+    issues: list[Issue]
+
+    def bundle(self, kind: str = "transaction") -> dict[str, Any]:
+        """Return the Bundle as a dict; numbers that carry precision are Decimals."""
+        return {
+            "resourceType": "Bundle",
+            "type": kind,
+            "entry": [entry.printed() for entry in self.entries],
+        }
+
+
+class Mapping_:
+    """A compiled mapping: immutable, shared by all messages."""
+
+    __slots__ = ("digest", "every", "files", "rules", "trace_of")
+
+    def __init__(
+        self, rules: list[Rule], every: Getter | None, files: tuple[str, ...], digest: str
+    ) -> None:
+        self.rules = rules
+        self.every = every
+        self.files = files
+        self.digest = digest
+
+    def run(self, doc: Document, context: Context, trace: Any = None) -> Made:
+        """Return what the message says as entries."""
+        run = Run(doc, context, trace)
+        planned: list[tuple[Rule, Any, Entry]] = []
+        for rule in self.rules:
+            for node in rule.anchor(doc):
+                if rule.when is None or rule.when(node, run):
+                    entry = _identify(rule, node, run)
+                    _remember(rule.name, node, entry, run)
+                    planned.append((rule, node, entry))
+        shared = self.every(doc.root, run) if self.every else None
+        for late in (False, True):
+            for rule, node, entry in planned:
+                if rule.late is late:
+                    _fill(rule, node, entry, run, shared)
+        return Made([entry for entry in run.entries.values() if entry.body], run.issues)
+
+
+def _identify(rule: Rule, node: Any, run: Run) -> Entry:
+    key = rule.key(node, run) if rule.key else None
+    if key is not None and rule.same == "number":
+        spent = f"{rule.type} {key[0]}|{key[1]}"
+        number = run.ordinals[spent] = run.ordinals.get(spent, 0) + 1
+        if number > 1:
+            key = (key[0], f"{key[1]}:{number}")
+    entry = run.entry(rule.type, key, rule.name, rule.mention)
+    if entry.rule is None:
+        entry.rule, entry.node = rule, node
+    return entry
+
+
+def _remember(name: str, node: Any, entry: Entry, run: Run) -> None:
+    """Let references find the entry: from its node, from beside it, and from all over."""
+    for place in (node, node.group):
+        if place.made is None:
+            place.made = {name: entry}
+        else:
+            place.made.setdefault(name, entry)
+    run.made.setdefault(name, []).append(entry)
+
+
+def _fill(
+    rule: Rule, node: Any, entry: Entry, run: Run, shared: dict[str, Any] | None
+) -> None:
+    run.here = entry
+    if run.trace is not None:
+        run.trace.begin(entry)
+    body = {"resourceType": rule.type}
+    body.update(rule.fill(node, run) or ())
+    if entry.body is None:
+        entry.body = body
+        if shared and rule.every:
+            add_missing(body, shared)
+    else:
+        add_missing(entry.body, body)
+    name_it(entry)
+
+
+def name_it(entry: Entry) -> None:
+    """See to it that the body carries the identifier that the request looks for."""
+    body = entry.body
+    if body is None or entry.key is None or entry.type in NAMELESS:
+        return
+    system, value = entry.key
+    found = body.get("identifier")
+    if found is None:
+        body["identifier"] = [{"system": system, "value": value}]
+        return
+    if not isinstance(found, list):
+        return
+    for identifier in found:
+        if identifier.get("value") == value and identifier.get("system") == system:
+            return
+    body["identifier"] = [*found, {"system": system, "value": value}]
+
+
+def add_missing(body: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Fill gaps of `body` from `more`: objects inward, arrays by items that are not there yet."""
+    for name, value in more.items():
+        have = body.get(name)
+        if have is None:
+            if not _other_choice(body, name):
+                body[name] = value
+        elif isinstance(have, dict) and isinstance(value, dict):
+            body[name] = joined = dict(have)
+            add_missing(joined, value)
+        elif isinstance(have, list) and isinstance(value, list):
+            fresh = [item for item in value if item not in have]
+            if fresh:
+                body[name] = have + fresh
+
+
+_CHOICES = ("value", "effective", "onset", "deceased", "multipleBirth", "occurrence", "performed",
+            "medication")
+
+
+def _other_choice(body: Mapping[str, Any], name: str) -> bool:
+    """Return whether `name` is a choice element of which the body has another type."""
+    for base in _CHOICES:
+        if name.startswith(base) and name[len(base) :][:1].isupper():
+            return any(k.startswith(base) and k[len(base) :][:1].isupper() for k in body)
+    return False

@@ -1,0 +1,106 @@
+"""What a feed has to tell the mapping language: its paths, anchors and functions.
+
+A *node* is a place in a message that paths start from: a segment, a repetition, a dataset, an item of
+a JSON array. Every node has `up` (the node around it, or None), `group` (the node whose inside
+counts as "beside it", itself if it is one) and `made` (which rule made which entry there, or None).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+# (node, run) -> a value, a list of values, a node ...; None or [] when there is nothing.
+Getter = Callable[[Any, Any], Any]
+
+
+class Node(Protocol):
+    """What the runner asks of a node."""
+
+    up: Any
+    made: dict[str, Any] | None
+
+    @property
+    def group(self) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A compiled path in its four forms.
+
+    one, many: the value or values as text (or number, boolean).
+    node, nodes: the places themselves, for data-type maps and `$each`.
+    at: the anchor name that paths inside those places are asked at, if they are anchors.
+    """
+
+    one: Getter
+    many: Getter
+    node: Getter
+    nodes: Getter
+    at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function of the language.
+
+    call: gets what stands left of the bar, the run, then the arguments.
+    takes: value, node, values or nodes; the plural forms see all repetitions at once; none: the
+        function stands at the beginning of a formula and gets the node it is asked at.
+    gives_list: it returns a list, whose items spread in an array.
+    type: the FHIR type of what it returns, if that is certain.
+    args: least and most number of arguments.
+    fails: the warning when it returns nothing for something (`value` functions): its stable code
+        and a text safe to show.
+    """
+
+    call: Callable[..., Any]
+    takes: str = "value"
+    gives_list: bool = False
+    type: str | None = None
+    args: tuple[int, int] = (0, 0)
+    fails: tuple[str, str] | None = None
+
+
+class Source(Protocol):
+    """One feed, as the language sees it."""
+
+    name: str
+    functions: Mapping[str, Function]
+
+    def path(self, text: str, at: str | None, trace: bool) -> Access:
+        """Compile a path asked at anchor `at` (None: inside a map or a `$each` of parts).
+
+        trace: tell `run.trace.read(place)` of everything that is read.
+        Raises Invalid when the feed has no such path.
+        """
+        ...
+
+    def anchor(self, text: str) -> Callable[[Any], Iterable[Any]]:
+        """Compile an anchor (`each:` of a rule): from the document to its nodes.
+
+        Raises Invalid when the feed has no such anchor.
+        """
+        ...
+
+
+class Document(Protocol):
+    """One message as a source has split it."""
+
+    root: Any
+
+    @property
+    def uri(self) -> str:
+        """The message URI: meta.source (architecture, Shared conventions)."""
+        ...
+
+    @property
+    def memo_scope(self) -> object:
+        """What, beside its own text, the result of a data-type map may depend on; hashable."""
+        ...
+
+    @property
+    def key_parts(self) -> tuple[str, ...]:
+        """What names the message in record keys of last resort: sender and message id."""
+        ...

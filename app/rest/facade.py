@@ -113,7 +113,8 @@ class Facade:
             raise MethodNotAllowed("R4 does not use this method")
         if len(request.query) > self._options.max_query_bytes:
             raise TooCostly("The query is too long; POST it to _search", at="http.query")
-        _ = request.format  # 406 before anything is done
+        if segments[:1] != ["Binary"]:  # its content may be of any type
+            _ = request.format  # 406 before anything is done
         if request.method in ("POST", "PUT", "PATCH"):
             request.body = bodies.read(request.environ, self._options.max_body_bytes)
         if request.method == "POST" and not segments:

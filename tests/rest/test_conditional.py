@@ -1,0 +1,101 @@
+"""Conditional create, update, delete and patch: R4 http.html#ccreate, #cond-update, #3.1.0.7.1."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import pytest
+
+from tests.rest.conftest import Api, identified, patient
+
+
+def criteria(value: str) -> str:
+    return f"identifier=urn:x-test|{value}"
+
+
+def found(api: Api, value: str) -> list[str]:
+    return [e["resource"]["id"] for e in api.get(f"Patient?{criteria(value)}").entries]
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+def test_create_only_if_none_exists(api: Api, encoded: bool):
+    value = api.value()
+    condition = criteria(value)
+    if encoded:
+        condition = "identifier=" + quote(condition.removeprefix("identifier="), safe="")
+    body = patient(identifier=identified(value))
+
+    first = api.post("Patient", body, If_None_Exist=condition)
+    second = api.post("Patient", body, If_None_Exist=condition)
+
+    assert (first.status, second.status) == (201, 200)
+    assert second.headers["Location"] == first.headers["Location"]
+    assert second.json == first.json
+    assert len(found(api, value)) == 1
+
+
+def test_several_matches_are_412_and_nothing_is_written(api: Api):
+    value = api.value()
+    body = patient(identifier=identified(value))
+    api.create(body)
+    api.create(body)
+    address = f"Patient?{criteria(value)}"
+
+    answers = [
+        api.post("Patient", body, If_None_Exist=criteria(value)),
+        api.put(address, body),
+        api.delete(address),
+        api.patch(address, [{"op": "add", "path": "/active", "value": True}]),
+    ]
+
+    assert [a.status for a in answers] == [412] * 4
+    assert {a.issue["code"] for a in answers} == {"multiple-matches"}
+    assert len(found(api, value)) == 2
+
+
+def test_update_by_criteria_creates_then_updates(api: Api):
+    value = api.value()
+    body = patient(identifier=identified(value))
+
+    first = api.put(f"Patient?{criteria(value)}", body)
+    second = api.put(f"Patient?{criteria(value)}", body | {"gender": "female"})
+    other = api.put(f"Patient?{criteria(value)}", body | {"id": "another"})
+
+    assert (first.status, second.status, other.status) == (201, 200, 400)
+    assert second.json["id"] == first.json["id"]
+    assert second.json["gender"] == "female"
+
+
+def test_delete_by_criteria_deletes_one_or_nothing(api: Api):
+    value = api.value()
+    api.create(patient(identifier=identified(value)))
+
+    assert api.delete(f"Patient?{criteria(value)}").status == 204
+    assert found(api, value) == []
+    assert api.delete(f"Patient?{criteria(value)}").status == 204
+
+
+@pytest.mark.parametrize("address", ["Patient", "Patient?_format=json", "Patient?identifierr=x"])
+def test_a_write_without_usable_criteria_is_refused(api: Api, address: str):
+    id = api.create(patient())["id"]
+
+    assert api.delete(address).status == 400
+    assert api.put(address, patient()).status == 400
+    assert api.patch(address, []).status == 400
+    assert api.get(f"Patient/{id}").status == 200
+
+
+def test_conditional_writes_are_strict_whatever_is_preferred(api: Api):
+    answer = api.delete("Patient?nosuch=1", Prefer="handling=lenient")
+
+    assert answer.status == 400
+
+
+def test_patch_by_criteria_changes_the_one_match(api: Api):
+    value = api.value()
+    created = api.create(patient(identifier=identified(value)))
+    patch = [{"op": "add", "path": "/active", "value": True}]
+
+    assert api.patch(f"Patient?{criteria(value)}", patch).json["id"] == created["id"]
+    assert api.get(f"Patient/{created['id']}").json["active"] is True
+    assert api.patch(f"Patient?{criteria(api.value())}", patch).status == 404

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.errors import Issue, TooMuch
+from app.errors import Issue, Malformed
 from app.fhir import definitions, rules
 from app.fhir.definitions import Member, Shape
 from app.fhir.narrative import is_narrative
@@ -47,7 +47,7 @@ _STRING_WORDS = "a string that is not empty, has no control characters and at mo
 def problems(resource: Json, type_name: str) -> list[Issue]:
     """Return everything that is wrong with the resource as R4 `type_name`; [] if it is valid.
 
-    Raises NotFound for a type that R4 does not have and TooMuch when it is nested too deeply.
+    Raises NotFound for a type that R4 does not have and Malformed when it is nested too deeply.
     """
     definitions.type_number(type_name)
     walk = _Walk()
@@ -88,7 +88,7 @@ class _Walk:
         while self._todo and len(self._issues) < _MAX_ISSUES:
             task = self._todo.pop()
             if task.depth > rules.MAX_DEPTH:
-                raise TooMuch(TOO_DEEP)
+                raise Malformed(TOO_DEEP)
             self._found = []
             self._object(task)
             self._todo += reversed(self._found)

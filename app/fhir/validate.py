@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.errors import Issue, TooMuch
+from app.errors import Issue, Malformed
 from app.fhir import diagnose, validators
 
 Json = dict[str, Any]
@@ -19,14 +19,14 @@ Json = dict[str, Any]
 def check(resource: Json, type_name: str) -> bool:
     """Say whether the resource is a valid R4 resource of that type.
 
-    Raises NotFound for a type that R4 does not have and TooMuch when it is nested too deeply.
+    Raises NotFound for a type that R4 does not have and Malformed when it is nested too deeply.
     """
     try:
         return validators.check(resource, type_name)
     except validators.TooVaried:
         return not problems(resource, type_name)
     except RecursionError as exc:
-        raise TooMuch(diagnose.TOO_DEEP) from exc
+        raise Malformed(diagnose.TOO_DEEP) from exc
 
 
 def problems(resource: Json, type_name: str) -> list[Issue]:

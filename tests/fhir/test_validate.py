@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.errors import NotFound, TooMuch
+from app.errors import Malformed, NotFound
 from app.fhir import definitions
 from app.fhir.validate import check, problems
 from tests import generate
@@ -407,7 +407,7 @@ def test_deep_nesting_within_the_limit_is_judged():
 
 def test_deeper_nesting_is_refused_clearly():
     for call in (check, problems):
-        with pytest.raises(TooMuch):
+        with pytest.raises(Malformed):
             call(nested(5000), "Patient")
 
 

@@ -134,8 +134,18 @@ def _server(address: Address, workers: int) -> Any:
 
 def _serve(server: Any, parts: hub.Parts, lifeline: tuple[int, int]) -> int:
     def application() -> Any:
-        _tie(lifeline)
-        logs.configure()
+        inherited = signal.getsignal(signal.SIGTERM)
+
+        def finish() -> None:
+            # The server's own handler must run once: it locks up when a second signal (systemd
+            # sends one to every process) comes while it runs.
+            while (handler := signal.getsignal(signal.SIGTERM)) == inherited:
+                pause.wait(0.01)  # it is not installed yet
+            if callable(handler):
+                handler(signal.SIGTERM, None)
+
+        pause = threading.Event()
+        _tie(lifeline, finish)
         return rest.create_app(hub.Hub(parts))
 
     multiprocessing.set_start_method("fork", force=True)  # the default differs between versions
@@ -307,11 +317,7 @@ class Child:
 def _child(body: Body, parts: hub.Parts, lifeline: tuple[int, int], report: Connection) -> None:
     """What runs in a child: its body, until SIGTERM or the end of the supervisor."""
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    for number in (signal.SIGINT, signal.SIGHUP):  # those to the group are the supervisor's to see
-        signal.signal(number, signal.SIG_IGN)
-    _tie(lifeline)
-    logs.configure()
+    _tie(lifeline, stop.set)
 
     def ready(addresses: Mapping[str, str]) -> None:
         report.send(dict(addresses))
@@ -331,16 +337,27 @@ def _lifeline() -> Iterator[tuple[int, int]]:
             os.close(end)
 
 
-def _tie(lifeline: tuple[int, int]) -> None:
-    """Make this child stop, as if asked to, when the supervisor is no more."""
+def _tie(lifeline: tuple[int, int], finish: Callable[[], None]) -> None:
+    """Make this child call `finish` once, on SIGTERM or when the supervisor is no more.
+
+    SIGTERM is waited for in a thread of its own and reaches no other. SIGINT from a keyboard goes
+    to the whole group, but it is the supervisor that decides what it means.
+    """
     reading, writing = lifeline
     os.close(writing)
+    logs.configure()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+
+    def wait_for_signal() -> None:
+        signal.sigwait({signal.SIGTERM})
+        finish()
 
     def watch() -> None:
         if os.read(reading, 1) == b"":
             os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=watch, name="lifeline", daemon=True).start()
+    for name, task in (("stop", wait_for_signal), ("lifeline", watch)):
+        threading.Thread(target=task, name=name, daemon=True).start()
 
 
 @contextmanager

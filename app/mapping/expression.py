@@ -83,7 +83,7 @@ _TOKEN = re.compile(
       (?P<text>"(?:[^"\\]|\\.)*")
     | (?P<quoted>`[^`]+`)
     | (?P<number>-?[0-9]+(?:\.[0-9]+)?(?![\w.\-]))
-    | (?P<name>[\w$.@](?:[\w$.@\-/]|\[[^\]\s]*\]|\^)*)
+    | (?P<name>[\w$.@*](?:[\w$.@\-/*]|\[[^\]\s]*\]|\^)*)
     | (?P<mark>\?\?|!=|<=|>=|[|(),=<>])
     )""",
     re.VERBOSE,
@@ -138,7 +138,7 @@ class _Parser:
         kind, token = self._peek()
         self.next += 1
         if kind == "text":
-            return Const(_ESCAPES.sub(r"\1", token[1:-1]))
+            return Const(_ESCAPES.sub(_escaped, token[1:-1]))
         if kind == "quoted":
             return Path(token[1:-1])
         if kind == "number":
@@ -231,6 +231,10 @@ class _Parser:
     def _fail(self, problem: str) -> NoReturn:
         column = self.tokens[self.next][2]
         raise Invalid(f"{problem} in `{self.text}` at column {column + 1}")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return {"n": "\n", "t": "\t"}.get(found[1], found[1])
 
 
 def _tokens(text: str) -> list[tuple[str, str, int]]:

@@ -1,0 +1,354 @@
+"""HL7 v2 messages to FHIR R4 Bundles: the function behind MLLP, HTTP and `yilian convert hl7v2`.
+
+Pure: no clock, no randomness, no database; the same bytes give the same Bundles. What a message means
+is in `mappings/hl7v2/`; this module reads, chooses the mapping and reports. Design: hl7v2.md sections 1,
+6 and 7.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from app.errors import Invalid, Issue, NotFound, YilianError
+from app.feeds.hl7v2 import er7, split
+from app.feeds.hl7v2.functions import event_time, zone_of
+from app.feeds.hl7v2.source import Document, Hl7Source
+from app.fhir.ids import CONVERT_SECRET, Ids
+from app.fhir.outcome import operation_outcome
+from app.mapping import assigners, explain, library
+from app.mapping.compile import compile_condition, compile_library
+from app.mapping.run import Context, Made, Mapping_, Run
+from app.mapping.trace import Trace
+from app.paths import shipped
+
+HUB_VERSION = "0.1.0"
+DEFAULT_ZONE = "Asia/Shanghai"
+
+# Messages that carry answers or questions, no content (hl7v2.md 6.2); RSP with PID does.
+_NO_CONTENT = frozenset(
+    ("ACK", "QBP", "QRY", "QCN", "QSB", "QSX", "MCF", "ORA", "NMD", "NMQ", "NMR", "QVR", "VXQ",
+     "SPQ", "VQQ", "EQQ", "RQQ", "OSQ", "DSR", "EDR", "ERP", "TBR", "UDM", "RTB")
+)  # fmt: skip
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a sender's profile may set.
+
+    mappings: folders or files of overlays, over the shipped mappings. assigners: further tables
+    of assigning authorities. explain: also say which rule made what.
+    """
+
+    time_zone: str = DEFAULT_ZONE
+    default_charset: str | None = None
+    fallback_charset: str | None = "GB18030"
+    mislabelled: str | None = None
+    mappings: tuple[Path, ...] = ()
+    assigners: tuple[Path, ...] = ()
+    facility: str | None = None
+    provenance: bool = True
+    bundle_type: str = "transaction"
+    strict: bool = False
+    explain: bool = False
+    secret: bytes = CONVERT_SECRET
+    tenant: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one message.
+
+    bundle: None when it was refused, or holds nothing to convert. refused: True for the former.
+    event_time: when it happened, as the sender says (EVN-6, EVN-2, else MSH-7), a FHIR dateTime: an
+        older message must not overwrite what a newer one wrote (hl7v2.md section 7).
+    explained: lines for `--explain`.
+    """
+
+    bundle: dict[str, Any] | None
+    issues: tuple[Issue, ...]
+    refused: bool = False
+    event_time: str | None = None
+    control_id: str = ""
+    explained: tuple[str, ...] = field(default=())
+
+
+def convert(raw: bytes, options: Options | None = None) -> list[Result]:
+    """Return one result for each message in `raw`: a message, a batch, several, MLLP frames."""
+    chosen = options or Options()
+    engine = _engine(chosen.mappings, chosen.assigners, chosen.explain)
+    return [_convert_one(piece, chosen, engine) for piece in split.split(raw)]
+
+
+def convert_message(message: er7.Message, options: Options | None = None) -> Result:
+    """Return the result of one message that has been read."""
+    chosen = options or Options()
+    engine = _engine(chosen.mappings, chosen.assigners, chosen.explain)
+    return _converted(message, chosen, engine, [])
+
+
+def _convert_one(piece: split.Piece, options: Options, engine: _Engine) -> Result:
+    try:
+        message = er7.read(
+            piece.raw,
+            default_charset=options.default_charset,
+            fallback=options.fallback_charset,
+            mislabelled=options.mislabelled,
+        )
+        return _converted(message, options, engine, list(piece.issues))
+    except YilianError as exc:
+        return Result(None, (*piece.issues, *exc.issues), refused=True)
+
+
+def _converted(
+    message: er7.Message, options: Options, engine: _Engine, issues: list[Issue]
+) -> Result:
+    zone = zone_of(message, _zone(options.time_zone))
+    if message.type.code in _NO_CONTENT or (message.type.code == "RSP" and not message.first("PID")):
+        text = f"nothing to convert: {message.type.code} carries no data about a patient"
+        told = Issue("information", "informational", text, "MSH-9", "nothing-to-convert")
+        return Result(None, (*issues, *message.issues, told), control_id=message.control_id)
+    mapping = engine.mapping_for(message)
+    values = {
+        "zone": zone,
+        "facility": options.facility,
+        "assigners": engine.assigners,
+        "provenance": "yes" if options.provenance else None,
+        "bundle_type": options.bundle_type,
+        "hub_version": HUB_VERSION,
+        "mapping_digest": mapping.digest[:16],
+        "mapping_files": " ".join(mapping.files),
+    }
+    doc = Document(message, values)
+    trace = Trace() if options.explain else None
+    made = mapping.run(doc, Context(_ids(options.secret, options.tenant), values), trace)
+    issues += message.issues
+    issues += made.issues
+    issues += _unmapped(message, made)
+    if not made.entries or all(e.type in ("MessageHeader", "Provenance") for e in made.entries):
+        told = Issue(
+            "information", "informational", "nothing to convert in this message", None,
+            "nothing-to-convert",
+        )
+        return Result(None, (*issues, told), control_id=message.control_id)
+    bundle = _bundle(made, options)
+    refused = False
+    if options.strict:
+        found = _problems(bundle)
+        issues += found
+        refused = any(issue.severity in ("error", "fatal") for issue in found)
+    explained = tuple(explain.lines(doc, made, trace)) if trace is not None else ()
+    return Result(
+        None if refused else bundle,
+        tuple(issues),
+        refused,
+        event_time(message, zone),
+        message.control_id,
+        explained,
+    )
+
+
+def _bundle(made: Made, options: Options) -> dict[str, Any]:
+    bundle = made.bundle(options.bundle_type)
+    if options.bundle_type == "message":
+        entries = bundle["entry"]
+        entries.sort(key=lambda entry: entry["resource"]["resourceType"] != "MessageHeader")
+        for entry in entries:
+            del entry["request"]
+    return bundle
+
+
+def _unmapped(message: er7.Message, made: Made) -> list[Issue]:
+    """Report segments that no rule knows: site segments wait for a mapping of the site."""
+    unknown = sorted({s.id for s in message.segments if s.id.startswith("Z")})
+    out = []
+    for id_ in unknown:
+        text = f"segment {id_[:3]} is kept in the raw message"
+        out.append(Issue("information", "not-supported", text, None, "site-segment"))
+    return out
+
+
+def _problems(bundle: Mapping[str, Any]) -> list[Issue]:
+    from app.fhir.validate import problems
+
+    out: list[Issue] = []
+    for entry in bundle["entry"]:
+        resource = entry["resource"]
+        out.extend(problems(resource, resource["resourceType"]))
+    return out
+
+
+# --- mappings ------------------------------------------------------------------------------------
+
+
+class _Engine:
+    """The compiled mappings of one set of files; overlays with `for:` make variants."""
+
+    def __init__(self, mappings: tuple[Path, ...], tables: tuple[Path, ...], trace: bool) -> None:
+        self._files = library.read_folder(shipped("mappings") / "hl7v2")
+        for path in mappings:
+            self._files += library.read_folder(path) if path.is_dir() else [library.read_file(path)]
+        self._trace = trace
+        self._source = Hl7Source()
+        self._variants: dict[tuple[bool, ...], Mapping_] = {}
+        self._conditional = [
+            (file, compile_condition(file.condition, f"{file.name}:1", self._source))
+            for file in self._files
+            if file.condition is not None
+        ]
+        self.assigners = assigners.load((shipped("mappings") / "assigners.yaml", *tables))
+
+    def mapping_for(self, message: er7.Message) -> Mapping_:
+        """Return the mapping with the overlays that are meant for this message."""
+        if not self._conditional:
+            chosen: tuple[bool, ...] = ()
+        else:
+            doc = Document(message, {})
+            run = Run(doc, Context(_ids(CONVERT_SECRET, "")))
+            chosen = tuple(bool(meant(doc.root, run)) for _, meant in self._conditional)
+        found = self._variants.get(chosen)
+        if found is None:
+            left_out = {
+                file.name
+                for (file, _), on in zip(self._conditional, chosen, strict=True)
+                if not on
+            }
+            files = [file for file in self._files if file.name not in left_out]
+            merged = library.merge("hl7v2", files)
+            overlays = any(file.overlay for file in files)
+            found = self._variants[chosen] = compile_library(
+                merged, self._source, check=overlays, trace=self._trace
+            )
+        return found
+
+
+@lru_cache(maxsize=16)
+def _engine(mappings: tuple[Path, ...], tables: tuple[Path, ...], trace: bool) -> _Engine:
+    return _Engine(mappings, tables, trace)
+
+
+@lru_cache(maxsize=64)
+def _ids(secret: bytes, tenant: str) -> Ids:
+    return Ids(secret, tenant)
+
+
+@lru_cache(maxsize=64)
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as exc:
+        raise Invalid("unknown time zone", at="--time-zone") from exc
+
+
+# --- command line --------------------------------------------------------------------------------
+
+
+def main(
+    argv: Sequence[str] | None = None,
+    stdin: IO[bytes] | None = None,
+    stdout: IO[bytes] | None = None,
+    stderr: IO[str] | None = None,
+) -> int:
+    """Run `yilian convert hl7v2`: one JSON line for each message; 0, 1 (refused) or 2 (usage)."""
+    out = stdout or sys.stdout.buffer
+    err = stderr or sys.stderr
+    parser = _parser()
+    try:
+        args = parser.parse_args(argv)
+    except SystemExit as exc:
+        return 2 if exc.code else 0
+    try:
+        options = _options(args)
+        _zone(options.time_zone)
+        engine = _engine(options.mappings, options.assigners, options.explain)
+    except YilianError as exc:
+        for issue in exc.issues:
+            err.write(f"{issue.at or 'convert'}: {issue.severity}: {issue.text}\n")
+        return 2
+    status = 0
+    for name in args.files:
+        try:
+            raw = (stdin or sys.stdin.buffer).read() if name == "-" else Path(name).read_bytes()
+        except OSError as exc:
+            err.write(f"{name}: error: {exc.strerror or 'cannot be read'}\n")
+            return 2
+        for number, piece in enumerate(split.split(raw), 1):
+            result = _convert_one(piece, options, engine)
+            _write(result, args, out)
+            for issue in result.issues:
+                at = f" at {issue.at}" if issue.at else ""
+                err.write(f"{name}:{number}: {issue.severity}: {issue.text}{at}\n")
+            for line in result.explained:
+                err.write(f"{line}\n")
+            status = 1 if result.refused else status
+    out.flush()
+    return status
+
+
+def _write(result: Result, args: argparse.Namespace, out: IO[bytes]) -> None:
+    if result.bundle is None:
+        issues = [i for i in result.issues if i.severity in ("error", "fatal")] or result.issues
+        line = operation_outcome(issues)
+    else:
+        line = _ENCODER.encode(result.bundle)
+    if args.pretty:
+        line = msgspec.json.format(line, indent=2)
+    out.write(line + b"\n")
+
+
+def _options(args: argparse.Namespace) -> Options:
+    return Options(
+        time_zone=args.time_zone,
+        default_charset=args.charset,
+        mappings=tuple(_overlay(name) for name in args.mapping),
+        assigners=tuple(Path(name) for name in args.assigners),
+        provenance=not args.no_provenance,
+        bundle_type=args.bundle_type,
+        strict=args.strict,
+        explain=args.explain,
+    )
+
+
+def _overlay(name: str) -> Path:
+    path = Path(name)
+    if not path.exists():
+        raise NotFound("there is no such mapping file or folder", at=name)
+    return path
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="yilian convert hl7v2",
+        description="Print one FHIR R4 Bundle for each HL7 v2 message, one JSON object a line.",
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a file of messages; - reads stdin")
+    parser.add_argument("--mapping", action="append", default=[], metavar="FILE",
+                        help="an overlay file or folder over the shipped mappings; repeatable")
+    parser.add_argument("--assigners", action="append", default=[], metavar="FILE",
+                        help="a further table of assigning authorities; repeatable")
+    parser.add_argument("--time-zone", default=DEFAULT_ZONE, metavar="NAME",
+                        help=f"zone of times without an offset (default {DEFAULT_ZONE})")
+    parser.add_argument("--charset", metavar="NAME",
+                        help="character set of messages that name none (MSH-18)")
+    parser.add_argument("--explain", action="store_true",
+                        help="say on stderr which rule made each element from which field")
+    parser.add_argument("--pretty", action="store_true", help="indent the JSON")
+    parser.add_argument("--strict", action="store_true",
+                        help="validate each Bundle; one that is not valid R4 is refused")
+    parser.add_argument("--no-provenance", action="store_true",
+                        help="leave out MessageHeader and Provenance")
+    parser.add_argument("--bundle-type", choices=("transaction", "message"), default="transaction")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""Compile facts about HL7 v2 into files of ours.
+
+    python tools/build_v2_mappings.py tables MAPPINGS_FOLDER > mappings/hl7v2/tables-official.yaml
+    python tools/build_v2_mappings.py fields > app/feeds/hl7v2/fields.py
+
+`tables` reads the code maps of the HL7 "v2-to-FHIR" guide (folder `codesystems` of its mappings) and
+prints vocabulary tables: only codes, displays and systems. `fields` reads hl7apy's dictionaries and
+prints the data type of every field of every segment.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+# Identity tables of hundreds of rows that no rule looks up.
+LEFT_OUT = {"event-type", "message-structure", "touch-me-to-force-build"}
+
+# Slips of the published tables: (table, source code) -> target code; None takes the row away.
+ERRATA: dict[tuple[str, str], str | None] = {
+    # HTTP and v3 codes: the guide gives R5 or draft codes that R4's required bindings lack.
+    ("result-status.non-queries", "A"): "partial",
+    ("address-type.use", "BA"): None,
+}
+# R4 codes behind what the guide writes in words.
+_TARGETS = {"In Progress": "in-progress"}
+_HEAD = """\
+# Vocabulary tables, compiled by tools/build_v2_mappings.py from the code maps of the HL7 guide
+# "HL7 Version 2 to FHIR" (HL7 International, hl7.fhir.uv.v2mappings). Do not edit: overlays and
+# the other files of this folder add to these tables by name.
+#
+# row: target code, or [code, display], or [code, display, system]. `from` is the source system.
+mapping: hl7v2
+tables:
+"""
+
+
+def main(argv: list[str]) -> int:
+    if argv[:1] == ["tables"] and len(argv) == 2:
+        sys.stdout.write(tables(Path(argv[1]) / "codesystems"))
+        return 0
+    if argv == ["fields"]:
+        sys.stdout.write(fields())
+        return 0
+    sys.stderr.write((__doc__ or "") + "\n")
+    return 2
+
+
+def tables(folder: Path) -> str:
+    out = [_HEAD]
+    for path in sorted(folder.glob("*.csv")):
+        name = table_name(path.stem)
+        if name in LEFT_OUT:
+            continue
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.reader(file))[2:]
+        out.append(_table(name, rows))
+    return "".join(out)
+
+
+def table_name(stem: str) -> str:
+    """Return our name for `HL7 Concept Map_ PatientClass[EncounterClass] - Sheet1`."""
+    text = stem.removeprefix("HL7 Concept Map_ ").rpartition(" - ")[0]
+    text, _, variant = text.partition("[")
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|[^A-Za-z0-9]+", "-", text).strip("-").lower()
+    variant = re.sub(r"(?<=[a-z])(?=[A-Z])|[^A-Za-z0-9]+", "-", variant).strip("-").lower()
+    return f"{words}.{variant}" if variant else words
+
+
+def _table(name: str, rows: list[list[str]]) -> str:
+    found: dict[str, tuple[str, str, str]] = {}
+    origins: Counter[str] = Counter()
+    systems: Counter[str] = Counter()
+    for row in rows:
+        cells = [cell.strip() for cell in row] + [""] * 12
+        code, origin, target = cells[0], cells[2], cells[6]
+        display, system = (cells[8], cells[9]) if cells[9] else (cells[7], cells[8])
+        target = ERRATA.get((name, code), _TARGETS.get(target, target)) or ""
+        if not code or not target or code in found or re.search(r"\s", target):
+            continue
+        if not system.startswith(("http", "urn")):
+            system = ""
+        found[code] = (target, display, system)
+        origins[origin] += 1
+        systems[system] += 1
+    if not found:
+        return ""
+    main_system = systems.most_common(1)[0][0]
+    origin = origins.most_common(1)[0][0]
+    lines = [f"  {name}:\n"]
+    if main_system:
+        lines.append(f"    system: {main_system}\n")
+    if number := re.fullmatch(r"HL7(\d{4})\d*", origin):
+        uri = f"http://terminology.hl7.org/CodeSystem/v2-{number[1]}"
+        lines.append(f"    from: {uri}\n")
+    lines.append("    rows:\n")
+    for code, (target, display, system) in found.items():
+        other = system if system != main_system else ""
+        lines.append(f"      {_quoted(code)}: {_row(target, display, other)}\n")
+    return "".join(lines)
+
+
+def _row(target: str, display: str, system: str) -> str:
+    if system:
+        return f"[{_quoted(target)}, {_quoted(display) if display else '~'}, {_quoted(system)}]"
+    return f"[{_quoted(target)}, {_quoted(display)}]" if display else _quoted(target)
+
+
+def _quoted(text: str) -> str:
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", text) and text.lower() not in _WORDS:
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+_WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
+
+
+def fields() -> str:
+    """Return fields.py: the newest dictionary, with what older versions had in addition."""
+    known: dict[str, list[str]] = {}
+    for version in ("2_8_2", "2_7", "2_6", "2_5_1", "2_3_1"):
+        module: Any = importlib.import_module(f"hl7apy.v{version}")
+        for name, definition in module.SEGMENTS.items():
+            if not re.fullmatch(r"[A-Z][A-Z0-9]{2}", name):
+                continue
+            types = known.setdefault(name, [])
+            if len(definition) < 2:
+                continue
+            for field_name, reference, *_ in definition[1]:
+                number = int(field_name.rpartition("_")[2])
+                while len(types) < number:
+                    types.append("-")
+                if types[number - 1] in ("-", "NUL", "varies"):
+                    types[number - 1] = reference[2] or "-"
+    lines = [
+        '"""The data types of the fields of every segment; made by tools/build_v2_mappings.py.\n\n'
+        "Newest first (2.8.2), completed from 2.7, 2.6, 2.5.1 and 2.3.1; `-` is not known.\n"
+        '"""\n\nFIELDS: dict[str, str] = {\n'
+    ]
+    for name in sorted(known):
+        text = " ".join(known[name])
+        if len(text) <= 84:
+            lines.append(f'    "{name}": "{text}",\n')
+        else:
+            lines.append(f'    "{name}": (\n')
+            for part in _wrapped(known[name]):
+                lines.append(f'        "{part}"\n')
+            lines.append("    ),\n")
+    lines.append("}\n")
+    return "".join(lines)
+
+
+def _wrapped(types: list[str]) -> list[str]:
+    out = [""]
+    for index, name in enumerate(types):
+        word = name if index == len(types) - 1 else f"{name} "
+        if len(out[-1]) + len(word) > 84:
+            out.append("")
+        out[-1] += word
+    return out
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -133,35 +133,44 @@ class _Bundle(Struct, forbid_unknown_fields=True, rename="camel", kw_only=True):
 _DECODER = msgspec.json.Decoder(_Bundle)
 
 
+Parts = Sequence[bytes]  # one ready-made entry, in pieces so that bodies are copied only once
+
+
 def join(
     kind: str,
-    entries: Iterable[bytes],
+    entries: Iterable[Parts],
     *,
     total: int | None = None,
     links: Sequence[tuple[str, str]] = (),
 ) -> bytes:
     """Return a Bundle of type `kind` around ready-made entries."""
-    head = b'{"resourceType":"Bundle","type":"%b"' % kind.encode()
+    parts = [b'{"resourceType":"Bundle","type":"%b"' % kind.encode()]
     if total is not None:
-        head += b',"total":%d' % total
+        parts.append(b',"total":%d' % total)
     if links:
-        head += b',"link":' + orjson.dumps([{"relation": r, "url": u} for r, u in links])
-    body = b",".join(entries)
-    return head + (b',"entry":[%b]}' % body if body else b"}")
+        parts.append(b',"link":' + orjson.dumps([{"relation": r, "url": u} for r, u in links]))
+    before = b',"entry":['
+    for entry in entries:
+        parts.append(before)
+        parts += entry
+        before = b","
+    parts.append(b"]}" if before == b"," else b"}")
+    return b"".join(parts)
 
 
-def found(full_url: str, resource: bytes, mode: bytes) -> bytes:
+def found(full_url: str, resource: bytes, mode: str) -> Parts:
     """Return an entry of a searchset; `mode` is match, include or outcome."""
-    return b'{"fullUrl":"%b","resource":%b,"search":{"mode":"%b"}}' % (
-        full_url.encode(),
-        resource,
-        mode,
-    )
+    return b'{"fullUrl":"', full_url.encode(), b'","resource":', resource, _MODES[mode]
 
 
-def remark(outcome: bytes) -> bytes:
+def remark(outcome: bytes) -> Parts:
     """Return the searchset entry that tells the client about the search itself."""
-    return b'{"resource":%b,"search":{"mode":"outcome"}}' % outcome
+    return b'{"resource":', outcome, _MODES["outcome"]
+
+
+_MODES = {
+    mode: b',"search":{"mode":"%b"}}' % mode.encode() for mode in ("match", "include", "outcome")
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,26 +184,20 @@ class Response:
     outcome: bytes | None = None  # an OperationOutcome
 
 
-def answer(response: Response, resource: bytes | None = None, full_url: str | None = None) -> bytes:
+def answer(response: Response, resource: bytes | None = None) -> Parts:
     """Return an entry of a batch-response or transaction-response."""
-    parts = []
-    if full_url:
-        parts.append(b'"fullUrl":' + orjson.dumps(full_url))
-    if resource:
-        parts.append(b'"resource":' + resource)
-    parts.append(b'"response":' + _response(response))
-    return b"{%b}" % b",".join(parts)
+    if not resource:
+        return b'{"response":', _response(response), b"}"
+    return b'{"resource":', resource, b',"response":', _response(response), b"}"
 
 
-def past(full_url: str, resource: bytes | None, method: str, url: str, response: Response) -> bytes:
+def past(full_url: str, resource: bytes | None, method: str, url: str, response: Response) -> Parts:
     """Return an entry of a history: one version and the request that made it."""
-    return b'{"fullUrl":"%b",%b"request":{"method":"%b","url":"%b"},"response":%b}' % (
-        full_url.encode(),
-        b'"resource":%b,' % resource if resource else b"",
-        method.encode(),
-        url.encode(),
-        _response(response),
-    )
+    request = b'"request":{"method":"%b","url":"%b"},"response":' % (method.encode(), url.encode())
+    parts = [b'{"fullUrl":"', full_url.encode(), b'",']
+    if resource:
+        parts += (b'"resource":', resource, b",")
+    return [*parts, request, _response(response), b"}"]
 
 
 def _response(response: Response) -> bytes:

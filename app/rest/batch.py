@@ -13,12 +13,12 @@ from app.rest.exchange import Request
 from app.rest.services import Hub
 
 
-def answers(hub: Hub, outer: Request, batch: Sequence[Entry]) -> Sequence[bytes]:
+def answers(hub: Hub, outer: Request, batch: Sequence[Entry]) -> Sequence[bundle.Parts]:
     """Return the response entries of a batch; a failed entry does not stop the others."""
     return [_answer(hub, outer, entry) for entry in batch]
 
 
-def _answer(hub: Hub, outer: Request, entry: Entry) -> bytes:
+def _answer(hub: Hub, outer: Request, entry: Entry) -> bundle.Parts:
     try:
         request, segments = entries.request_of(entry, outer)
         return entries.answered(request, route.answer(hub, request, segments))

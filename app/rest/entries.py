@@ -41,7 +41,7 @@ def _below(url: str, base: str) -> str:
     return url
 
 
-def answered(request: Request, reply: Reply) -> bytes:
+def answered(request: Request, reply: Reply) -> bundle.Parts:
     """Return the response entry for a reply; what Prefer called an outcome goes to `outcome`."""
     explained = (
         request.prefer.returns == "OperationOutcome"
@@ -59,7 +59,7 @@ def answered(request: Request, reply: Reply) -> bytes:
     return bundle.answer(response, None if bodiless else reply.body)
 
 
-def failed(status: int, error: YilianError) -> bytes:
+def failed(status: int, error: YilianError) -> bundle.Parts:
     """Return the response entry for an error."""
     return bundle.answer(
         bundle.Response(present.status_line(status), outcome=operation_outcome(error.issues))

@@ -24,6 +24,8 @@ _TAG = re.compile(r'\s*(?:W/)?"?([^",\s]+)"?\s*(?:,|$)')
 
 def decode(text: str, *, plus: bool = True) -> str:
     """Return percent-decoded text. Raises Invalid for what is no UTF-8 or holds a NUL."""
+    if "%" not in text and "+" not in text:
+        return text
     try:
         decoded = unquote(text.replace("+", " ") if plus else text, errors="strict")
     except UnicodeDecodeError as exc:

@@ -83,7 +83,7 @@ def _bounds(text: str, name: str) -> tuple[int, int]:
         raise Invalid("Not a date or instant", at=f"http.{name}") from exc
 
 
-def _entries(base: str, versions: Iterable[Stored]) -> Iterator[bytes]:
+def _entries(base: str, versions: Iterable[Stored]) -> Iterator[bundle.Parts]:
     for stored in versions:
         address = f"{stored.type}/{stored.id}"
         method, status = _REQUEST[stored.method]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote
 
 from app.rest.criteria import PRESENTATION
 from app.rest.exchange import Params, Request
+
+_PLAIN = re.compile(r"[A-Za-z0-9._~:-]*", re.ASCII)  # what stands for itself: most texts
 
 
 def path(request: Request) -> str:
@@ -34,8 +37,8 @@ def of_page(
 
 
 def _name(text: str) -> str:
-    return quote(text, safe=":._-$")
+    return text if _PLAIN.fullmatch(text) else quote(text, safe=":$")
 
 
 def _value(text: str) -> str:
-    return quote(text, safe=":/,._-")
+    return text if _PLAIN.fullmatch(text) else quote(text, safe=":/,")

@@ -67,17 +67,17 @@ def searchset(request: Request, page: SearchPage, path: str) -> bytes:
     )
 
 
-def _entries(base: str, page: SearchPage) -> Iterator[bytes]:
-    yield from _found(base, page.matches, b"match", page.summary, tuple(page.elements))
+def _entries(base: str, page: SearchPage) -> Iterator[bundle.Parts]:
+    yield from _found(base, page.matches, "match", page.summary, tuple(page.elements))
     # _elements names elements of the type searched for; _summary goes for all.
-    yield from _found(base, page.includes, b"include", page.summary, ())
+    yield from _found(base, page.includes, "include", page.summary, ())
     if page.ignored:
         yield bundle.remark(operation_outcome(page.ignored))
 
 
 def _found(
-    base: str, found: Iterable[Stored], mode: bytes, summary: str | None, elements: Sequence[str]
-) -> Iterator[bytes]:
+    base: str, found: Iterable[Stored], mode: str, summary: str | None, elements: Sequence[str]
+) -> Iterator[bundle.Parts]:
     whole = not (summary or elements)
     for stored in found:
         body = stored.body if whole else shape.reduced(stored.body, summary, elements)

@@ -45,7 +45,7 @@ class _Asked:
         return (self.shape, self.request.method) in _CHANGES
 
 
-def answers(hub: Hub, outer: Request, sent: Sequence[bundle.Entry]) -> Sequence[bytes]:
+def answers(hub: Hub, outer: Request, sent: Sequence[bundle.Entry]) -> Sequence[bundle.Parts]:
     """Return the response entries of a transaction.
 
     Raises the error of the first entry that cannot be done; then nothing was written.

@@ -189,3 +189,40 @@ fact = Table(
     Column("name", String(200), primary_key=True),
     Column("value", Text, nullable=False),
 )
+
+# The durable inbox of all feeds: one row a message received (app/feeds/inbox.py).
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("id", _PK, primary_key=True, autoincrement=False),
+    Column("tenant", SmallInteger, nullable=False),
+    Column("feed", Text, nullable=False),
+    Column("source", Text, nullable=False),  # the sender, as the feed names it
+    Column("peer", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # MSH-9, SOP class, mapping
+    Column("control_id", Text, nullable=False),
+    Column("received", BigInteger, nullable=False),  # microseconds since 1970
+    # 0 received, 1 applied, 2 duplicate, 3 failed, 4 discarded, 5 to be replayed
+    Column("state", SmallInteger, nullable=False),
+    Column("dkey", LargeBinary, nullable=False),  # what makes a message the same message
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of the bytes received
+    Column("repeats", BigInteger, nullable=False),  # the entry it is a duplicate of, else 0
+    Column("raw", LargeBinary, nullable=False),  # Zstandard; empty once its retention is over
+    Column("answers", LargeBinary, nullable=False),
+    Column("issues", LargeBinary, nullable=False),
+    Column("touched", LargeBinary, nullable=False),
+    Index("inbox_key", "dkey", "id"),
+    Index("inbox_state", "state", "id"),
+)
+
+# When a feed's sender said what a resource holds: older messages never overwrite newer ones.
+told = Table(
+    "told",
+    metadata,
+    Column("tenant", SmallInteger, primary_key=True, autoincrement=False),
+    Column("type", SmallInteger, primary_key=True, autoincrement=False),
+    Column("id", _BYTEWISE, primary_key=True),
+    Column("at", BigInteger, nullable=False),  # the newest message, microseconds since 1970
+    Column("elements", Text, nullable=False),  # JSON: element -> time, where it is not `at`
+    sqlite_with_rowid=False,
+)

@@ -22,14 +22,17 @@ Rule = Callable[[object], bool]
 
 MAX_STRING = 1024 * 1024
 
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]").search
-_URI = re.compile(r"[^\s\x00-\x1f]+").fullmatch
+# Control characters, and what XML cannot hold either: lone surrogates, U+FFFE and U+FFFF.
+_NO_TEXT = r"\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff"
+_NO_WORD = rf"\s{_NO_TEXT}"
+_CONTROL = re.compile(f"[{_NO_TEXT}]").search
+_URI = re.compile(f"[^{_NO_WORD}]+").fullmatch
 _OID = re.compile(r"urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+").fullmatch
 _UUID = re.compile(
     r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 ).fullmatch
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}").fullmatch
-_CODE = re.compile(r"[^\s\x00-\x1f]+(?: [^\s\x00-\x1f]+)*").fullmatch
+_CODE = re.compile(f"[^{_NO_WORD}]+(?: [^{_NO_WORD}]+)*").fullmatch
 _INFINITE = (float("inf"), float("-inf"))
 _BASE64_SPACE = str.maketrans("", "", " \t\r\n")
 

@@ -46,6 +46,7 @@ def test_basic_formatting_is_a_narrative(text):
         f"<div {NS}><?php x ?>x</div>",
         f"<!DOCTYPE div><div {NS}>x</div>",
         f'<!DOCTYPE div [<!ENTITY a "b">]><div {NS}>&a;</div>',
+        f"<?xml version='1.0'?><div {NS}>x</div>",
         "<" * 50_000,
         "<div>" * 5000,
         f"<div {NS}>\x00</div>",

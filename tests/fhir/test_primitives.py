@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.fhir.primitives import MAX_STRING, RULES, has_json_kind
+from app.fhir.primitives import INLINE, INLINE_NAMES, MAX_STRING, RULES, has_json_kind
 
 CASES = {
     "boolean": ([True, False], ["true", 1, 0, None, ""]),
@@ -23,12 +23,23 @@ CASES = {
     ),
     "string": (
         ["a", "a\tb\r\nc", " a ", "张三", "\u3000", "😀", "\x7f", "𠮷"],
-        ["", "a\x00", "a\x0b", "\x1f", 5, None, ["a"], "x" * (MAX_STRING + 1)],
+        [
+            "",
+            "a\x00",
+            "a\x0b",
+            "a\uffff",
+            "a\ud800",
+            "\x1f",
+            5,
+            None,
+            ["a"],
+            "x" * (MAX_STRING + 1),
+        ],
     ),
     "markdown": (["# a\n\n* b", "x" * MAX_STRING], ["", "\x00", True]),
     "uri": (
         ["http://loinc.org", "urn:oid:1.2.3", "a", "http://例え/路径", "#x"],
-        ["", "a b", "a\n", " a", "a\u3000b", "a\u00a0b", "a\x00b", 7],
+        ["", "a b", "a\n", " a", "a\u3000b", "a\u00a0b", "a\x00b", "a\ufffe", 7],
     ),
     "url": (["https://a/b?c=d"], ["", "a b"]),
     "canonical": (["http://a/ValueSet/x|1.0"], ["", "a b|1"]),
@@ -123,6 +134,24 @@ def test_a_full_date_is_one_of_the_calendar(year, month, day):
     assert RULES["date"](text) is exists
     assert RULES["dateTime"](text) is exists
     assert RULES["instant"](text + "T08:30:00+08:00") is exists
+
+
+@pytest.mark.parametrize("name", sorted(INLINE))
+@given(
+    value=st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        st.text(),
+        st.text("a \t\x00\u3000\uffff", max_size=4),
+        st.just("x" * (MAX_STRING + 1)),
+    )
+)
+def test_an_inlined_rule_says_what_the_rule_says(name, value):
+    inlined = eval(INLINE[name].format(x="value"), {**INLINE_NAMES, "value": value})  # noqa: S307
+
+    assert bool(inlined) == RULES[name](value)
 
 
 @pytest.mark.parametrize("name", sorted(RULES))

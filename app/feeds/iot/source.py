@@ -11,13 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta, tzinfo
+from datetime import tzinfo
 from decimal import Decimal
 from typing import Any, Final
 
 from app.errors import Invalid
 from app.feeds.iot import ieee11073, times
 from app.feeds.iot.messages import Message
+from app.feeds.iot.tags import epc_uri
 from app.feeds.iot.times import Clock, Moment
 from app.feeds.iot.vocabulary import ABSENT, CATEGORY, Concept, Measured, Vocabulary
 from app.feeds.iot.waves import sampled
@@ -354,6 +355,39 @@ def _time_fault(_: Any, run: Any, value: Any = None, device_now: Any = None) -> 
     return "time-fault" if found and found.fault else None
 
 
+def _when_given(_: Any, run: Any, value: Any = None, device_now: Any = None) -> str | None:
+    """Return the time to store, None when the payload has none."""
+    return None if value is None else _when(_, run, value, device_now)
+
+
+def _span(index: int) -> Callable[..., str | None]:
+    """Return the function that gives one end of an interval of two of start, end and duration."""
+
+    def end(_: Any, run: Any, interval: Any) -> str | None:
+        if not isinstance(interval, dict):
+            return None
+        told = interval.get(("start_date_time", "end_date_time")[index])
+        if told is not None:
+            return _when(_, run, told)
+        other = _moment(run, interval.get(("end_date_time", "start_date_time")[index]))
+        seconds = _seconds(run, interval.get("duration"))
+        if other is None or seconds is None:
+            return None
+        return times.shifted(other, seconds if index else -seconds).text
+
+    return end
+
+
+def _seconds(run: Any, duration: Any) -> float | None:
+    if not isinstance(duration, dict):
+        return None
+    number, unit = _decimal(duration.get("value")), run.doc.vocabulary.unit(duration.get("unit"))
+    if number is None or unit is None:
+        return None
+    seconds = run.doc.vocabulary.convert(number, unit, "s")
+    return None if seconds is None or abs(seconds) > 10**9 else float(seconds)
+
+
 def _recorded(_: Any, run: Any) -> str:
     """Return when the message was received; where nobody knows, the latest time it speaks of."""
     if run.doc.clock.received is not None:
@@ -368,10 +402,7 @@ def _after(_: Any, run: Any, start: Any, seconds: Any) -> str | None:
     begun, length = _moment(run, start), _decimal(seconds)
     if begun is None or length is None or abs(length) > 10**9:
         return None
-    at = begun.at + timedelta(seconds=float(length))
-    fraction = f".{at.microsecond:06d}".rstrip("0") if at.microsecond else ""
-    zone = at.strftime("%z")
-    return at.strftime("%Y-%m-%dT%H:%M:%S") + fraction + f"{zone[:3]}:{zone[3:5]}"
+    return times.shifted(begun, float(length)).text
 
 
 def _decimal(value: Any) -> Decimal | None:
@@ -423,8 +454,8 @@ def _measured(
     code: Any,
     value: Any = None,
     unit: Any = None,
-    display: Any = None,
     absent: Any = None,
+    display: Any = None,
 ) -> dict[str, Any] | None:
     """Return category, code and value of a reading: or the panel it is a component of."""
     if code is None:
@@ -442,6 +473,36 @@ def _measured(
     if concept.panel and concept.panel[1] != "cuff":
         body["method"] = {"text": concept.panel[1]}
     return body
+
+
+def _component(
+    _: Any, run: Any, code: Any, value: Any = None, unit: Any = None, absent: Any = None
+) -> dict[str, Any] | None:
+    """Return code and value of a component, also of one that belongs to a panel elsewhere."""
+    if code is None:
+        return None
+    concept = _concept_of(run, code, unit)
+    return {"code": _codeable(concept), **_content(run, concept, value, unit, absent)}
+
+
+def _metric(_: Any, run: Any, number: Any, name: Any = None) -> str | None:
+    """Return the MDC number if the reference id agrees with it, else the reference id.
+
+    Numbers in the field are often simply wrong; the name is what the device's maker meant.
+    """
+    if number is None or name is None:
+        return None if number is None and name is None else str(name if number is None else number)
+    vocabulary: Vocabulary = run.doc.vocabulary
+    known = vocabulary.metric(str(name))
+    return str(number) if known in (None, str(number)) else str(name)
+
+
+def _panel_of(_: Any, run: Any, code: Any) -> str | None:
+    """Return the panel's code of a component, else the code itself."""
+    if code is None:
+        return None
+    concept = _concept_of(run, code, None)
+    return concept.panel[0] if concept.panel else str(code)
 
 
 def _codeable(concept: Concept) -> dict[str, Any]:
@@ -565,6 +626,28 @@ def _sampled(values: list[Any], run: Any, *args: Any) -> dict[str, Any] | None:
     return sampled(values, run.doc.vocabulary, *args)
 
 
+def _at_least(_: Any, __: Any, value: Any, limit: Any = None) -> str | None:
+    """Return H when a value has reached a limit."""
+    number, least = _decimal(value), _decimal(limit)
+    return "H" if number is not None and least is not None and number >= least else None
+
+
+def _epc(value: Any, run: Any) -> dict[str, str] | None:
+    """Return a tag as its pure identity URI; what is no EPC keeps its own text."""
+    text = str(value).strip()
+    found = epc_uri(text)
+    if found is None:
+        return _number_of(text, run, "tag")
+    return {"system": "urn:ietf:rfc:3986", "value": found}
+
+
+def _unit_by(_: Any, __: Any, molar: Any = None, mass: Any = None, unit: Any = None) -> str | None:
+    """Return the unit of a glucose that stands under the name of its unit."""
+    if unit is not None:
+        return str(unit)
+    return "mmol/L" if molar is not None else "mg/dL" if mass is not None else None
+
+
 def _beyond(_: Any, __: Any, value: Any, low: Any = None, high: Any = None) -> str | None:
     """Return L or H when a value is strictly outside its limits."""
     number, lower, upper = _decimal(value), _decimal(low), _decimal(high)
@@ -585,6 +668,16 @@ FUNCTIONS: dict[str, Function] = {
     "after": Function(_after, takes="none", type="dateTime", args=(2, 2)),
     "instant": Function(_instant, type="instant"),
     "reading_key": Function(_reading_key, takes="none", type="Identifier", args=(1, 4)),
+    "component": Function(_component, takes="none", args=(1, 4)),
+    "metric": Function(_metric, takes="none", type="string", args=(1, 2)),
+    "panel_of": Function(_panel_of, takes="none", type="string", args=(1, 1)),
+    "when_given": Function(_when_given, takes="none", type="dateTime", args=(0, 2)),
+    "span_start": Function(_span(0), takes="none", type="dateTime", args=(1, 1)),
+    "span_end": Function(_span(1), takes="none", type="dateTime", args=(1, 1)),
+    "at_least": Function(_at_least, takes="none", type="code", args=(1, 2)),
+    "epc": Function(_epc, type="Identifier"),
+    "unit_by": Function(_unit_by, takes="none", type="string", args=(1, 3)),
+    "member": Function(lambda value, _, name: value.get(name), type="string", args=(1, 1)),
     "measured": Function(_measured, takes="none", args=(1, 5)),
     "quantity": Function(_quantity, type="Quantity", args=(0, 2)),
     "concept": Function(_concept, type="CodeableConcept", args=(0, 2)),

@@ -8,7 +8,7 @@ compact HL7 form, seconds or milliseconds since 1970. Their clocks are wrong as 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any, Final
@@ -71,6 +71,12 @@ def parse(value: Any, zone: tzinfo) -> Moment | None:
         text = f"{year}-{int(month):02d}-{int(day):02d}" + text[slashed.end() :]
     match = _ISO.fullmatch(text) or _COMPACT.fullmatch(text)
     return _moment(match.groups(), zone) if match else None
+
+
+def shifted(moment: Moment, seconds: float) -> Moment:
+    """Return the moment so many seconds later, in the same zone."""
+    at = moment.at + timedelta(seconds=seconds)
+    return Moment(at.strftime("%Y-%m-%dT%H:%M:%S") + _fraction(at) + _offset(at), at)
 
 
 def _since_1970(number: Decimal, zone: tzinfo) -> Moment | None:
@@ -168,9 +174,7 @@ class Clock:
         if told is None:
             return self.received
         if self.skew:
-            at = told.at + self.skew
-            text = at.strftime("%Y-%m-%dT%H:%M:%S") + _fraction(at) + _offset(at)
-            return Moment(text, at, raw=told.text)
+            return replace(shifted(told, self.skew.total_seconds()), raw=told.text)
         if self.received is None or self.shows_now:
             return told
         if told.at < _OLDEST or told.at > self.received.at + _AHEAD:

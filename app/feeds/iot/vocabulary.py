@@ -20,6 +20,7 @@ from app.mapping.library import Table
 LOINC: Final = "http://loinc.org"
 MDC: Final = "urn:iso:std:iso:11073:10101"
 CATEGORY: Final = "http://terminology.hl7.org/CodeSystem/observation-category"
+OWN: Final = "https://yilian.example/fhir/CodeSystem/device-observation"
 ABSENT: Final = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 
 _LOINC_CODE = re.compile(r"[0-9]{1,7}-[0-9]", re.ASCII)
@@ -96,6 +97,10 @@ class Vocabulary:
         for one in (loinc, self._code("also-loinc", loinc)):
             if one:
                 codings.append(_coding(LOINC, one, self._title(one)))
+        own = self._rows.get("own", {}).get(code)
+        if own:
+            codings.append(_coding(OWN, code, own[1]))
+            mdc = self._code("own-mdc", code)
         if mdc:
             codings.append(_coding(MDC, mdc, None))
         known = bool(codings)
@@ -112,6 +117,10 @@ class Vocabulary:
             panel=(panel[0], panel[1] or "") if panel else None,
             known=known,
         )
+
+    def metric(self, name: str) -> str | None:
+        """Return the MDC number of a reference id."""
+        return self._code("mdc", name)
 
     def _both(self, code: str, unit: str | None) -> tuple[str | None, str | None]:
         """Return the LOINC code and the MDC number of a code in either."""
@@ -153,7 +162,7 @@ class Vocabulary:
         if number is None:
             return Measured(str(value))
         if unit is None and concept.known:
-            unit = self._code("usual-unit", concept.mdc)
+            unit = self._code("usual-unit", concept.mdc) or self._code("own-unit", concept.loinc)
         code = self.unit(unit)
         scale = self._code("unit-scale", unit)
         if scale:

@@ -385,6 +385,7 @@ class PostgresWriter:
         self._clock = clock
         self._match = match
         self._local = threading.local()
+        self._open: set[Connection] = set()
 
     def commit(self, changes: Sequence[Prepared]) -> list[Outcome]:
         """Write a set in one transaction. Raises Conflict when it keeps losing races."""
@@ -413,14 +414,16 @@ class PostgresWriter:
             except psycopg.Error as exc:
                 self._drop()
                 raise Unavailable("the database cannot be written now") from exc
-            except YilianError:
+            except BaseException:
                 db.rollback()
                 path.rolled_back()
                 raise
         raise Conflict("the resource is being changed by others, try again")
 
     def close(self) -> None:
-        self._drop()
+        for db in list(self._open):
+            db.close()
+        self._open.clear()
 
     def _run(self, db: Connection, path: WritePath, work: Work[T]) -> T:
         db.begin()
@@ -457,6 +460,7 @@ class PostgresWriter:
         session: tuple[Connection, WritePath] | None = getattr(self._local, "session", None)
         if session is None:
             db = connect(self._address, write=True)
+            self._open.add(db)
             numbers = _Blocks(db)
             session = (
                 db,
@@ -490,8 +494,8 @@ class PostgresWriter:
     def _drop(self) -> None:
         session: tuple[Connection, WritePath] | None = getattr(self._local, "session", None)
         if session is not None:
-            with contextlib.suppress(Exception):
-                session[0].close()
+            self._open.discard(session[0])
+            session[0].close()
             self._local.session = None
 
 

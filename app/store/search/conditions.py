@@ -117,8 +117,6 @@ class Pks(Condition):
     verify: Verify | None = None
 
     def sql(self, sql: Sql, row: str) -> Fragment:
-        if not self.pks:
-            return "1=0", []
         return one_of(sql, f"{row}.pk", self.pks)
 
 
@@ -232,6 +230,8 @@ class OwnerMeets(Condition):
 
 def one_of(sql: Sql, column: str, values: Sequence[Any]) -> Fragment:
     """Return a test that `column` is one of `values`."""
+    if not values:
+        return "1=0", []
     if len(values) == 1:
         return f"{column}=?", [values[0]]
     if len(values) <= _FEW_KEYS:

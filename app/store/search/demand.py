@@ -31,6 +31,9 @@ from app.store.search.conditions import (
 )
 from app.store.search.context import Context
 from app.store.search.parse import Name, alternatives, parse_name, unescape
+from app.store.search.plan import list_pks
+
+_LINKED_MAX = 1000  # resources linked to the owner of a compartment of the same type
 
 Reader = Callable[[Context, Param, str | None, str], Condition]
 
@@ -63,18 +66,22 @@ def inner(context: Context, type_name: str, text: str, value: str) -> Condition:
 def in_compartment(context: Context, compartment: str, id_: str, type_name: str) -> Condition:
     """Return the condition of belonging to a compartment. Raises NotSupported."""
     links = definitions.compartment(compartment).get(type_name)
+    if links is None and type_name == compartment:
+        links = ()
     if links is None:
         raise NotSupported(f"{type_name} is not part of the {compartment} compartment")
     value = f"{compartment}/{id_}"
     found: list[int] = []
     for code in links:
-        if code == "{def}":
-            return Pks(reference.pks_of(context, [compartment], [id_]))
         param = searchparams.find(type_name, code)
         if param is not None and param.type == "reference":
             condition = reference.condition(context, param, None, value)
             found += condition.keys if isinstance(condition, Keys) else ()
-    return Keys(list(dict.fromkeys(found)))
+    linked = Keys(list(dict.fromkeys(found)))
+    if type_name != compartment:
+        return linked
+    own = reference.pks_of(context, [compartment], [id_])
+    return Pks([*own, *list_pks(context, type_name, [linked], _LINKED_MAX)])
 
 
 def _of_param(context: Context, param: Param, name: Name, value: str) -> Condition:

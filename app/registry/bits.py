@@ -65,4 +65,4 @@ class Bits:
 @cache
 def number_bits(digits: int) -> int:
     """Return the bits that hold any number of so many decimal digits."""
-    return (10**digits - 1).bit_length()
+    return int(10**digits - 1).bit_length()

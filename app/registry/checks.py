@@ -82,8 +82,8 @@ def luhn(body: str) -> str:
 
 def hk_id(letters: str, digits: str) -> str:
     """Return the check character of a Hong Kong identity card: modulo 11, A = 10."""
-    first, second = (" " + letters)[-2:]
-    total = 9 * (36 if first == " " else int(first, 36)) + 8 * int(second, 36)
+    first = 36 if len(letters) == 1 else int(letters[0], 36)  # a space counts 36
+    total = 9 * first + 8 * int(letters[-1], 36)
     total += sum((7 - n) * int(c) for n, c in enumerate(digits))
     return "0123456789A"[-total % 11]
 
@@ -102,7 +102,5 @@ def tw_id(letter: str, digits: str) -> str:
 
 def mrz(body: str) -> str:
     """Return the 7-3-1 check digit of machine readable documents (ICAO 9303, `<` = 0)."""
-    total = sum(
-        (7, 3, 1)[n % 3] * (0 if c == "<" else int(c, 36)) for n, c in enumerate(body)
-    )
+    total = sum((7, 3, 1)[n % 3] * (0 if c == "<" else int(c, 36)) for n, c in enumerate(body))
     return DIGITS[total % 10]

@@ -7,9 +7,10 @@ pauses.
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TextIO
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, BinaryIO, TextIO, cast
 
 from app.registry.parse import parse
 
@@ -29,7 +30,7 @@ Exit status: 0; 1 when codes are given as arguments and one is not valid; 2 for 
 """
 
 
-def main(argv: Sequence[str], stdin: TextIO, stdout: TextIO) -> int:
+def main(argv: Sequence[str], stdin: BinaryIO | TextIO, stdout: TextIO) -> int:
     """Run the command and return its exit status."""
     codes: list[str] = []
     hint: str | None = None
@@ -57,8 +58,21 @@ def main(argv: Sequence[str], stdin: TextIO, stdout: TextIO) -> int:
         return _wrong(stdout, "--jsonl reads standard input, not arguments")
     if codes:
         return _arguments(codes, hint, stdout)
-    for batch in _batches(stdin):
-        stdout.write("".join([_line(text, hint, jsonl) + "\n" for text in batch]))
+    # Only here: it costs 20 ms to load and saves as much on every thousand codes.
+    import orjson
+
+    answer = _request(orjson.loads, hint) if jsonl else _bare(hint)
+    dump = orjson.dumps
+    for lines in _batches(stdin):
+        out = []
+        for text in lines:
+            result = answer(text)
+            try:
+                out.append(dump(result).decode())
+            except orjson.JSONEncodeError:  # a lone surrogate
+                out.append(_json(result))
+        out.append("")
+        stdout.write("\n".join(out))
         stdout.flush()
     return 0
 
@@ -77,38 +91,52 @@ def _arguments(codes: Iterable[str], hint: str | None, stdout: TextIO) -> int:
     return status
 
 
-def _batches(stdin: TextIO) -> Iterator[list[str]]:
+def _batches(stdin: BinaryIO | TextIO) -> Iterator[list[bytes]]:
     """Yield the lines that have come in, as they come: a batch ends where the input pauses.
 
     Lines end with LF only; a line over a mebibyte is cut, which makes it `too-long` all the same.
     """
-    raw = getattr(stdin, "buffer", None)
-    if raw is None:
-        yield stdin.read().removesuffix("\n").split("\n")
-        return
+    raw = cast(io.BufferedReader, getattr(stdin, "buffer", stdin))
     tail = b""
     while chunk := raw.read1(_CHUNK):
         *lines, tail = (tail + chunk).split(b"\n")
         if len(tail) > _LONGEST_LINE:
             tail = tail[:_LONGEST_LINE]
         if lines:
-            yield [line.decode("utf-8", "replace") for line in lines]
+            yield lines
     if tail:
-        yield [tail.decode("utf-8", "replace")]
+        yield [tail]
 
 
-def _line(text: str, hint: str | None, jsonl: bool) -> str:
-    if not jsonl:
-        return _json(parse(text, as_=hint).as_dict())
+def _bare(hint: str | None) -> Callable[[bytes], dict[str, Any]]:
+    """Give the function that answers a line holding a code."""
+    return lambda line: parse(line.decode("utf-8", "replace"), as_=hint).as_dict()
+
+
+def _request(loads: Callable[[bytes], Any], hint: str | None) -> Callable[[bytes], dict[str, Any]]:
+    """Give the function that answers a line holding a JSON object."""
+
+    def answer(line: bytes) -> dict[str, Any]:
+        try:
+            request = loads(line)
+        except ValueError:
+            request = _lenient(line)
+        code = request.get("code") if isinstance(request, dict) else None
+        if not isinstance(code, str):
+            return _NOT_A_REQUEST
+        asked = request.get("as") or hint
+        result = parse(code, as_=str(asked) if asked else None).as_dict()
+        return {"n": request["n"], **result} if "n" in request else result
+
+    return answer
+
+
+def _lenient(line: bytes) -> Any:
+    """Read what the fast reader refuses but JSON allows: an escaped lone surrogate."""
     try:
-        request: Any = json.loads(text)
+        return json.loads(line)
     except (ValueError, RecursionError):
-        request = None
-    if not isinstance(request, dict) or not isinstance(request.get("code"), str):
-        return _json(_NOT_A_REQUEST)
-    asked = request.get("as") or hint
-    answer = parse(request["code"], as_=str(asked) if asked else None).as_dict()
-    return _json({"n": request["n"], **answer} if "n" in request else answer)
+        return None
 
 
 _NOT_A_REQUEST = {

@@ -12,22 +12,22 @@ from app.registry.normalise import GS, grouped
 from app.registry.reading import Context, Reading
 from app.registry.schemes import reader
 
-# Prefix (lower case) -> scheme.
-_PREFIXES = (
-    ("urn:epc:", "epc"),
-    ("urn:oid:", "oid"),
-    ("oid:", "oid"),
-    ("urn:uuid:", "uuid"),
-    ("urn:ucode:", "ucode"),
-    ("urn:dicom:uid:", "dicom-uid"),
-    ("hdl:", "handle"),
-    ("doi:", "doi"),
-    ("info:hdl/", "handle"),
-    ("info:doi/", "doi"),
-    ("ecode:", "ecode"),
-)
-_WEB = re.compile("https?://", re.IGNORECASE)
-_PROXY = re.compile(r"https?://(?:(?:dx\.|www\.)?doi\.org|hdl\.handle\.net)/", re.IGNORECASE)
+# What stands before the first colon, and what may follow it (lower case) -> scheme.
+_PREFIXES: dict[str, tuple[tuple[str, str], ...]] = {
+    "urn": (
+        ("urn:epc:", "epc"),
+        ("urn:oid:", "oid"),
+        ("urn:uuid:", "uuid"),
+        ("urn:ucode:", "ucode"),
+        ("urn:dicom:uid:", "dicom-uid"),
+    ),
+    "oid": (("oid:", "oid"),),
+    "hdl": (("hdl:", "handle"),),
+    "doi": (("doi:", "doi"),),
+    "info": (("info:hdl/", "handle"), ("info:doi/", "doi")),
+    "ecode": (("ecode:", "ecode"),),
+}
+_PROXIES = ("doi.org", "dx.doi.org", "www.doi.org", "hdl.handle.net")
 _SPELT_FNC1 = ("<GS>", "{GS}", "^]", "\\u001d", "~1")
 _ISBT = re.compile(r"=[A-Z0-9<>*}%{+,/)]|&[>*}(),]")
 _ISBT_PRINTED = re.compile("[A-Z][A-Z0-9]{4} [0-9]{2} [0-9]{6}(?: [0-9A-Z]{2})? [0-9A-Z*]")
@@ -46,11 +46,12 @@ _HK_PRINTED = re.compile(r"[A-Za-z]{1,2}[0-9]{6}\([0-9Aa]\)")
 def prefixed(text: str) -> str | None:
     """Return the scheme that a `urn:`, `oid:`, `hdl:`, `doi:` or web prefix names."""
     lower = text[:16].lower()
-    for prefix, scheme in _PREFIXES:
+    for prefix, scheme in _PREFIXES.get(lower.partition(":")[0], ()):
         if lower.startswith(prefix):
             return scheme
-    if _WEB.match(text):
-        return "handle" if _PROXY.match(text) else "gs1-digital-link"
+    if lower.startswith(("http://", "https://")):
+        host = text.split("/", 3)[2].lower()
+        return "handle" if host in _PROXIES else "gs1-digital-link"
     return None
 
 
@@ -108,11 +109,8 @@ def _token_or_link(text: str, context: Context) -> str:
     return "fhir-token"
 
 
-_DRUG = re.compile("[国國][药藥][准準]字")
-
-
 def _chinese(text: str) -> str | None:
-    if _DRUG.match(text):
+    if re.match("[国國][药藥][准準]字", text):
         return "cn-drug-approval"
     return "cn-device-reg" if "械" in text[:4] else None
 
@@ -129,31 +127,29 @@ _BY_LENGTH = {
     18: ("cn-resident-id", "cn-foreign-pr", "cn-uscc", "sscc", "gsrn"),
     20: ("cn-drug-trace",),
 }
-# Shapes without a check worth the name: only proposed, a hint has to confirm them.
+# Shapes without a check worth the name: only proposed, a hint has to confirm them. These patterns
+# and the next are compiled when first used: most runs read one code.
 _PROPOSED = (
-    (re.compile("[0-9]{15}"), "cn-resident-id"),
-    (re.compile("[0-9]{15}"), "cn-practice-licence"),
-    (re.compile("[0-9]{10}"), "npi"),
-    (re.compile("[0-9A-Z]{8}-?[0-9X]"), "cn-org-code"),
-    (re.compile("[0-9]{9}"), "duns"),
-    (re.compile("[0-9]{8}"), "cn-tw-permit"),
-    (re.compile("[EGDSP][0-9A-Z][0-9]{6,7}"), "cn-passport"),
-    (re.compile("[HM][0-9]{8}(?:[0-9]{2})?"), "cn-hkmo-permit"),
-    (re.compile("[A-Z][1289][0-9]{8}"), "tw-id"),
-    (re.compile("[A-Z]{1,2}[0-9]{6}[0-9A]"), "hk-id"),
-    (re.compile("[0-9A-Fa-f]{16}"), "eui64"),
+    ("[0-9]{15}", "cn-resident-id"),
+    ("[0-9]{15}", "cn-practice-licence"),
+    ("[0-9]{10}", "npi"),
+    ("[0-9A-Z]{8}-?[0-9X]", "cn-org-code"),
+    ("[0-9]{9}", "duns"),
+    ("[0-9]{8}", "cn-tw-permit"),
+    ("[EGDSP][0-9A-Z][0-9]{6,7}", "cn-passport"),
+    ("[HM][0-9]{8}(?:[0-9]{2})?", "cn-hkmo-permit"),
+    ("[A-Z][1289][0-9]{8}", "tw-id"),
+    ("[A-Z]{1,2}[0-9]{6}[0-9A]", "hk-id"),
+    ("[0-9A-Fa-f]{16}", "eui64"),
 )
 _PROPOSAL_CONFIDENCE = 0.4
 _UNMARKED_GS1 = ("00", "01", "02")
 _CODED = (
-    (re.compile("[HP][0-9]{11}", re.IGNORECASE), "nhsa-institution"),
-    (re.compile("[DNY][0-9]{12}", re.IGNORECASE), "nhsa-staff"),
-    (
-        re.compile("X[A-Z][0-9]{2}[A-Z]{2}[A-Z][0-9]{3}[A-Z][0-9]{3}[0-9]{9}", re.IGNORECASE),
-        "nhsa-drug",
-    ),
-    (re.compile("C[0-9]{19}", re.IGNORECASE), "nhsa-consumable"),
-    (re.compile("[0-9A-Z]{2}[0-9]{6}[0-9A-Z]{10}", re.IGNORECASE), "cn-uscc"),
+    ("(?i:[HP])[0-9]{11}", "nhsa-institution"),
+    ("(?i:[DNY])[0-9]{12}", "nhsa-staff"),
+    ("(?i:X[A-Z][0-9]{2}[A-Z]{2}[A-Z][0-9]{3}[A-Z])[0-9]{12}", "nhsa-drug"),
+    ("(?i:C)[0-9]{19}", "nhsa-consumable"),
+    ("(?i:[0-9A-Z]{2}[0-9]{6}[0-9A-Z]{10})", "cn-uscc"),
 )
 _HEX_START = frozenset("234fF")
 # Which reading to show when nothing is valid: the shape is that of the scheme, the check is not.
@@ -173,7 +169,7 @@ def shaped(text: str, context: Context) -> list[Reading]:
         found.extend(_numbers(text, number, context))
     elif text.isascii():
         for form, scheme in _CODED:
-            if form.fullmatch(text):
+            if re.fullmatch(form, text):
                 found.append(reader(scheme)(text, context))
     if text[:2] in _UNMARKED_GS1:
         found.append(reader("gs1-unmarked")(text, context))
@@ -215,7 +211,7 @@ def proposed(text: str, context: Context) -> list[Reading]:
     """Return the readings that need a hint to be believed, for a text that nothing else reads."""
     out = []
     for form, scheme in _PROPOSED:
-        if form.fullmatch(text):
+        if re.fullmatch(form, text):
             reading = reader(scheme)(text, context)
             reading.confidence = min(reading.confidence, _PROPOSAL_CONFIDENCE)
             if reading.valid:

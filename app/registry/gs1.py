@@ -496,10 +496,7 @@ def _excluded(ai: AI, codes: Sequence[str]) -> bool:
 
 
 def _met(ways: Iterable[tuple[str, ...]], codes: Collection[str]) -> bool:
-    for way in ways:
-        if all(_matches(pattern, codes) for pattern in way):
-            return True
-    return False
+    return any(all(_matches(pattern, codes) for pattern in way) for way in ways)
 
 
 def read(

@@ -15,9 +15,7 @@ GS = "\x1d"
 
 _TRIM = " \t\r\n\ufeff\u200b\u3000"
 # GS, RS and EOT are looked at later: they belong to element strings and to ISO 15434 envelopes.
-_CONTROL = re.compile(
-    "[\x00-\x03\x05-\x1c\x1f\x7f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
-)
+_CONTROL = re.compile("[\x00-\x03\x05-\x1c\x1f\x7f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 # Only this range: NFKC would fold other digits and letters that have to stay wrong.
 _FULL_WIDTH = {full: full - 0xFEE0 for full in range(0xFF01, 0xFF5F)}
 
@@ -90,7 +88,7 @@ def normalise(code: str) -> Normal:
     return Normal(text, changed, None, False, trailing_space)
 
 
-_CONTROL_OUT = {n: None for n in (*range(32), 127)}
+_CONTROL_OUT = dict.fromkeys((*range(32), 127))
 
 
 def grouped(text: str) -> str:

@@ -6,6 +6,7 @@ length of the code, which is bounded before anything looks at it.
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -16,7 +17,7 @@ from app.registry.schemes import SCHEMES, reader
 
 _AMBIGUOUS_WITHIN = 0.1
 _EAN = frozenset(EAN_CARRIERS.values())
-_ENVELOPE_CONTROLS = ("\x1e", "\x04")
+_DAY_S = 86400
 _DATES_OF_USE = ("expiry", "validUntil")
 
 
@@ -44,12 +45,16 @@ def parse(
 
 
 def _context(at: datetime | None, known: Names | None) -> Context:
+    if at is None and known is None:
+        return _of_day(int(time.time()) // _DAY_S)
     day = (at or datetime.now(UTC)).date().isoformat()
-    return _named(day) if known is None else Context(int(day[:4]), day, lambda: known)
+    return Context(int(day[:4]), day, (lambda: known) if known else names.shipped_names)
 
 
-@lru_cache(maxsize=16)
-def _named(day: str) -> Context:
+@lru_cache(maxsize=2)
+def _of_day(number: int) -> Context:
+    """Return the context of the n-th day since 1970: made once a day, not once a code."""
+    day = datetime.fromtimestamp(number * _DAY_S, UTC).date().isoformat()
     return Context(int(day[:4]), day, names.shipped_names)
 
 
@@ -58,7 +63,7 @@ def _read(normal: Normal, hint: str | None, context: Context) -> list[Reading]:
     text = normal.text
     if not text:
         return [Reading("unknown", 0.0).fail("empty", "nothing behind the symbology identifier")]
-    if any(control in text for control in _ENVELOPE_CONTROLS):
+    if "\x1e" in text or "\x04" in text:  # RS and EOT outside their envelope
         return [_control()]
     scheme = hint or _of_carrier(normal) or detect.marked(text, context)
     if scheme is None:

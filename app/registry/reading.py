@@ -156,9 +156,7 @@ class Parsed:
         out["errors"] = [_problem(e) for e in self.errors]
         out["warnings"] = [{"code": code} for code in self.warnings]
         if self.identifiers:
-            out["fhir"] = {
-                "identifier": [{"system": s, "value": v} for s, v in self.identifiers]
-            }
+            out["fhir"] = {"identifier": [{"system": s, "value": v} for s, v in self.identifiers]}
         return out
 
 

@@ -68,27 +68,27 @@ SCHEMES = {
     DICOM: "dicom-uid",
 }
 # Aliases that are published with the product; a site's own come from its table of assigners.
-ALIASES = {
-    system.removeprefix(SID): system for system in SCHEMES if system.startswith(SID)
-}
+ALIASES = {system.removeprefix(SID): system for system in SCHEMES if system.startswith(SID)}
 
 # Canonical key -> the FHIR Identifier that carries it (what Yilian writes itself).
-_WRITTEN = (
-    ("gs1:01:", "https://www.gs1.org/gtin"),
-    ("gs1:00:", "https://www.gs1.org/sscc"),
-    ("gs1:414:", "https://www.gs1.org/gln"),
-    ("gs1:8018:", "https://www.gs1.org/gsrn"),
-    ("gs1:8017:", "https://www.gs1.org/gsrn"),
-    ("gs1:8003:", "https://www.gs1.org/grai"),
-    ("gs1:8004:", "https://www.gs1.org/giai"),
-    ("gs1:253:", "https://www.gs1.org/gdti"),
-    ("cn-rid:", "urn:oid:2.16.156.10011.1.3"),
-    ("passport:CHN:", "http://hl7.org/fhir/sid/passport-CHN"),
-    ("npi:", "http://hl7.org/fhir/sid/us-npi"),
-    ("cn-uscc:", SID + "uscc"),
-    ("cn-dtc:", SID + "drug-trace"),
-    ("cn-drug-approval:", SID + "drug-approval"),
-)
+_WRITTEN = {
+    "gs1:01": "https://www.gs1.org/gtin",
+    "gs1:00": "https://www.gs1.org/sscc",
+    "gs1:414": "https://www.gs1.org/gln",
+    "gs1:8018": "https://www.gs1.org/gsrn",
+    "gs1:8017": "https://www.gs1.org/gsrn",
+    "gs1:8003": "https://www.gs1.org/grai",
+    "gs1:8004": "https://www.gs1.org/giai",
+    "gs1:253": "https://www.gs1.org/gdti",
+    "cn-rid": "urn:oid:2.16.156.10011.1.3",
+    "passport:CHN": "http://hl7.org/fhir/sid/passport-CHN",
+    "npi": "http://hl7.org/fhir/sid/us-npi",
+    "cn-uscc": SID + "uscc",
+    "cn-dtc": SID + "drug-trace",
+    "cn-drug-approval": SID + "drug-approval",
+}
+
+_TWO_PART = frozenset({"gs1", "passport"})  # families whose second part names the kind
 
 
 def canonical_system(system: str) -> str:
@@ -136,12 +136,12 @@ def identifiers(canonical: str) -> list[tuple[str, str]]:
         return [(URI_VALUES, f"urn:{family}:{value}")]
     if family in ("eui48", "eui64"):
         return [_address(family, value)]
-    for start, system in _WRITTEN:
-        if canonical.startswith(start):
-            plain, narrowed, _ = canonical[len(start) :].partition(":")
-            written = [(system, plain)]
-            return [*written, (KEY, canonical)] if narrowed else written
-    return [(KEY, canonical)]
+    root = f"{family}:{value.partition(':')[0]}" if family in _TWO_PART else family
+    if root not in _WRITTEN:
+        return [(KEY, canonical)]
+    plain, narrowed, _ = canonical[len(root) + 1 :].partition(":")
+    written = [(_WRITTEN[root], plain)]
+    return [*written, (KEY, canonical)] if narrowed else written
 
 
 _ADDRESS_SYSTEMS = {

@@ -1,4 +1,4 @@
-"""Chinese person numbers: resident id (GB 11643), foreign permanent resident card, permits, passport.
+"""Chinese person numbers: resident id (GB 11643), foreigners' cards, travel permits, passports.
 
 Region, date and check are all judged. Messages say what is wrong, never the number.
 """
@@ -107,7 +107,7 @@ _HKMO = re.compile("[HM][0-9]+")
 
 
 def read_hkmo_permit(text: str, context: Context) -> Reading:
-    """Read a mainland travel permit of Hong Kong and Macao residents; the issue is not in the key."""
+    """Read the mainland permit of Hong Kong and Macao residents; the issue is not in the key."""
     reading = Reading("cn-hkmo-permit", UNCHECKED)
     number = _number(reading, text).upper()
     if len(number) not in (9, 11):

@@ -174,9 +174,7 @@ def _number(reading: Reading, value: int, digits: int, field: str) -> str:
     return f"{value:0{digits}d}" if digits else ""
 
 
-def _reference(
-    reading: Reading, bits: Bits, layout: Layout, kind: epc.Kind, partition: int
-) -> str:
+def _reference(reading: Reading, bits: Bits, layout: Layout, kind: epc.Kind, partition: int) -> str:
     width = layout.item_bits - _PREFIX_BITS[partition]
     if layout.reference == "digits":
         return _number(reading, bits.take(width), kind.digits - 12 + partition, "reference")

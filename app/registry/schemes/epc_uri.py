@@ -1,7 +1,7 @@
 """EPC URIs: pure identity, class, pattern and tag (EPC Tag Data Standard sections 6, 7 and 12).
 
-    urn:epc:id:sgtin:9521141.012345.4711          urn:epc:class:lgtin:9521141.012345.L1
-    urn:epc:idpat:sgtin:9521141.012345.*          urn:epc:tag:sgtin-96:3.9521141.012345.4711
+urn:epc:id:sgtin:9521141.012345.4711          urn:epc:class:lgtin:9521141.012345.L1
+urn:epc:idpat:sgtin:9521141.012345.*          urn:epc:tag:sgtin-96:3.9521141.012345.4711
 """
 
 from __future__ import annotations

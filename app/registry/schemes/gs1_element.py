@@ -1,7 +1,7 @@
 """GS1 element strings, bracketed or raw with FNC1 (General Specifications 7.8).
 
-    (01)09521234000037(21)P100        as printed
-    <GS>010952123400003721P100        as scanned: predefined lengths, then GS after the others
+(01)09521234000037(21)P100        as printed
+<GS>010952123400003721P100        as scanned: predefined lengths, then GS after the others
 """
 
 from __future__ import annotations

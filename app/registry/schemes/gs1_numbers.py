@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from app.registry import checks, gs1
 from app.registry.normalise import grouped
-from app.registry.reading import ONE_IN_TEN, Context, Reading, Reader
+from app.registry.reading import ONE_IN_TEN, Context, Reader, Reading
 
 _GTIN_LENGTHS = (8, 12, 13, 14)
 

@@ -27,7 +27,11 @@ _LONGEST_MODEL = 17
 def restore_space(text: str) -> str:
     """Return `text` with the space that trimming took, if that space was the check character."""
     body = text.strip("*").upper()
-    if _ALPHABET.issuperset(body) and checks.hibc(body) == " " and checks.hibc(body[:-1]) != body[-1]:
+    if (
+        _ALPHABET.issuperset(body)
+        and checks.hibc(body) == " "
+        and checks.hibc(body[:-1]) != body[-1]
+    ):
         return text + " "
     return text
 

@@ -1,4 +1,4 @@
-"""Identity numbers of Hong Kong (one or two letters, six digits, check) and Taiwan (letter, nine)."""
+"""Identity numbers of Hong Kong (letters, six digits, check) and Taiwan (letter, nine digits)."""
 
 from __future__ import annotations
 

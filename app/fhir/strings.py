@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import product
 
 # NUL cannot be stored by PostgreSQL; U+0001 separates parts in the store's index rows.
@@ -24,12 +24,24 @@ def fold(text: str) -> str:
     """
     if text.isascii():
         return _collapse(text.translate(_FORBIDDEN).casefold())
-    plain = _strip(_strip(text).casefold())
+    if text.isalnum() and unicodedata.is_normalized("NFKD", text) and text.casefold() == text:
+        return text  # a Chinese name: letters without marks, case or white space
+    plain = _strip(text).casefold()  # case-folding what is stripped makes no new marks
     return _collapse(plain.translate(_FORBIDDEN))
 
 
 def _strip(text: str) -> str:
-    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    plain = _marks().sub("", unicodedata.normalize("NFKD", text))
+    if plain and max(plain) > "\uffff":
+        return "".join(c for c in plain if not unicodedata.combining(c))
+    return plain
+
+
+@cache
+def _marks() -> re.Pattern[str]:
+    """Return the pattern of the combining marks in the BMP."""
+    marks = (chr(code) for code in range(0x300, 0xFFFF) if unicodedata.combining(chr(code)))
+    return re.compile("[" + "".join(marks) + "]+")
 
 
 def _collapse(text: str) -> str:

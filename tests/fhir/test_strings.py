@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,6 +40,12 @@ def test_folding_twice_changes_nothing(text: str) -> None:
 
     assert strings.fold(once) == once
     assert "\x00" not in once
+
+
+def test_no_combining_mark_is_left_whatever_the_script() -> None:
+    marks = [chr(c) for c in range(sys.maxunicode + 1) if unicodedata.combining(chr(c))]
+
+    assert strings.fold("".join(marks)) == ""
 
 
 def test_pinyin_gives_syllables_and_initials() -> None:

@@ -27,6 +27,9 @@ _ALPHABETS = {
 }
 
 
+_MOST_ELEMENTS = 64  # of one symbol or link
+
+
 class Part(NamedTuple):
     """One component of a value: 18 digits with a check digit, up to 20 characters ..."""
 
@@ -509,6 +512,8 @@ def read(
     """Check all elements, one by one and together, and fill fields and keys of `reading`."""
     ais = table()
     values: dict[str, str] = {}
+    if len(elements) > _MOST_ELEMENTS:
+        return reading.fail("length", f"more than {_MOST_ELEMENTS} element strings")
     for code, value, offset in elements:
         ai = ais[code]
         name = _TEXT_FIELDS.get(code) or _DATE_FIELDS.get(code) or f"({code})"

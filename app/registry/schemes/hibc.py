@@ -22,6 +22,7 @@ _ISSUER = "HIBCC"
 _LONGEST_PCN = 18
 _LONGEST_VALUE = 20
 _LONGEST_MODEL = 17
+_SHORTEST_LABEL, _LONGEST_LABEL = 4, 256
 
 
 def restore_space(text: str) -> str:
@@ -52,13 +53,13 @@ def read(text: str, context: Context) -> Reading:
 def _read_label(text: str, context: Context) -> Reading:
     lone = text[1:2] and not text[1].isalpha()
     reading = Reading("hibc-secondary" if lone else "hibc-primary")
-    bad = next((n for n, c in enumerate(text) if c not in _ALPHABET), None)
-    if bad is not None:
+    if not _ALPHABET.issuperset(text):
+        bad = next(n for n, c in enumerate(text) if c not in _ALPHABET)
         return reading.fail("illegal-character", "not a character of HIBC", offset=bad)
     if not text.startswith("+"):
         return reading.fail("format", "a HIBC label begins with a plus sign")
-    if len(text) < 4:
-        return reading.fail("length", "too short for a label")
+    if not _SHORTEST_LABEL <= len(text) <= _LONGEST_LABEL:
+        return reading.fail("length", "too short or too long for a label")
     if checks.hibc(text[:-1]) != text[-1]:
         reading.fail("check-character", "the check character does not fit", offset=len(text) - 1)
     if lone:

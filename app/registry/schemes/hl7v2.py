@@ -28,6 +28,9 @@ _PERSON_TYPES = frozenset(
 )
 
 
+_LONGEST = 1024
+
+
 def _plain(text: str) -> str:
     """Return a component with the HL7 escapes of delimiters undone."""
     return _ESCAPE.sub(lambda m: _ESCAPED[m[1]], text) if "\\" in text else text
@@ -72,6 +75,13 @@ def read(text: str, context: Context) -> Reading:
     return read_cx(text, context)
 
 
+def _new(scheme: str, text: str) -> Reading:
+    reading = Reading(scheme, MARKED)
+    if len(text) > _LONGEST:
+        reading.fail("length", f"more than {_LONGEST} characters")
+    return reading
+
+
 def _value(reading: Reading, text: str) -> str | None:
     value = _plain(text).strip()
     if not value:
@@ -83,7 +93,9 @@ def _value(reading: Reading, text: str) -> str | None:
 
 def read_cx(text: str, context: Context) -> Reading:
     """Read an extended composite id: value, check, scheme, authority, type."""
-    reading = Reading("hl7-cx", MARKED)
+    reading = _new("hl7-cx", text)
+    if reading.errors:
+        return reading
     parts = [*text.split("^"), "", "", "", "", ""]
     value = _value(reading, parts[0])
     if value is None:
@@ -99,7 +111,9 @@ def read_cx(text: str, context: Context) -> Reading:
 
 def read_ei(text: str, context: Context) -> Reading:
     """Read an entity identifier: value, namespace, universal id, its type."""
-    reading = Reading("hl7-ei", MARKED)
+    reading = _new("hl7-ei", text)
+    if reading.errors:
+        return reading
     parts = text.split("^")
     value = _value(reading, parts[0])
     if value is None:
@@ -114,7 +128,9 @@ def read_ei(text: str, context: Context) -> Reading:
 
 def read_hd(text: str, context: Context) -> Reading:
     """Read a hierarchic designator: it names an authority, so its key is that of the system."""
-    reading = Reading("hl7-hd", MARKED)
+    reading = _new("hl7-hd", text)
+    if reading.errors:
+        return reading
     parts = text.split("^") if "^" in text else text.split("&")
     if not any(parts):
         return reading.fail("empty", "there is neither namespace nor universal id")

@@ -15,6 +15,7 @@ _PREFIX = "MA.156.M0."
 _ALNUM = re.compile("[0-9A-Z]+")
 _REGISTRANT, _PRODUCT = 6, 8
 _LONGEST_VALUE = 20
+_LONGEST_CODE = 256
 _DATES = {"M": "productionDate", "P": "productionDate", "V": "validUntil", "E": "expiry"}
 _TEXTS = {"L": "lot", "D": "sterilisationLot", "S": "serial", "C": "check"}
 
@@ -25,6 +26,8 @@ def read(text: str, context: Context) -> Reading:
     reading.warn("unverified-check")
     if not text.startswith(_PREFIX):
         return reading.fail("format", "a device code begins with MA.156.M0.")
+    if len(text) > _LONGEST_CODE:
+        return reading.fail("length", f"more than {_LONGEST_CODE} characters")
     parts = text[len(_PREFIX) :].split(".")
     registrant, product = parts[0], parts[1] if len(parts) > 1 else ""
     if len(registrant) != _REGISTRANT or len(product) != _PRODUCT:

@@ -19,8 +19,12 @@ from typing import Any
 
 import msgspec
 
-from app.fhir import definitions
+from app.errors import Invalid
+from app.fhir import definitions, ucum
 from app.fhir.dates import bounds, period_bounds, timing_bounds
+from app.fhir.fhirpath.engine import Expression
+from app.fhir.fhirpath.moments import Moment
+from app.fhir.fhirpath.values import Amount, Element, Item, children, type_of
 from app.fhir.searchparams import SEARCHABLE, Param, SearchParameters, always_present, shared
 from app.fhir.searchpaths import (
     At,
@@ -297,6 +301,37 @@ def refers(reference: Mapping[str, Any], resource_type: str) -> bool:
     return text.startswith(resource_type + "/") or f"/{resource_type}/" in text
 
 
+def evaluated(
+    expression: Expression, resource: Resource, zone: tzinfo, types: frozenset[str]
+) -> list[tuple[str, Any]]:
+    """Return (FHIR type, JSON value) of what an expression finds, of those types only.
+
+    Where FHIRPath says it has no answer there is no value: a write is not refused for that.
+    """
+    try:
+        items = expression.evaluate(resource, zone=zone)
+    except Invalid:
+        return []
+    found: list[tuple[str, Any]] = []
+    for item in items:
+        if isinstance(item, Element) and item.type == "Extension" and "Extension" not in types:
+            found += [(v.type, v.value) for v in children(item, "value")]
+        else:
+            found.append(_typed_json(item))
+    return [(kind, value) for kind, value in found if kind in types and value is not None]
+
+
+def _typed_json(item: Item) -> tuple[str, Any]:
+    if isinstance(item, Element):
+        return item.type, item.value
+    if isinstance(item, Moment):
+        return item.kind, str(item)
+    if isinstance(item, Amount):
+        code = {"value": item.value, "unit": item.unit, "system": ucum.SYSTEM, "code": item.unit}
+        return "Quantity", code
+    return type_of(item).removeprefix("System.").lower(), item
+
+
 def has_extension(element: Mapping[str, Any], url: str) -> bool:
     """Say whether an element carries an extension."""
     return any(extension.get("url") == url for extension in element.get("extension", ()))
@@ -366,6 +401,7 @@ class _Writer:
             "limits": limits,
             "refers": refers,
             "has_extension": has_extension,
+            "evaluated": evaluated,
             "MONEY_SYSTEM": MONEY_SYSTEM,
             "NO_CODING": ({},),
             "FALSE": (None, False),
@@ -391,6 +427,9 @@ class _Writer:
         head = len(self.lines)
         self.add(1, f"present = {always}")
         self.walk(_walk(params.values()), "r", 1)
+        for param in params.values():
+            if param.evaluated is not None:
+                self._evaluated(param, param.evaluated)
         self._derived(params.values())
         body = "\n".join(self.lines[head:])
         used = [name for name in _LISTS if f"{name}(" in body]
@@ -400,6 +439,20 @@ class _Writer:
         arguments = list(given)
         arguments.insert(Values.__struct_fields__.index("present"), "present")
         self.add(1, f"return Values({', '.join(arguments)})")
+
+    def _evaluated(self, param: Param, expression: Expression) -> None:
+        """Write the values of a parameter that only FHIRPath finds, by their type at run time."""
+        types = SEARCHABLE[param.type]
+        x = self._name("v")
+        known = f"{self.constant('path', expression)}, r, zone, {self.constant('types', types)}"
+        self.add(1, "posted_here = False")
+        self.add(1, f"for kind, {x} in evaluated({known}):")
+        self.add(2, "posted_here = True")
+        for kind in sorted(types):
+            self.add(2, f"if kind == {kind!r}:")
+            for line in self._template(_Leaf(param, Location((), kind)), x):
+                self.add(3, line)
+        self.add(1, f"if posted_here: posted({param.number})")
 
     def _derived(self, params: Iterable[Param]) -> None:
         """Write the presence of aliases that follows from that of other parameters."""

@@ -22,9 +22,10 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
-from app.errors import Invalid
+from app.errors import Invalid, NotSupported, YilianError
 from app.fhir import definitions
 from app.fhir.dates import PREFIXES
+from app.fhir.fhirpath.engine import Expression, compiled
 from app.fhir.searchpaths import Location, Refers, locate, locate_part, values_of_extension
 
 FIRST_CUSTOM_NUMBER = 1 << 20  # numbers below are R4's own
@@ -140,6 +141,7 @@ class Param:
     targets: resource types a reference may lead to; () is any.
     datatypes: FHIR types of the values. modifiers, prefixes: what a search may say.
     computed: answered from columns or text of the server, without index entries.
+    evaluated: of a posted parameter whose expression is no plain walk: FHIRPath finds the values.
     """
 
     number: int
@@ -153,6 +155,7 @@ class Param:
     targets: tuple[str, ...] = ()
     components: tuple[Component, ...] = ()
     computed: bool = False
+    evaluated: Expression | None = None
     union: tuple[Param, ...] = ()
     narrows: tuple[Param, str] | None = None
     parts: tuple[Param, ...] = ()
@@ -169,6 +172,8 @@ class Param:
 
     @property
     def datatypes(self) -> frozenset[str]:
+        if self.evaluated is not None:
+            return SEARCHABLE[self.type]
         return frozenset(location.type for location in self.locations)
 
     @property
@@ -306,7 +311,7 @@ class SearchParameters:
             number,
             None,
         )
-        if not param.locations:
+        if not (param.locations or param.evaluated):
             raise Invalid(
                 f"the expression leads to nothing in {base} that this search type can search by",
                 at="SearchParameter.expression",
@@ -404,11 +409,7 @@ def _base_table(resource_type: str) -> Mapping[str, Param]:
 
 
 def _param(facts: _Facts, resource_type: str, number: int, bit: int | None) -> Param:
-    computed = facts.code in COMPUTED
-    try:
-        located = locate(facts.expression, resource_type) if facts.expression else ()
-    except Invalid as exc:
-        raise Invalid(str(exc), at="SearchParameter.expression") from exc
+    located, evaluated = _values(facts, resource_type)
     return Param(
         number=number,
         bit=bit,
@@ -419,8 +420,24 @@ def _param(facts: _Facts, resource_type: str, number: int, bit: int | None) -> P
         expression=facts.expression,
         locations=located if facts.type == "composite" else tuple(_searchable(located, facts.type)),
         targets=_targets(facts, located),
-        computed=computed,
+        computed=facts.code in COMPUTED,
+        evaluated=evaluated,
     )
+
+
+def _values(facts: _Facts, resource_type: str) -> tuple[tuple[Location, ...], Expression | None]:
+    """Return where an expression's values stand, or the compiled expression that finds them."""
+    if facts.expression is None:
+        return (), None
+    try:
+        try:
+            return locate(facts.expression, resource_type), None
+        except NotSupported:
+            if facts.type == "composite":
+                raise
+            return (), compiled(facts.expression, trusted=False)
+    except YilianError as exc:
+        raise Invalid(str(exc), at="SearchParameter.expression") from exc
 
 
 def _searchable(located: Iterable[Location], search_type: str) -> Iterator[Location]:
@@ -454,7 +471,7 @@ def _with_components(
             raise Invalid("unknown search parameter", at=f"{at}.definition")
         try:
             located = [locate_part(expression, param.resource_type, r) for r in param.locations]
-        except Invalid as exc:
+        except YilianError as exc:
             raise Invalid(str(exc), at=f"{at}.expression") from exc
         readers.append(part)
         types.append({where.type for wheres in located for where in wheres})

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from app.errors import Invalid
+from app.errors import Invalid, NotSupported
 from app.fhir import definitions
 from app.fhir.definitions import Member as DefinedMember
 from app.fhir.definitions import Shape
@@ -98,7 +98,7 @@ def locate(expression: str, type_name: str) -> tuple[Location, ...]:
     """Return the locations of an expression's values in resources of one type.
 
     Branches that start at another resource type are left out. Raises Invalid when the expression
-    is no FHIRPath, leads nowhere or uses more of FHIRPath than can be searched by.
+    is no FHIRPath or names what is not there, NotSupported when it is more than a walk.
     """
     origin = _Place((), type_name, definitions.structure(type_name).shape)
     found = _Resolver(origin, origin).resolve(parser.parse(expression))
@@ -262,5 +262,5 @@ def _conditions(node: syntax.Node) -> Iterator[Step]:
             raise _unsupported()
 
 
-def _unsupported() -> Invalid:
-    return Invalid("the expression uses FHIRPath that search parameters cannot be built on")
+def _unsupported() -> NotSupported:
+    return NotSupported("the expression is more than a walk through the resource")

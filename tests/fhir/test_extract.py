@@ -568,6 +568,55 @@ def test_a_posted_parameter_over_an_extension() -> None:
     assert list(values.posted) == [FIRST_CUSTOM_NUMBER]
 
 
+EVALUATED: dict[str, tuple[str, str, list[tuple[Any, ...]]]] = {
+    "Patient.name.where(use = 'official' or use = 'usual').family": ("string", "strings", [("x",)]),
+    "Patient.name.select(given.first() & ' ' & family)": ("string", "strings", [("w x",)]),
+    "Patient.name.count()": ("number", "numbers", [(1.0, 1.0)]),
+    "Patient.name.given.exists()": ("token", "tokens", [(None, "true")]),
+    "Patient.extension.where(url.startsWith('urn:')).value": ("token", "tokens", [("urn:s", "c")]),
+    "Patient.extension.where(url.startsWith('urn:'))": ("token", "tokens", [("urn:s", "c")]),
+    "Patient.birthDate + 1 year": ("date", "dates", [(us(1981, 1, 1), us(1982, 1, 1))]),
+    "iif(active, 5 'mg')": ("quantity", "quantities", [(UCUM, "mg", "mg", 5.0, 5.0)]),
+    "Patient.link.other.where(reference.exists())": (
+        "reference",
+        "references",
+        [("Patient/2", None)],
+    ),
+    "Patient.name.family + 1": ("string", "strings", []),  # an error of FHIRPath: no value
+    "Patient.photo.where(url.exists())": ("string", "strings", []),
+}
+
+
+@pytest.mark.parametrize("expression", EVALUATED)
+def test_a_posted_parameter_that_only_fhirpath_finds(expression: str) -> None:
+    search_type, listed, expected = EVALUATED[expression]
+    table = SearchParameters()
+    (param,) = table.register(
+        {
+            "url": "https://example.org/SearchParameter/x",
+            "code": "x",
+            "type": search_type,
+            "base": ["Patient"],
+            "expression": expression,
+        },
+        FIRST_CUSTOM_NUMBER,
+    )
+    resource = {
+        "resourceType": "Patient",
+        "active": True,
+        "birthDate": "1980",
+        "extension": [{"url": "urn:x", "valueCoding": {"system": "urn:s", "code": "c"}}],
+        "name": [{"use": "usual", "family": "x", "given": ["w"]}],
+        "link": [{"other": {"reference": "Patient/2"}}],
+    }
+
+    values = compiled("Patient", table)(resource, UTC)
+
+    found = [tuple(rest) for p, *rest in getattr(values, listed) if p == param.number]
+    assert found == expected
+    assert list(values.posted) == ([param.number] if expected else [])
+
+
 def test_text_of_an_expression_never_becomes_code() -> None:
     table = SearchParameters()
     table.register(

@@ -187,8 +187,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no-fhirpath": ({"expression": "Patient..gender"}, "SearchParameter.expression"),
     "no-such-element": ({"expression": "Patient.eyes"}, "SearchParameter.expression"),
     "another-type": ({"expression": "Person.gender"}, "SearchParameter.expression"),
-    "too-clever": (
-        {"expression": "Patient.name.select(given & family)"},
+    "unknown-function": ({"expression": "Patient.name.nosuch()"}, "SearchParameter.expression"),
+    "no-limit-on-its-cost": (
+        {"expression": "Patient.name.where(family.matches('(a+)+'))"},
+        "SearchParameter.expression",
+    ),
+    "terminology": (
+        {"expression": "Patient.maritalStatus.where(memberOf('urn:x'))"},
         "SearchParameter.expression",
     ),
     "wrong-search-type": (

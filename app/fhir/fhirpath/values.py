@@ -125,6 +125,11 @@ def _routes(shape: Shape) -> Mapping[str, tuple[_Route, ...]]:
     return found
 
 
+@lru_cache(maxsize=2048)
+def _json_routes(shape: Shape) -> Mapping[str, _Route]:
+    return {route.json: route for routes in _routes(shape).values() for route in routes}
+
+
 def children(element: Element, name: str) -> Iterator[Element]:
     """Yield the child elements of one name; `value` finds valueQuantity as well."""
     holder, shape = _inside(element)
@@ -134,12 +139,20 @@ def children(element: Element, name: str) -> Iterator[Element]:
 
 
 def all_children(element: Element) -> Iterator[Element]:
-    """Yield all child elements in the order of the specification."""
+    """Yield all child elements, in the order of the JSON (FHIRPath leaves it open)."""
     holder, shape = _inside(element)
-    if shape is not None and holder:
-        for routes in _routes(shape).values():
-            for route in routes:
-                yield from _follow(holder, route)
+    if shape is None:
+        return
+    routes = _json_routes(shape)
+    for name in holder:
+        if name.startswith("_"):
+            if name[1:] in holder:
+                continue  # seen with its value
+            route = routes.get(name[1:])
+        else:
+            route = routes.get(name)
+        if route is not None:
+            yield from _follow(holder, route)
 
 
 def _inside(element: Element) -> tuple[Any, Shape | None]:

@@ -1,0 +1,154 @@
+"""What a trigger event means for patients and visits that are known already (chapter 3).
+
+A visit goes from planned over in-progress to finished; only the events made for it take a step
+back, and each undoes just its own: A11 the admission, A12 the transfer, A13 the discharge, A38
+the pre-admission, A27 the pending admission. An update (A08, a result that mentions the visit)
+states everything again and may move a status forward, never back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from app.feeds.hl7v2.er7 import Message, Segment
+from app.feeds.merge import Json, Special
+
+# Events that say the status of a visit; of all others it is only implied.
+_STATUS_EVENTS = frozenset(
+    ("A01", "A03", "A04", "A05", "A06", "A07", "A10", "A11", "A13", "A14", "A23", "A27", "A38")
+)
+_RANK = {
+    status: rank
+    for rank, statuses in enumerate(
+        (
+            ("unknown",),
+            ("planned",),
+            ("arrived", "triaged"),
+            ("in-progress", "onleave"),
+            ("finished",),
+            ("cancelled", "entered-in-error"),
+        )
+    )
+    for status in statuses
+}
+_CANCEL_TRANSFER = "A12"
+
+# Elements that an event takes back.
+_TAKEN_BACK: Mapping[tuple[str, str], frozenset[str]] = {
+    ("A13", "Encounter"): frozenset(("period.end",)),
+}
+
+# Fields whose null ("") removes an element of a resource, and of which items (`use`).
+_NULLS: tuple[tuple[str, str, int, str], ...] = (
+    ("Patient", "PID", 5, "name"),
+    ("Patient", "PID", 7, "birthDate"),
+    ("Patient", "PID", 8, "gender"),
+    ("Patient", "PID", 11, "address"),
+    ("Patient", "PID", 13, "telecom:home"),
+    ("Patient", "PID", 14, "telecom:work"),
+    ("Patient", "PID", 15, "communication"),
+    ("Patient", "PID", 16, "maritalStatus"),
+    ("Patient", "PID", 24, "multipleBirth"),
+    ("Patient", "PID", 25, "multipleBirth"),
+    ("Patient", "PID", 29, "deceased"),
+    ("Patient", "PID", 30, "deceased"),
+    ("Patient", "PD1", 4, "generalPractitioner"),
+    ("Encounter", "PV1", 3, "location"),
+    ("Encounter", "PV1", 10, "serviceType"),
+    ("Encounter", "PV1", 36, "hospitalization"),
+    ("Encounter", "PV1", 44, "period.start"),
+    ("Encounter", "PV1", 45, "period.end"),
+    ("Encounter", "PV2", 3, "reasonCode"),
+)
+
+
+class Lifecycle:
+    """The lifecycle rules for one message: its event, and when that was."""
+
+    def __init__(self, event: str, at: str | None) -> None:
+        """at: the event's time as a FHIR dateTime, for the end of what it ends."""
+        self.event = event
+        self.at = at
+        self._specials: Mapping[tuple[str, str], Special] = {
+            ("Encounter", "status"): partial(_status, event in _STATUS_EVENTS),
+            ("Encounter", "location"): partial(_locations, event, at),
+        }
+
+    def special(self, type_name: str, element: str) -> Special | None:
+        return self._specials.get((type_name, element))
+
+    def finish(self, type_name: str, known: Json | None, after: Json) -> None:
+        """Keep the former class of a visit whose class changed (A06, A07)."""
+        if type_name != "Encounter" or known is None:
+            return
+        former, now = known.get("class") or {}, after.get("class") or {}
+        if former.get("code") in (None, now.get("code")):
+            return
+        period = {"end": self.at} if self.at else {}
+        if start := (known.get("period") or {}).get("start"):
+            period = {"start": start, **period}
+        if period:
+            past = {"class": former, "period": period}
+            after["classHistory"] = [*(known.get("classHistory") or ()), past]
+
+
+def removed(message: Message, type_name: str) -> frozenset[str]:
+    """Return the elements of resources of a type that the message takes away."""
+    taken = _TAKEN_BACK.get((message.type.event, type_name), frozenset())
+    return taken | {
+        element
+        for owner, segment_id, number, element in _NULLS
+        if owner == type_name and _is_null(message.first(segment_id), number)
+    }
+
+
+def _is_null(segment: Segment | None, number: int) -> bool:
+    return segment is not None and segment.is_null(number)
+
+
+def _status(explicit: bool, known: Any, said: Any, newer: bool) -> tuple[Any, bool]:
+    if known is None:
+        return said, explicit
+    if explicit:
+        return (said, True) if newer else (known, False)
+    return (said if _RANK.get(said, 0) > _RANK.get(known, 0) else known), False
+
+
+def _locations(event: str, at: str | None, known: Any, said: Any, newer: bool) -> tuple[Any, bool]:
+    """Return where a visit was and is: what was active before ends when something else is.
+
+    A cancelled transfer (A12) was none: the bed it led to is forgotten.
+    """
+    have = list(known or ())
+    if not newer:
+        places = {_place(one) for one in have}
+        past = [one for one in said if _place(one) not in places]
+        return [*have, *(_ended(one, None) for one in past)], False
+    places = {_place(one) for one in said}
+    moved = any(one.get("status", "active") == "active" for one in said)
+    kept = []
+    for one in have:
+        if _place(one) in places:
+            continue
+        if moved and one.get("status", "active") == "active":
+            if event == _CANCEL_TRANSFER:
+                continue
+            one = _ended(one, at)
+        kept.append(one)
+    return [*said, *kept], True
+
+
+def _place(location: Json) -> str:
+    target = location.get("location") or {}
+    return str(target.get("reference") or target.get("display"))
+
+
+def _ended(location: Json, at: str | None) -> Json:
+    if location.get("status", "active") != "active":
+        return location
+    ended = {**location, "status": "completed"}
+    if at and "end" not in (location.get("period") or {}):
+        ended["period"] = {**(location.get("period") or {}), "end": at}
+    return ended

@@ -1,0 +1,250 @@
+"""The durable inbox of all feeds: what was received, what was answered, what became of it.
+
+One row a message, in the same database as the resources, so that "applied" and the data commit
+together. The functions work inside a transaction that their caller owns, on any `Connection`.
+A message that was answered positively is in here; what failed stays here with its reason until it
+is replayed or discarded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+import zstandard
+
+from app.errors import Issue, NotFound
+from app.store.database import POSTGRESQL, Connection
+
+_COLUMNS = (
+    "id,feed,source,peer,kind,control_id,received,state,dkey,digest,repeats,raw,answers,issues,"
+    "touched"
+)
+_LEVEL = 1  # of compression: 10 us a kilobyte; a higher one saves a tenth and costs twice
+
+_answers = msgspec.msgpack.Decoder(tuple[tuple[bytes, ...], tuple[bytes, ...]])
+_issues = msgspec.json.Decoder(tuple[Issue, ...])
+_touched = msgspec.json.Decoder(tuple[str, ...])
+
+
+class State(IntEnum):
+    """What became of a message; the numbers are on disk."""
+
+    RECEIVED = 0  # safe, not applied yet
+    APPLIED = 1
+    DUPLICATE = 2  # was here before; answered as then
+    FAILED = 3  # the dead letters: kept with their issues
+    DISCARDED = 4  # a failed one that somebody has put aside
+    REPLAY = 5  # somebody asked for another try
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One message in the inbox.
+
+    source: the sender as its feed names it; key: what makes two messages the same message.
+    answers: what was sent back at once and what was sent after applying.
+    touched: the versions it wrote, as Type/id/_history/version.
+    """
+
+    feed: str
+    source: str
+    peer: str
+    kind: str
+    control_id: str
+    received_us: int
+    key: bytes
+    digest: bytes
+    raw: bytes
+    state: State = State.RECEIVED
+    id: int = 0
+    repeats: int = 0
+    answers: tuple[tuple[bytes, ...], tuple[bytes, ...]] = ((), ())
+    issues: tuple[Issue, ...] = ()
+    touched: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which entries to list; None: any."""
+
+    feed: str | None = None
+    source: str | None = None
+    states: Sequence[State] = ()
+    control_id: str | None = None
+    since_us: int | None = None
+    until_us: int | None = None
+
+
+def next_id(db: Connection) -> int:
+    """Return the id for one more entry."""
+    if db.dialect == POSTGRESQL:
+        row = db.one("SELECT nextval('inbox_id')")
+    else:
+        row = db.one("SELECT coalesce(max(id), 0) + 1 FROM inbox")
+    return int(row[0]) if row else 1
+
+
+def add(db: Connection, tenant: int, entry: Entry) -> None:
+    """Write a new entry, whose id `next_id` gave."""
+    db.run(
+        f"INSERT INTO inbox (tenant,{_COLUMNS}) VALUES (?{',?' * 15})",  # noqa: S608 - constants
+        (tenant, *_row(entry)),
+    )
+
+
+def change(db: Connection, entry: Entry) -> None:
+    """Write what became of an entry: state, answers, issues, touched."""
+    db.run(
+        "UPDATE inbox SET state=?, answers=?, issues=?, touched=? WHERE id=?",
+        (
+            int(entry.state),
+            msgspec.msgpack.encode(entry.answers),
+            msgspec.json.encode(entry.issues),
+            msgspec.json.encode(entry.touched),
+            entry.id,
+        ),
+    )
+
+
+def repeated(db: Connection, tenant: int, key: bytes, since_us: int) -> Entry | None:
+    """Return the first entry of the same message since `since_us`, without its bytes.
+
+    A failed entry counts, with its answer, unless it was put aside.
+    """
+    row = db.one(
+        f"SELECT {_COLUMNS} FROM inbox WHERE dkey=? AND tenant=? AND received>=?"  # noqa: S608
+        f" AND state NOT IN ({State.DUPLICATE:d},{State.DISCARDED:d}) ORDER BY id DESC LIMIT 1",
+        (key, tenant, since_us),
+    )
+    return _entry(row, with_raw=False) if row else None
+
+
+def get(db: Connection, tenant: int, id_: int) -> Entry:
+    """Return an entry with the bytes received. Raises NotFound."""
+    row = db.one(
+        f"SELECT {_COLUMNS} FROM inbox WHERE id=? AND tenant=?",  # noqa: S608 - constants
+        (id_, tenant),
+    )
+    if row is None:
+        raise NotFound("there is no such inbox entry")
+    return _entry(row)
+
+
+def waiting(db: Connection, tenant: int, count: int) -> list[Entry]:
+    """Return the oldest entries that are to be applied: received, or asked for again."""
+    rows = [
+        row
+        for state in (State.RECEIVED, State.REPLAY)
+        for row in db.all(
+            f"SELECT {_COLUMNS} FROM inbox WHERE state=? AND tenant=? ORDER BY id LIMIT ?",  # noqa: S608
+            (int(state), tenant, count),
+        )
+    ]
+    return sorted((_entry(row) for row in rows), key=lambda entry: entry.id)[:count]
+
+
+def page(
+    db: Connection, tenant: int, wanted: Wanted, *, count: int, before: int | None = None
+) -> list[Entry]:
+    """Return entries, newest first, without their bytes; `before` an id continues a listing."""
+    tests: list[tuple[str, Any]] = [
+        ("tenant=?", tenant),
+        ("feed=?", wanted.feed),
+        ("source=?", wanted.source),
+        ("control_id=?", wanted.control_id),
+        ("received>=?", wanted.since_us),
+        ("received<?", wanted.until_us),
+        ("id<?", before),
+    ]
+    used = [(sql, value) for sql, value in tests if value is not None]
+    where = [sql for sql, _ in used]
+    if wanted.states:
+        where.append(f"state IN ({','.join(str(int(state)) for state in wanted.states)})")
+    rows = db.all(
+        f"SELECT {_COLUMNS} FROM inbox WHERE {' AND '.join(where)}"  # noqa: S608 - constants
+        " ORDER BY id DESC LIMIT ?",
+        (*(value for _, value in used), count),
+    )
+    return [_entry(row, with_raw=False) for row in rows]
+
+
+def count_by_state(db: Connection, tenant: int) -> dict[State, int]:
+    """Return how many entries are in each state."""
+    rows = db.all("SELECT state, count(*) FROM inbox WHERE tenant=? GROUP BY state", (tenant,))
+    return {State(row[0]): row[1] for row in rows}
+
+
+def move(
+    db: Connection, tenant: int, ids: Iterable[int], to: State, *, reason: str | None = None
+) -> int:
+    """Put entries into a state by hand (replay, discard) and return how many were moved.
+
+    What is not applied yet or was applied may be replayed; only what failed may be discarded,
+    with a reason that is kept as an issue.
+    """
+    moved = 0
+    allowed = (State.FAILED,) if to is State.DISCARDED else tuple(State)
+    for id_ in ids:
+        entry = get(db, tenant, id_)
+        if entry.state not in allowed or entry.state is State.DUPLICATE:
+            continue
+        issues = entry.issues
+        if reason:
+            issues = (*issues, Issue("information", "informational", reason, None, "reason"))
+        change(db, replace(entry, state=to, issues=issues))
+        moved += 1
+    return moved
+
+
+def forget_raw(db: Connection, tenant: int, before_us: int) -> int:
+    """Drop the bytes of entries received before; the entries stay. Return how many."""
+    return db.run(
+        f"UPDATE inbox SET raw=? WHERE tenant=? AND received<? AND state<>{State.RECEIVED:d}"  # noqa: S608
+        " AND length(raw)>0",
+        (b"", tenant, before_us),
+    )
+
+
+def _row(entry: Entry) -> tuple[Any, ...]:
+    return (
+        entry.id,
+        entry.feed,
+        entry.source,
+        entry.peer,
+        entry.kind,
+        entry.control_id,
+        entry.received_us,
+        int(entry.state),
+        entry.key,
+        entry.digest,
+        entry.repeats,
+        zstandard.compress(entry.raw, _LEVEL) if entry.raw else b"",
+        msgspec.msgpack.encode(entry.answers),
+        msgspec.json.encode(entry.issues),
+        msgspec.json.encode(entry.touched),
+    )
+
+
+def _entry(row: Sequence[Any], *, with_raw: bool = True) -> Entry:
+    raw = zstandard.decompress(row[11]) if with_raw and row[11] else b""
+    return Entry(
+        id=row[0],
+        feed=row[1],
+        source=row[2],
+        peer=row[3],
+        kind=row[4],
+        control_id=row[5],
+        received_us=row[6],
+        state=State(row[7]),
+        key=bytes(row[8]),
+        digest=bytes(row[9]),
+        repeats=row[10],
+        raw=raw,
+        answers=_answers.decode(row[12]),
+        issues=_issues.decode(row[13]),
+        touched=_touched.decode(row[14]),
+    )

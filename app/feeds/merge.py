@@ -1,0 +1,252 @@
+"""What a message says about a resource, together with what is known of it.
+
+A message states elements; those it leaves out say nothing, those its sender nulled are removed.
+Each element remembers when it was told (event time of the sender), so that an older message never
+overwrites a newer one, and the same messages in any order end the same. Repeating elements are
+replaced as a whole; identifiers as a set per system and type; extensions by url.
+
+Pure: no store, no clock. What an event means for a status is its feed's `Lifecycle`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Protocol
+
+from app.fhir import definitions
+
+Json = dict[str, Any]
+
+NEVER = -(1 << 62)
+
+# Types of which a message always says all: a newer statement replaces an older one as a whole.
+WHOLE = frozenset(("Binary", "MessageHeader", "Observation", "Provenance"))
+
+# Elements whose parts are told apart from each other (A13 takes the end of a visit back).
+_IN_PARTS = {("Encounter", "period"): ("start", "end")}
+
+_OWN = frozenset(("id", "meta", "resourceType"))
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """When the elements of a resource were told, compactly.
+
+    at: the newest of them; elements: those told at another time, or removed since.
+    """
+
+    at: int = NEVER
+    elements: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One message's statement about one resource.
+
+    at: event time, microseconds since 1970. removed: elements its sender nulled; `telecom:home`
+    means the items of that use.
+    """
+
+    type: str
+    body: Json
+    at: int
+    removed: frozenset[str] = frozenset()
+
+
+# (known value or None, said value, whether the message is not older than what is known)
+#   -> (value from now on, None for none; whether it counts as told by this message)
+Special = Callable[[Any, Any, bool], tuple[Any, bool]]
+
+
+class Lifecycle(Protocol):
+    """What the event of a message means for resources that may be known already."""
+
+    def special(self, type_name: str, element: str) -> Special | None:
+        """Return how an element is settled, None for the usual way."""
+        ...
+
+    def finish(self, type_name: str, known: Json | None, after: Json) -> None:
+        """Add to `after` what follows from the change itself."""
+        ...
+
+
+def together(
+    known: Json | None, told: Told | None, said: Said, lifecycle: Lifecycle
+) -> tuple[Json, Told]:
+    """Return the resource after `said`, and when its elements were told.
+
+    known: None for a new resource. No argument is changed.
+    """
+    if said.type in WHOLE:
+        return _whole(known, told or Told(), said)
+    flat = _flat(said.type, known or {})
+    times = _times(flat, told, said.type)
+    for element, names in _elements(said.type, _flat(said.type, said.body)).items():
+        newer = said.at >= times.get(element, NEVER)
+        before = {name: flat[name] for name in _same_element(said.type, element, flat)}
+        special = lifecycle.special(said.type, element) or _SPECIAL.get(element)
+        after, counts = names, newer
+        if special is not None and len(names) == 1:
+            ((name, value),) = names.items()
+            result, counts = special(before.get(name), value, newer)
+            after = {} if result is None else {name: result}
+        elif not newer:
+            continue
+        for name in before:
+            del flat[name]
+        flat.update(after)
+        times[element] = said.at if counts else times.get(element, NEVER)
+    _remove(flat, times, said)
+    body = _unflat(said.type, flat)
+    body["meta"] = _meta(known, said.body, newer=said.at >= max(times.values(), default=NEVER))
+    lifecycle.finish(said.type, known, body)
+    return body, _compact(times, _elements(said.type, flat))
+
+
+def same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Say whether two versions differ in nothing but what the store writes and the source."""
+    return all(one.get(name) == other.get(name) for name in {*one, *other} - {"id", "meta"})
+
+
+def _whole(known: Json | None, told: Told, said: Said) -> tuple[Json, Told]:
+    if known is not None and said.at < told.at:
+        return known, told
+    return {**said.body, "meta": _meta(known, said.body, newer=True)}, Told(said.at)
+
+
+def _remove(flat: Json, times: dict[str, int], said: Said) -> None:
+    for place in said.removed:
+        element, _, use = place.partition(":")
+        if said.at < times.get(element, NEVER) or element in said.body:
+            continue
+        for name in _same_element(said.type, element, flat):
+            kept = [one for one in flat[name] if one.get("use") not in (use, None)] if use else []
+            if kept:
+                flat[name] = kept
+            else:
+                del flat[name]
+        times[element] = said.at
+
+
+# --- times ---------------------------------------------------------------------------------------
+
+
+def _times(flat: Json, told: Told | None, type_name: str) -> dict[str, int]:
+    """Return the time of every element that is known or was removed."""
+    told = told or Told()
+    times = dict.fromkeys(_elements(type_name, flat), told.at)
+    times.update(told.elements)
+    return times
+
+
+def _compact(times: Mapping[str, int], present: Iterable[str]) -> Told:
+    at = max(times.values(), default=NEVER)
+    here = set(present)
+    return Told(at, {name: time for name, time in times.items() if time != at or name not in here})
+
+
+# --- elements ------------------------------------------------------------------------------------
+
+
+def _flat(type_name: str, body: Mapping[str, Any]) -> Json:
+    """Return a copy in which elements told in parts stand as `period.start`, `period.end`."""
+    flat = {name: value for name, value in body.items() if name not in ("meta",)}
+    for (owner, name), parts in _IN_PARTS.items():
+        if owner == type_name and isinstance(flat.get(name), dict):
+            whole = flat.pop(name)
+            flat.update({f"{name}.{part}": whole[part] for part in parts if part in whole})
+    return flat
+
+
+def _unflat(type_name: str, flat: Json) -> Json:
+    body = dict(flat)
+    for (owner, name), parts in _IN_PARTS.items():
+        if owner == type_name:
+            whole = {part: body.pop(f"{name}.{part}") for part in parts if f"{name}.{part}" in body}
+            if whole:
+                body[name] = whole
+    return body
+
+
+def _elements(type_name: str, flat: Mapping[str, Any]) -> dict[str, Json]:
+    """Return element -> its members: `_birthDate` and `birthDate`, any type of `deceased[x]`."""
+    out: dict[str, Json] = {}
+    for name, value in flat.items():
+        if name not in _OWN:
+            out.setdefault(_element(type_name, name), {})[name] = value
+    return out
+
+
+def _same_element(type_name: str, element: str, flat: Mapping[str, Any]) -> list[str]:
+    return [name for name in flat if name not in _OWN and _element(type_name, name) == element]
+
+
+@cache
+def _element(type_name: str, name: str) -> str:
+    bare = name.removeprefix("_")
+    member = definitions.structure(type_name).shape.members.get(bare)
+    return member.element.name if member else bare
+
+
+def _meta(known: Json | None, said: Json, *, newer: bool) -> Json:
+    """Return the meta: the newer source, and all tags, profiles and labels."""
+    meta = dict((known or {}).get("meta") or {})
+    for name in ("versionId", "lastUpdated"):
+        meta.pop(name, None)
+    for name, value in (said.get("meta") or {}).items():
+        have = meta.get(name)
+        if isinstance(value, list) and isinstance(have, list):
+            meta[name] = have + [one for one in value if one not in have]
+        elif have is None or newer:
+            meta[name] = value
+    return meta
+
+
+# --- elements with rules of their own ------------------------------------------------------------
+
+
+def _identifiers(known: Any, said: Any, newer: bool) -> tuple[Any, bool]:
+    """Replace per system and type; numbers of merged records (use old) stay."""
+    have = list(known or ())
+    given = {_kind(one) for one in said}
+    if newer:
+        kept = [one for one in have if one.get("use") == "old" or _kind(one) not in given]
+        old = {_number(one) for one in kept}
+        return [*(one for one in said if _number(one) not in old), *kept], True
+    known_kinds = {_kind(one) for one in have}
+    return [*have, *(one for one in said if _kind(one) not in known_kinds)], False
+
+
+def _kind(identifier: Json) -> tuple[Any, ...]:
+    codings: list[Json] = (identifier.get("type") or {}).get("coding") or [{}]
+    return identifier.get("system"), codings[0].get("code")
+
+
+def _number(identifier: Json) -> tuple[Any, Any]:
+    return identifier.get("system"), identifier.get("value")
+
+
+def _extensions(known: Any, said: Any, newer: bool) -> tuple[Any, bool]:
+    have = list(known or ())
+    if newer:
+        urls = {one.get("url") for one in said}
+        return [*said, *(one for one in have if one.get("url") not in urls)], True
+    urls = {one.get("url") for one in have}
+    return [*have, *(one for one in said if one.get("url") not in urls)], False
+
+
+def _all_of_both(known: Any, said: Any, newer: bool) -> tuple[Any, bool]:
+    have = list(known or ())
+    return [*have, *(one for one in said if one not in have)], newer
+
+
+_SPECIAL: dict[str, Special] = {
+    "identifier": _identifiers,
+    "extension": _extensions,
+    "link": _all_of_both,
+    "result": _all_of_both,
+    "specimen": _all_of_both,
+    "basedOn": _all_of_both,
+}

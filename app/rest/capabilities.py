@@ -149,5 +149,5 @@ def _operations(level: str, name: str) -> Json:
     return {"operation": found} if found else {}
 
 
-# Parameters that are defined but not answered (yet): see the search module of the store.
-_UNSERVED = frozenset(("_query", "_text", "_content", "_filter"))
+# Parameters that are defined, but that the search of the store does not answer.
+_UNSERVED = frozenset(("_query", "_text", "_content", "_filter", "near"))

@@ -25,6 +25,7 @@ from app.rest.services import Hub
 
 Environ = Mapping[str, Any]
 StartResponse = Callable[[str, Headers], Any]
+Rendered = tuple[str, Headers, bytes]  # status line, headers, body
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"))
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
@@ -48,26 +49,25 @@ class Facade:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         method: str = environ["REQUEST_METHOD"]
         query: str = environ.get("QUERY_STRING", "")
-        segments = _segments(environ["PATH_INFO"])
-        if method == "GET" and not query and len(segments) == 2:
-            rendered = self._plain_read(environ, segments[0], segments[1])
-            if rendered is not None:
-                start_response(rendered[0], rendered[1])
-                return [rendered[2]]
         request = Request(method, query, environ, base_url(environ, self._options))
-        try:
-            status, headers, body = self._render(request, self._reply(request, segments))
-        except YilianError as error:
-            status, headers, body = self._refusal(request, segments, error)
-        except Exception as exc:  # noqa: BLE001 - the door's outermost frame
-            issue = problems.fault(exc, request.header("X_REQUEST_ID"))
-            status, headers, body = self._problem(request, 500, [issue])
+        status, headers, body = self._answer(request, _segments(environ["PATH_INFO"]))
         start_response(status, headers)
         return [] if method == "HEAD" else [body]
 
-    def _plain_read(
-        self, environ: Environ, type: str, id: str
-    ) -> tuple[str, Headers, bytes] | None:
+    def _answer(self, request: Request, segments: Sequence[str]) -> Rendered:
+        try:
+            if request.method == "GET" and not request.query and len(segments) == 2:
+                plain = self._plain_read(request.environ, segments[0], segments[1])
+                if plain is not None:
+                    return plain
+            return self._render(request, self._reply(request, segments))
+        except YilianError as error:
+            return self._refusal(request, segments, error)
+        except Exception as exc:  # noqa: BLE001 - the door's outermost frame
+            issue = problems.fault(exc, request.header("X_REQUEST_ID"))
+            return self._problem(request, 500, [issue])
+
+    def _plain_read(self, environ: Environ, type: str, id: str) -> Rendered | None:
         """Render a read of stored JSON; None for all that is not quite so plain."""
         get = environ.get
         if (
@@ -121,7 +121,7 @@ class Facade:
             return process.process(self._hub, request)
         return route.answer(self._hub, request, segments)
 
-    def _render(self, request: Request, reply: Reply) -> tuple[str, Headers, bytes]:
+    def _render(self, request: Request, reply: Reply) -> Rendered:
         headers = [*present.COMMON, *present.version_headers(reply, request.base), *reply.headers]
         body = reply.body
         if body:
@@ -137,9 +137,7 @@ class Facade:
         body = self._packed(request.header("ACCEPT_ENCODING"), body, headers)
         return present.status_line(reply.status), headers, body
 
-    def _refusal(
-        self, request: Request, segments: Sequence[str], error: YilianError
-    ) -> tuple[str, Headers, bytes]:
+    def _refusal(self, request: Request, segments: Sequence[str], error: YilianError) -> Rendered:
         headers = problems.headers(error)
         if isinstance(error, MethodNotAllowed):
             headers.append(("Allow", route.allowed(request, segments)))
@@ -151,7 +149,7 @@ class Facade:
         status: int,
         issues: Iterable[Issue],
         headers: Headers | None = None,
-    ) -> tuple[str, Headers, bytes]:
+    ) -> Rendered:
         """Render an OperationOutcome in the format asked for, or JSON if that cannot be."""
         form = negotiate.usable_format(request.header("ACCEPT"), _raw_format(request.query))
         body = present.written(operation_outcome(issues), form)

@@ -22,8 +22,12 @@ class Format(Enum):
 
 
 # What the CapabilityStatement says of formats.
-FORMATS = (Format.JSON.value, "json")
-PATCH_FORMATS = ("application/json-patch+json", "application/fhir+json")
+FORMATS = (Format.JSON.value, Format.XML.value, "json", "xml")
+PATCH_FORMATS = (
+    "application/json-patch+json",
+    "application/xml-patch+xml",
+    *(form.value for form in Format),
+)
 
 FHIR_VERSIONS = frozenset(("4.0", "4.0.1"))
 

@@ -15,13 +15,16 @@ import orjson
 from app.errors import (
     Conflict,
     Invalid,
+    Malformed,
     NotFound,
     PreconditionFailed,
     Unprocessable,
     UnsupportedMediaType,
 )
-from app.rest import criteria, fhirpath_patch, json_patch, negotiate, write
+from app.fhir import xml
+from app.rest import criteria, fhirpath_patch, json_patch, negotiate, write, xml_patch
 from app.rest.exchange import Reply, Request, parse_query
+from app.rest.negotiate import Format
 from app.rest.services import Hub
 from app.store.types import Change, Method, SearchRequest, Stored
 
@@ -125,6 +128,14 @@ def _json_patch(body: bytes, patch: bytes) -> bytes:
     return json_patch.text(patched)
 
 
+def _xml_patch(body: bytes, patch: bytes) -> bytes:
+    patched = xml_patch.apply(xml.to_xml(body), patch)
+    try:
+        return xml.to_json(patched)
+    except Malformed as error:  # it was well-formed: the patch made something else of it
+        raise Unprocessable.of(error.issues) from error
+
+
 def _fhirpath_patch(body: bytes, patch: bytes) -> bytes:
     patched = fhirpath_patch.apply(json_patch.tree(body), json_patch.tree(patch))
     return json_patch.text(patched)
@@ -132,5 +143,7 @@ def _fhirpath_patch(body: bytes, patch: bytes) -> bytes:
 
 _KINDS: Mapping[str, Callable[[bytes, bytes], bytes]] = {
     "application/json-patch+json": _json_patch,
-    "application/fhir+json": _fhirpath_patch,
+    "application/xml-patch+xml": _xml_patch,
+    Format.JSON.value: _fhirpath_patch,
+    Format.XML.value: lambda body, patch: _fhirpath_patch(body, xml.to_json(patch)),
 }

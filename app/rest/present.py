@@ -5,9 +5,9 @@ from __future__ import annotations
 import zlib
 from functools import lru_cache
 
-import msgspec
 import zstandard
 
+from app.fhir import json, xml
 from app.rest.exchange import Reply, Request, etag, http_date
 from app.rest.negotiate import Format
 
@@ -49,7 +49,9 @@ def status_line(status: int) -> str:
 
 def written(body: bytes, form: Format, *, pretty: bool = False) -> bytes:
     """Return FHIR JSON in the format of the answer."""
-    return msgspec.json.format(body, indent=2) if pretty else body
+    if form is Format.XML:
+        return xml.to_xml(body, pretty=pretty)
+    return json.pretty(body) if pretty else body
 
 
 def version_headers(reply: Reply, base: str) -> Headers:

@@ -29,7 +29,9 @@ def _given(request: Request, stored: Stored) -> Reply:
     if request.type == "Binary" and not request.entry:
         return binary.unwrapped(request, reply)
     if request.query:
-        reply.body = shape.reduced(stored.body, *shape.asked(request.params))
+        summary, elements = shape.asked(request.params)
+        shape.require_known(stored.type, elements)
+        reply.body = shape.reduced(stored.body, stored.type, summary, elements)
     return reply
 
 

@@ -24,7 +24,10 @@ _FORM = "application/x-www-form-urlencoded"
 
 def search(hub: Hub, request: Request) -> Reply:
     """Return one page of a search as a searchset Bundle."""
-    page = hub.store.search(asked(request))
+    wanted = asked(request)
+    page = hub.store.search(wanted)
+    if page.elements and wanted.type and wanted.strict:
+        shape.require_known(wanted.type, page.elements)
     return Reply(200, searchset(request, page, links.path(request)))
 
 
@@ -80,5 +83,5 @@ def _found(
 ) -> Iterator[bundle.Parts]:
     whole = not (summary or elements)
     for stored in found:
-        body = stored.body if whole else shape.reduced(stored.body, summary, elements)
+        body = stored.body if whole else shape.reduced(stored.body, stored.type, summary, elements)
         yield bundle.found(f"{base}/{stored.type}/{stored.id}", body, mode)

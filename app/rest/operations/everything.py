@@ -45,6 +45,7 @@ def run(hub: Hub, request: Request) -> Reply:
     itself = hub.store.read(request.type, request.id)
     if (at, cursor) == (0, None) and request.type in types:
         found.matches.append(itself)
+        _gather_others(found, _referred_to(hub, request), request.type)
     within = [name for name in types if name != request.type]
     following = _gather(hub, request, given, within, (at, cursor), size, found)
     page = SearchPage(
@@ -64,7 +65,6 @@ def _gather(
 ) -> str | None:
     """Fill a page from `position` (type, cursor in it) on; return the position after it."""
     at, cursor = position
-    compartment = definitions.compartment(request.type)
     while at < len(types):
         room = size - len(found.matches)
         if room <= 0:
@@ -77,12 +77,22 @@ def _gather(
             SearchRequest(name, params, (request.type, request.id), base=request.base)
         )
         found.matches += page.matches
-        for other in page.includes:
-            if other.type not in compartment:
-                found.others[other.type, other.id] = other
+        _gather_others(found, page.includes, request.type)
         cursor = page.next
         at += cursor is None
     return None
+
+
+def _gather_others(found: _Gathered, others: Sequence[Stored], compartment: str) -> None:
+    """Add what is referred to, but for types that are part of compartments: they come as such."""
+    for other in others:
+        if other.type not in definitions.compartment(compartment):
+            found.others[other.type, other.id] = other
+
+
+def _referred_to(hub: Hub, request: Request) -> Sequence[Stored]:
+    params = [("_id", request.id), ("_include", f"{request.type}:*")]
+    return hub.store.search(SearchRequest(request.type, params, base=request.base)).includes
 
 
 def _types(compartment: str, wanted: str | None) -> Sequence[str]:

@@ -1,8 +1,9 @@
 """$validate: R4 resource-operation-validate.html.
 
-Checks what a write would check and says it in an OperationOutcome, status 200 also when the
-resource is not valid; nothing is stored. `mode` create and update add the rules of those
-interactions; `profile` names profiles that are not known here are reported, not passed over.
+Checks what a write would check, and the invariants of the base definitions, and says it in an
+OperationOutcome, status 200 also when the resource is not valid; nothing is stored. `mode`
+create and update add the rules of those interactions. A `profile` that is not known here is
+reported, not passed over.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from app.errors import Invalid, Issue, YilianError
-from app.fhir import json, validate
+from app.fhir import invariants, json, validate
 from app.fhir.outcome import ALL_OK, operation_outcome
 from app.rest.exchange import Reply, Request
 from app.rest.operations.call import Operation, core, inputs, one, text
@@ -54,7 +55,9 @@ def _problems(request: Request, resource: dict[str, Any], mode: str | None) -> I
     if mode == "update" and "id" not in resource:
         yield Issue("error", "required", "An update needs an id", f"{kind}.id")
     try:
-        yield from validate.problems(resource, kind)
+        found = validate.problems(resource, kind)
+        # Invariants speak about resources that are otherwise valid.
+        yield from found or invariants.broken(resource)
     except YilianError as error:  # too deep, or no type of R4
         yield from error.issues
 

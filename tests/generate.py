@@ -18,12 +18,16 @@ from functools import cache
 from random import Random
 from typing import Any
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from app.fhir import definitions, rules
 from app.fhir.definitions import Element, Member, Shape
 
 Json = dict[str, Any]
+
+# For tests over generated resources: a busy machine is no defect.
+RELAXED = settings(deadline=None, suppress_health_check=(HealthCheck.too_slow,))
 
 _ANY = frozenset({"Resource", "DomainResource"})
 _SERVERS_OWN = frozenset({"Meta.versionId", "Meta.lastUpdated"})

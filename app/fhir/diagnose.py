@@ -176,7 +176,7 @@ class _Walk:
         elif len(value) == 1 and "id" in value:  # fine beside a value
             self._primitive("string", value["id"], f"{at}.id")
         else:
-            self._found.append(_Task(value, rules.ELEMENT, at, task.scope, task.depth + 1))
+            self._found.append(_Task(value, rules.element_shape(), at, task.scope, task.depth + 1))
 
     def _value(self, task: _Task, member: Member, value: Any, at: str) -> None:
         code = member.type.code

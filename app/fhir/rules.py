@@ -22,7 +22,6 @@ Systems = Mapping[str, frozenset[str]]  # code system url -> codes
 # has the check for nothing, and the validators stay far from Python's recursion limit.
 MAX_DEPTH = 254
 
-ELEMENT = definitions.structure("Element").shape
 _MEMBER_NAME = re.compile(r"_?[A-Za-z][A-Za-z0-9]{0,63}")
 
 
@@ -33,6 +32,12 @@ class Fault:
     code: str
     text: str
     name: str | None = None
+
+
+@cache
+def element_shape() -> Shape:
+    """Return what may stand beside a primitive, in `_name`: an id and extensions."""
+    return definitions.structure("Element").shape
 
 
 def name_faults(shape: Shape, names: Sequence[str], *, is_resource: bool) -> list[Fault]:

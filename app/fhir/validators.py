@@ -222,7 +222,7 @@ def _is_element(value: Any) -> bool:
         return False
     if len(value) == 1 and "id" in value:
         return primitives.is_string(value["id"])
-    return _shape_plans(rules.ELEMENT)[tuple(value)](value)
+    return _shape_plans(rules.element_shape())[tuple(value)](value)
 
 
 def _is_extended(value: Any) -> bool:

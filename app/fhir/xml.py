@@ -116,7 +116,7 @@ class _Writer:
             self.parts.append(f"{self._indent(depth)}{value.strip()}")
             return
         children = value if shape is not None else extended
-        shape = shape or rules.ELEMENT
+        shape = shape or rules.element_shape()
         attributes = [(n, children[n]) for n in _attributes(shape) if n in children]
         if children is extended and value is not None:
             attributes.append(("value", value))
@@ -187,7 +187,10 @@ def to_json(body: bytes) -> bytes:
     a number or boolean that is none.
     """
     root = _parse(body)
-    return _resource_text(root, _local_name(root, "")).encode()
+    try:
+        return _resource_text(root, _local_name(root, "")).encode()
+    except RecursionError as exc:  # over some 240 levels; lxml itself refuses 256
+        raise Malformed("The body is nested too deeply.") from exc
 
 
 def _parse(body: bytes) -> etree._Element:
@@ -282,7 +285,7 @@ def _primitive_texts(
 ) -> tuple[str | None, str | None]:
     """Return the JSON of the value and that of id and extensions, None where there is none."""
     _check_attributes(node, frozenset({"id", "value"}), at)
-    beside = _members_text(node, rules.ELEMENT, at)
+    beside = _members_text(node, rules.element_shape(), at)
     value, id_ = node.get("value"), node.get("id")
     if id_ is not None:
         beside.insert(0, f'"id":{_string(str(id_))}')

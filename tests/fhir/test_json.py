@@ -11,6 +11,7 @@ from app.errors import Malformed
 from app.fhir import json as fhir_json
 from app.fhir.rules import MAX_DEPTH
 from tests import generate
+from tests.generate import RELAXED
 
 AT = "2026-03-01T08:00:00.123Z"
 TAG = fhir_json.SUBSETTED
@@ -92,6 +93,7 @@ def test_broken_or_deep_bytes_are_malformed_to_the_formatters_too(call):
             call(body)
 
 
+@settings(RELAXED)
 @given(st.binary(max_size=60))
 def test_nothing_crashes_the_parser(body):
     try:
@@ -121,7 +123,7 @@ def _decoded(names):
     return [json.loads(f'"{n}"') if n.startswith("\\u") else n for n in names]
 
 
-@settings(max_examples=300)
+@settings(RELAXED, max_examples=150)
 @given(objects_as_text())
 def test_a_name_that_stands_twice_is_always_found(drawn):
     text, twice = drawn
@@ -193,7 +195,7 @@ def test_splice_adds_lists_of_the_version_before_where_the_body_names_none():
     assert fhir_json.inheritable(b'{"resourceType":"Basic"}') == {}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(RELAXED, max_examples=200)
 @given(resource=generate.any_resources(), shuffle=st.randoms(use_true_random=False))
 def test_a_spliced_resource_is_the_same_with_id_and_meta_set(resource, shuffle):
     items = list(resource.items())
@@ -272,7 +274,7 @@ def test_subsetted_is_put_where_there_was_no_meta_and_only_once():
     assert fhir_json.reduce(once, elements=["code"]) == once
 
 
-@settings(max_examples=100, deadline=None)
+@settings(RELAXED, max_examples=100)
 @given(resource=generate.any_resources(), summary=st.sampled_from(["true", "text", "data"]))
 def test_a_reduced_resource_is_a_part_of_the_whole(resource, summary):
     assume("meta" not in resource)

@@ -4,10 +4,11 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.fhir.primitives import INLINE, INLINE_NAMES, MAX_STRING, RULES, has_json_kind
+from tests.generate import RELAXED
 
 CASES = {
     "boolean": ([True, False], ["true", 1, 0, None, ""]),
@@ -121,6 +122,7 @@ def test_no_primitive_is_null_or_a_structure(name, value):
     assert not has_json_kind(value, name)
 
 
+@settings(RELAXED, max_examples=40)
 @given(st.integers(1, 9999), st.integers(0, 13), st.integers(0, 32))
 def test_a_full_date_is_one_of_the_calendar(year, month, day):
     text = f"{year:04}-{month:02}-{day:02}"
@@ -137,6 +139,7 @@ def test_a_full_date_is_one_of_the_calendar(year, month, day):
 
 
 @pytest.mark.parametrize("name", sorted(INLINE))
+@settings(RELAXED, max_examples=40)
 @given(
     value=st.one_of(
         st.none(),
@@ -155,6 +158,7 @@ def test_an_inlined_rule_says_what_the_rule_says(name, value):
 
 
 @pytest.mark.parametrize("name", sorted(RULES))
+@settings(RELAXED, max_examples=40)
 @given(value=st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()))
 def test_a_value_that_is_accepted_has_the_right_json_kind(name, value):
     if RULES[name](value):

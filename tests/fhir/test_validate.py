@@ -14,6 +14,7 @@ from app.errors import Malformed, NotFound
 from app.fhir import definitions
 from app.fhir.validate import check, problems
 from tests import generate
+from tests.generate import RELAXED
 
 DIV = '<div xmlns="http://www.w3.org/1999/xhtml"><p>text</p></div>'
 OBSERVATION = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
@@ -462,7 +463,7 @@ def places(value, found):
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(RELAXED, max_examples=150)
 @given(resource=generate.any_resources(), data=st.data())
 def test_both_passes_agree_on_resources_with_a_defect(resource, data):
     type_name = resource["resourceType"]
@@ -482,7 +483,7 @@ def test_both_passes_agree_on_resources_with_a_defect(resource, data):
     assert check(broken, type_name) == (problems(broken, type_name) == [])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(RELAXED, max_examples=100)
 @given(
     st.recursive(
         JUNK,

@@ -40,15 +40,16 @@ def test_no_file_lies_beside_those_of_the_manifest():
     assert names == {f"{part}.json.gz" for part in _manifest()["parts"]} | {"manifest.json"}
 
 
-@pytest.mark.skipif("YILIAN_R4_PACKAGE" not in os.environ, reason="needs the published package")
-def test_the_same_package_gives_the_packed_definitions_again():
-    package = Path(os.environ["YILIAN_R4_PACKAGE"]).read_bytes()
+if "YILIAN_R4_PACKAGE" in os.environ:  # the published package is not in the repository
 
-    built = build(package)
+    def test_the_same_package_gives_the_packed_definitions_again():
+        package = Path(os.environ["YILIAN_R4_PACKAGE"]).read_bytes()
 
-    assert built == build(package)
-    for name, content in built.items():
-        packed = PACKED.joinpath(name).read_bytes()
-        if name.endswith(".gz"):  # deflate may differ between builds of zlib, the JSON may not
-            content, packed = gzip.decompress(content), gzip.decompress(packed)
-        assert content == packed, name
+        built = build(package)
+
+        assert built == build(package)
+        for name, content in built.items():
+            packed = PACKED.joinpath(name).read_bytes()
+            if name.endswith(".gz"):  # deflate may differ between builds of zlib, the JSON may not
+                content, packed = gzip.decompress(content), gzip.decompress(packed)
+            assert content == packed, name

@@ -25,13 +25,16 @@ class Command:
     help: str
     module: str
     prepend: tuple[str, ...] = ()  # arguments put first: one module may serve several commands
+    binary: bool = False  # it writes bytes
 
 
 COMMANDS: Mapping[str, Command] = {
     "serve": Command("start the hub", "app.serve"),
     "demo": Command("start a hub on a fresh database and feed it the sample data", "app.demo"),
     "convert hl7v2": Command(
-        "HL7 v2 messages to FHIR transaction Bundles, one a line", "app.feeds.hl7v2.convert"
+        "HL7 v2 messages to FHIR transaction Bundles, one a line",
+        "app.feeds.hl7v2.convert",
+        binary=True,
     ),
     "convert dicom": Command(
         "DICOM files to FHIR, one Bundle per study", "app.feeds.dicom.convert"
@@ -123,7 +126,8 @@ def _find(words: Sequence[str]) -> tuple[str | None, Sequence[str]]:
 def _run(command: Command, rest: Sequence[str]) -> int:
     try:
         module = importlib.import_module(command.module)
-        code = module.main([*command.prepend, *rest], sys.stdin.buffer, sys.stdout)
+        stdout = sys.stdout.buffer if command.binary else sys.stdout
+        code = module.main([*command.prepend, *rest], sys.stdin.buffer, stdout)
         sys.stdout.flush()
         return cast(int, code)
     except YilianError as exc:

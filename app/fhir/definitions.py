@@ -359,7 +359,14 @@ def base_types(name: str) -> Iterator[str]:
     current: str | None = name
     while current:
         yield current
-        current = structure(current).base
+        current = _base(current)
+
+
+@cache
+def _base(name: str) -> str | None:
+    """Return the parent of a type without building its structure: all types are asked."""
+    base: str | None = _found(_part("structures").get(name), "type").get("base")
+    return base
 
 
 def _structure(name: str, facts: Json) -> Structure:

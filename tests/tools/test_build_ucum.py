@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tools import build_ucum
 
-ESSENCE = """<root xmlns="http://unitsofmeasure.org/ucum-essence" version="9" revision-date="2030-01-01">
+ESSENCE = """\
+<root xmlns="http://unitsofmeasure.org/ucum-essence" version="9" revision-date="2030-01-01">
   <prefix Code="k"><name>kilo</name><value value="1e3"/></prefix>
   <base-unit Code="g"><name>gram</name></base-unit>
   <unit Code="t" isMetric="yes"><value value="1e3" Unit="kg"/></unit>

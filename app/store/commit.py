@@ -116,9 +116,14 @@ class WritePath:
         """Write the collected rows. Raises Conflict when a row has changed meanwhile."""
         if not self._batch:
             return
-        batch, self._batch = self._batch, Batch()
+        batch = self.take()
         if write(self._db, batch) != len(batch.changed):
             raise Conflict("the resource was changed by someone else at the same time")
+
+    def take(self) -> Batch:
+        """Return the collected rows, which are not written then."""
+        batch, self._batch = self._batch, Batch()
+        return batch
 
     def committed(self) -> None:
         """Keep what was learned in the transaction that has just committed."""

@@ -57,7 +57,7 @@ def _through(context: Context, param: Param, target: str, inner: Condition) -> C
     pks = list_pks(context, target, [inner], _EXPAND_MAX + 1)
     if len(pks) <= _EXPAND_MAX:
         found = [keys.reference(row.number, pk) for row in rows for pk in pks]
-        return Keys(found) if found else Nothing()
+        return Keys(found, owner=target == "Patient") if found else Nothing()
     if (
         len(rows) == 1
         and target == "Patient"

@@ -1,0 +1,345 @@
+"""From the inbox to the store: one message, one transaction, one outcome.
+
+A feed hands in what it received and what it means (`Incoming`), with a `Reply` that writes its
+answers. In original style the entry and its resources are one transaction; staged, the entry is
+committed first (the sender hears that) and applied by a second one. Messages are taken in the
+order they are handed in, so those of one source keep theirs; whatever waits shares a commit.
+A message that fails is kept with its issues and holds nobody up. One that was here before gets
+its first answers again and changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import Any, Protocol
+
+from app.clock import Clock
+from app.errors import Invalid, Issue, Unavailable, YilianError
+from app.feeds import inbox
+from app.feeds.apply import Applier, Stated
+from app.feeds.inbox import Entry, State
+from app.store.database import Connection
+from app.store.writer import Session, Work
+
+log = logging.getLogger(__name__)
+
+WINDOW_US = 7 * 86_400 * 1_000_000  # how long a message is known to be the same
+_POLL_S = 1.0
+_AT_ONCE = 200  # entries read back for recovery or replay in one go
+_SENT_AGAIN = Issue("information", "informational", "sent again and applied anew", None, "resent")
+
+
+class Reply(Protocol):
+    """Writes what the sender of one message is told."""
+
+    def stored(self, entry_id: int, error: YilianError | None) -> tuple[bytes, ...]:
+        """Return the answers once the message is safe, or refused as a message."""
+        ...
+
+    def applied(self, entry_id: int, error: YilianError | None) -> tuple[bytes, ...]:
+        """Return the answers once it is applied, or was not for `error`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One message as its feed has read it.
+
+    key: equal for messages that are the same. stated: what it says, None when there is nothing
+    to apply; an error when it cannot be applied. staged: commit the entry before applying it.
+    refused: `stated` is an error that makes it unacceptable as a message.
+    """
+
+    feed: str
+    source: str
+    peer: str
+    kind: str
+    control_id: str
+    key: bytes
+    raw: bytes
+    stated: Stated | YilianError | None
+    reply: Reply
+    issues: tuple[Issue, ...] = ()
+    staged: bool = False
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a message so far: the entry's id and state, and the answers to send."""
+
+    id: int
+    state: State
+    answers: tuple[bytes, ...]
+
+
+class Writer(Protocol):
+    """Does work inside transactions, in the order it is given (`app.store.writer`)."""
+
+    def submit_work(
+        self, work: Work[Any], done: Callable[[Any], None], *, size: int = 16
+    ) -> None: ...
+
+
+# Reads an entry again, for recovery and replay.
+Reread = Callable[[Entry], Incoming]
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the dispatcher did since its start, by state; for metrics."""
+
+    states: dict[State, int] = field(default_factory=lambda: dict.fromkeys(State, 0))
+
+
+class Dispatcher:
+    """Takes messages from all feeds of one process."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        applier: Applier,
+        clock: Clock,
+        connect: Callable[[], Connection],
+        *,
+        window_us: int = WINDOW_US,
+    ) -> None:
+        """connect: opens a connection for reading entries back (recovery, replay)."""
+        self._writer = writer
+        self._applier = applier
+        self._tenant = applier.preparer.tenant
+        self._clock = clock
+        self._connect = connect
+        self._window_us = window_us
+        self._reread: Mapping[str, Reread] = {}
+        self._stopped = threading.Event()
+        self._watcher: threading.Thread | None = None
+        self.counts = Counts()
+
+    def start(self, reread: Mapping[str, Reread]) -> None:
+        """Apply what an earlier life stored and did not apply; then watch for replays.
+
+        reread: how each feed reads its entries again.
+        """
+        self._reread = reread
+        with_entries = self._connect()
+        try:
+            while self._again(inbox.waiting(with_entries, self._tenant, _AT_ONCE)):
+                pass
+        finally:
+            with_entries.close()
+        self._watcher = threading.Thread(target=self._watch, name="inbox", daemon=True)
+        self._watcher.start()
+
+    def stop(self) -> None:
+        """Stop watching; what was handed in is finished by the writer."""
+        self._stopped.set()
+        if self._watcher is not None:
+            self._watcher.join()
+
+    def submit(self, incoming: Incoming) -> tuple[Future[Receipt], Future[Receipt] | None]:
+        """Hand in a message; the first future ends when it is safe, the second when applied.
+
+        There is one future when it is not staged. They end with an error (Unavailable) when
+        nothing could be stored.
+        """
+        entry = self._entry(incoming)
+        first: Future[Receipt] = Future()
+        if not incoming.staged or incoming.refused:
+            self._submit(lambda session: self._at_once(session, entry, incoming), first)
+            return first, None
+        second: Future[Receipt] = Future()
+        kept: list[int] = []  # the entry that holds the answers, once the first stage knows it
+        self._submit(lambda session: self._store(session, entry, incoming, kept), first)
+        self._submit(lambda session: self._apply_stored(session, kept, incoming), second)
+        return first, second
+
+    # --- stages, each inside one transaction -----------------------------------------------------
+
+    def _at_once(self, session: Session, entry: Entry, incoming: Incoming) -> Receipt:
+        """Store and apply."""
+        known = self._known(session.db, entry)
+        if known is not None:
+            return self._duplicate(session.db, entry, known, (*known.answers[0], *known.answers[1]))
+        entry = replace(entry, id=inbox.next_id(session.db))
+        entry, error = self._applied(session, entry, incoming)
+        build = incoming.reply.stored if incoming.refused else incoming.reply.applied
+        entry = replace(entry, answers=(build(entry.id, error), ()))
+        inbox.add(session.db, self._tenant, entry)
+        return Receipt(entry.id, entry.state, entry.answers[0])
+
+    def _store(
+        self, session: Session, entry: Entry, incoming: Incoming, kept: list[int]
+    ) -> Receipt:
+        kept.clear()
+        known = self._known(session.db, entry)
+        if known is not None:
+            kept.append(known.id)
+            return self._duplicate(session.db, entry, known, known.answers[0])
+        id_ = inbox.next_id(session.db)
+        kept.append(id_)
+        entry = replace(entry, id=id_, answers=(incoming.reply.stored(id_, None), ()))
+        inbox.add(session.db, self._tenant, entry)
+        return Receipt(id_, entry.state, entry.answers[0])
+
+    def _apply_stored(self, session: Session, kept: Sequence[int], incoming: Incoming) -> Receipt:
+        """Apply an entry that is stored; one that is applied already gives its answers again."""
+        if not kept:
+            raise Unavailable("the message could not be stored")
+        entry = inbox.get(session.db, self._tenant, kept[0])
+        if entry.state not in (State.RECEIVED, State.REPLAY):
+            return Receipt(entry.id, entry.state, entry.answers[1])
+        entry, error = self._applied(session, entry, incoming)
+        if not entry.answers[1]:
+            answers = incoming.reply.applied(entry.id, error)
+            entry = replace(entry, answers=(entry.answers[0], answers))
+        inbox.change(session.db, entry)
+        return Receipt(entry.id, entry.state, entry.answers[1])
+
+    def _applied(
+        self, session: Session, entry: Entry, incoming: Incoming
+    ) -> tuple[Entry, YilianError | None]:
+        """Apply what the message says; return the entry as it is now, and why it failed."""
+        stated = incoming.stated
+        if stated is None:
+            return replace(entry, state=State.APPLIED, issues=incoming.issues), None
+        if isinstance(stated, YilianError):
+            return self._failed(entry, incoming, stated), stated
+        try:
+            with session.savepoint():
+                touched = self._applier.apply(session, stated)
+        except YilianError as exc:
+            return self._failed(entry, incoming, exc), exc
+        except Exception as exc:
+            if _of_the_database(exc):
+                raise
+            log.exception("inbox.fault", extra={"feed": entry.feed, "inbox_id": entry.id})
+            fault = YilianError("an internal error; the message is kept", details="fault")
+            return self._failed(entry, incoming, fault), fault
+        done = replace(entry, state=State.APPLIED, issues=incoming.issues, touched=touched)
+        return done, None
+
+    def _failed(self, entry: Entry, incoming: Incoming, error: YilianError) -> Entry:
+        return replace(entry, state=State.FAILED, issues=(*error.issues, *incoming.issues))
+
+    # --- duplicates ------------------------------------------------------------------------------
+
+    def _known(self, db: Connection, entry: Entry) -> Entry | None:
+        """Return the entry that is this message already; none when that one asks for a retry."""
+        since = self._clock.now_us() - self._window_us
+        known = inbox.repeated(db, self._tenant, entry.key, since)
+        if known is None or known.state is not State.FAILED or not _may_be_retried(known):
+            return known
+        inbox.change(db, replace(known, state=State.DISCARDED, issues=(*known.issues, _SENT_AGAIN)))
+        return None
+
+    def _duplicate(
+        self, db: Connection, entry: Entry, known: Entry, answers: tuple[bytes, ...]
+    ) -> Receipt:
+        id_ = inbox.next_id(db)
+        entry = replace(entry, id=id_, state=State.DUPLICATE, repeats=known.id, raw=b"")
+        inbox.add(db, self._tenant, entry)
+        return Receipt(id_, State.DUPLICATE, answers)
+
+    # --- recovery and replay ---------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Apply entries that somebody asked to replay."""
+        db = self._connect()
+        while not self._stopped.wait(_POLL_S):
+            try:
+                entries = inbox.waiting(db, self._tenant, _AT_ONCE)
+                self._again([one for one in entries if one.state is State.REPLAY])
+            except Exception:
+                log.exception("inbox.watch_failed")
+        db.close()
+
+    def _again(self, entries: Sequence[Entry]) -> int:
+        """Read entries again and apply them, oldest first; return how many."""
+        waiting = []
+        for entry in entries:
+            done: Future[Receipt] = Future()
+            incoming = self._read_again(entry)
+            self._submit(
+                lambda session, entry=entry, incoming=incoming: self._apply_stored(  # type: ignore[misc]
+                    session, [entry.id], incoming
+                ),
+                done,
+            )
+            waiting.append(done)
+        for done in waiting:
+            done.result()
+        return len(waiting)
+
+    def _read_again(self, entry: Entry) -> Incoming:
+        if not entry.raw:
+            gone = Invalid("the bytes of this message are no longer kept", details="no-raw")
+            return _unreadable(entry, gone)
+        reread = self._reread.get(entry.feed)
+        if reread is None:
+            return _unreadable(entry, Invalid("no feed reads this message", details="no-feed"))
+        return reread(entry)
+
+    # --- helpers ---------------------------------------------------------------------------------
+
+    def _entry(self, incoming: Incoming) -> Entry:
+        return Entry(
+            feed=incoming.feed,
+            source=incoming.source,
+            peer=incoming.peer,
+            kind=incoming.kind,
+            control_id=incoming.control_id,
+            received_us=self._clock.now_us(),
+            key=incoming.key,
+            digest=sha256(incoming.raw).digest(),
+            raw=incoming.raw,
+        )
+
+    def _submit(self, work: Work[Receipt], future: Future[Receipt]) -> None:
+        def done(result: Receipt | YilianError) -> None:
+            if isinstance(result, YilianError):
+                future.set_exception(result)
+            else:
+                self.counts.states[result.state] += 1
+                future.set_result(result)
+
+        self._writer.submit_work(work, done)
+
+
+class _Silence:
+    """A reply that says nothing."""
+
+    def stored(self, entry_id: int, error: YilianError | None) -> tuple[bytes, ...]:
+        return ()
+
+    applied = stored
+
+
+SILENCE: Reply = _Silence()
+
+
+def _unreadable(entry: Entry, error: YilianError) -> Incoming:
+    return Incoming(
+        entry.feed, entry.source, entry.peer, entry.kind, entry.control_id, entry.key, entry.raw,
+        error, SILENCE,
+    )  # fmt: skip
+
+
+def _may_be_retried(entry: Entry) -> bool:
+    """Say whether the sender was told to try the same again."""
+    return any(issue.code in ("transient", "exception") for issue in entry.issues)
+
+
+def _of_the_database(exc: Exception) -> bool:
+    """Say whether an error comes from the database driver: then the transaction is lost."""
+    psycopg = sys.modules.get("psycopg")
+    return isinstance(exc, sqlite3.Error) or (
+        psycopg is not None and isinstance(exc, psycopg.Error)
+    )

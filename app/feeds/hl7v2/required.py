@@ -1,0 +1,48 @@
+"""What a message must hold to be applied: the content errors that are told to the sender.
+
+HL7 v2.5.1 chapter 3 (PID and MRG in patient administration), 2.15.9.10 (MSH-10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from app.errors import Invalid, Issue
+from app.feeds.hl7v2.er7 import Message, Segment
+
+_MERGES = frozenset(("A18", "A34", "A35", "A36", "A39", "A40", "A41", "A42"))
+
+
+def check(message: Message) -> None:
+    """Raise Invalid with everything that is missing."""
+    missing = list(_missing(message))
+    if missing:
+        raise Invalid.of(missing)
+
+
+def _missing(message: Message) -> Iterator[Issue]:
+    if not message.control_id:
+        yield _required("the control id is missing", "MSH-10")
+    if message.type.code != "ADT":
+        return
+    patients = message.all("PID")
+    if not patients:
+        yield _required("the patient is missing", "PID")
+    for patient in patients:
+        if not any(_has(patient, number) for number in (3, 2, 4)):
+            yield _required("no identifier of the patient", f"{patient.place}-3")
+    if message.type.event in _MERGES:
+        merged = message.all("MRG")
+        if not merged:
+            yield _required("the record to be merged is missing", "MRG")
+        for segment in merged:
+            if not (_has(segment, 1) or _has(segment, 4)):
+                yield _required("no identifier of the record to be merged", f"{segment.place}-1")
+
+
+def _has(segment: Segment, number: int) -> bool:
+    return any(one.value(1) for one in segment.repetitions(number))
+
+
+def _required(text: str, at: str) -> Issue:
+    return Issue("error", "required", text, at, "required")

@@ -625,12 +625,18 @@ def value_set(url: str) -> Json:
     return resource("ValueSet", url)
 
 
-@cache
 def value_set_codes(url: str) -> Mapping[str, frozenset[str]] | None:
     """Return system -> codes of a value set, or None if its codes cannot be listed from R4 alone.
 
     Those of required bindings are packed as lists; for the others see `listing`.
     """
+    known = url in _part("required_codes") or has("ValueSet", url)
+    return _value_set_codes(url) if known else None
+
+
+@cache
+def _value_set_codes(url: str) -> Mapping[str, frozenset[str]] | None:
+    """Remember the lists of R4's own value sets: urls of requests must not pile up in a cache."""
     packed = _part("required_codes").get(url)
     if packed is not None:
         return {system: frozenset(codes) for system, codes in packed.items()}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -171,12 +171,14 @@ def splice(
 
 def _kept_meta(old: msgspec.Raw | None, inherited: Mapping[str, bytes]) -> bytes:
     """Return the members of meta that are not the server's, each with a comma before it."""
-    kept = {} if old is None else {n: bytes(v) for n, v in members(bytes(old)).items()}
-    for name, text in inherited.items():
-        kept.setdefault(name, text)
-    return b"".join(
-        [b"," + _member(name, text) for name, text in kept.items() if name not in _SERVERS_OWN]
-    )
+    found: Members = {} if old is None else members(bytes(old))
+    parts = [
+        b",%b:%b" % (orjson.dumps(name), bytes(raw))
+        for name, raw in found.items()
+        if name not in _SERVERS_OWN
+    ]
+    parts += [b"," + _member(n, text) for n, text in inherited.items() if n not in found]
+    return b"".join(parts)
 
 
 def _member(name: str, text: bytes) -> bytes:
@@ -214,7 +216,7 @@ def reduce(body: bytes, *, summary: str | None = None, elements: Iterable[str] =
     return _object(_tagged(kept))
 
 
-@cache
+@lru_cache(maxsize=512)
 def _names(type_name: str, wanted: frozenset[str]) -> frozenset[str]:
     """Return the JSON names of the wanted elements, the mandatory ones, id and meta."""
     elements = definitions.structure(type_name).members.values()

@@ -1,4 +1,4 @@
-"""CapabilityStatement: R4 http.html#capabilities.
+"""CapabilityStatement and TerminologyCapabilities: R4 http.html#capabilities.
 
 Generated from the tables that serve: routes, operations, formats and the search parameters the
 store answers. What is not in them is not claimed.
@@ -50,9 +50,10 @@ _CONDITIONS: Json = {
 
 def capabilities(hub: Hub, request: Request) -> Reply:
     """Return what this server can do; 304 when the client has it already."""
-    if (request.param("mode") or "full") not in ("full", "normative"):
+    make = _MODES.get(request.param("mode") or "full")
+    if make is None:
         raise NotSupported("There is no such mode of metadata", at="http.mode")
-    body, tag = _statement(request.base, hub.http.software_version, hub.http.software_date)
+    body, tag = make(request.base, hub.http.software_version, hub.http.software_date)
     headers = [("ETag", f'W/"{tag}"')]
     if tag in tags(request.header("IF_NONE_MATCH")):
         return Reply(304, headers=headers)
@@ -62,20 +63,40 @@ def capabilities(hub: Hub, request: Request) -> Reply:
 @lru_cache(maxsize=8)
 def _statement(base: str, version: str, date: str) -> tuple[bytes, str]:
     """Return the CapabilityStatement as JSON, and its entity tag."""
-    content = orjson.dumps(
+    return _tagged(
         {
             "resourceType": "CapabilityStatement",
-            "status": "active",
-            "date": date,
-            "kind": "instance",
-            "software": {"name": "Yilian", "version": version},
-            "implementation": {"description": "Yilian FHIR R4 server", "url": base},
+            **_instance(base, version, date),
             "fhirVersion": definitions.FHIR_VERSION,
             "format": list(FORMATS),
             "patchFormat": list(PATCH_FORMATS),
             "rest": [_rest()],
         }
     )
+
+
+@lru_cache(maxsize=8)
+def _terminology(base: str, version: str, date: str) -> tuple[bytes, str]:
+    """Return the TerminologyCapabilities: no code system is served by terminology operations."""
+    return _tagged({"resourceType": "TerminologyCapabilities", **_instance(base, version, date)})
+
+
+_MODES = {"full": _statement, "normative": _statement, "terminology": _terminology}
+
+
+def _instance(base: str, version: str, date: str) -> Json:
+    """Return what both statements say of this server."""
+    return {
+        "status": "active",
+        "date": date,
+        "kind": "instance",
+        "software": {"name": "Yilian", "version": version},
+        "implementation": {"description": "Yilian FHIR R4 server", "url": base},
+    }
+
+
+def _tagged(statement: Json) -> tuple[bytes, str]:
+    content = orjson.dumps(statement)
     return content, blake2b(content, digest_size=8).hexdigest()
 
 

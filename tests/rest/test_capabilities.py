@@ -98,3 +98,11 @@ def test_every_operation_it_lists_is_there(api: Api, statement: Any):
                 )
 
     assert all(set(statuses) != {404} for statuses in answers.values()), answers
+
+
+def test_terminology_capabilities_are_there_and_valid(api: Api):
+    answer = api.get("metadata?mode=terminology")
+
+    checked = api.post("TerminologyCapabilities/$validate", answer.json)
+    assert answer.json["resourceType"] == "TerminologyCapabilities"
+    assert [i for i in checked.json["issue"] if i["severity"] in ("error", "fatal")] == []

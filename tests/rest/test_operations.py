@@ -201,3 +201,22 @@ def test_operations_stand_where_they_are_defined_only(api: Api):
     assert api.get("Observation/x/$everything").status == 404
     assert api.get("Patient/$lastn").status == 404
     assert api.post("$validate", patient()).status == 404
+
+
+# --- $convert ------------------------------------------------------------------------------------
+
+
+def test_convert_gives_the_resource_in_the_other_format(api: Api):
+    as_xml = api.post("$convert", patient(gender="male"), Accept="application/fhir+xml")
+    as_json = api.post(
+        "$convert",
+        as_xml.body,
+        Content_Type="application/fhir+xml",
+        Accept="application/fhir+json",
+    )
+
+    assert b'<gender value="male"/>' in as_xml.body
+    assert as_json.json == patient(gender="male")
+    assert api.get("$convert").status == 405
+    assert api.post("$convert", b"{").status == 400
+    assert api.post("$convert", {"x": 1}, Accept="application/fhir+xml").status == 400

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from app.errors import MethodNotAllowed, UnknownType
 from app.rest.exchange import Reply, Request
-from app.rest.operations import everything, lastn, meta, validate
+from app.rest.operations import convert, everything, lastn, meta, validate
 from app.rest.operations.call import Operation
 from app.rest.services import Hub
 
 OPERATIONS: Mapping[str, Operation] = {
+    "convert": convert.OPERATION,
     "everything": everything.OPERATION,
     "lastn": lastn.OPERATION,
     "meta": meta.META,
@@ -23,8 +24,8 @@ OPERATIONS: Mapping[str, Operation] = {
 def run(hub: Hub, request: Request) -> Reply:
     """Run the operation that the address names. Raises UnknownType where there is none."""
     operation = _named(request)
-    if operation.changes and request.method != "POST":
-        raise MethodNotAllowed("This operation changes something: POST it")
+    if request.method not in operation.methods:
+        raise MethodNotAllowed("This operation has to be called by POST")
     return operation.run(hub, request)
 
 
@@ -35,7 +36,7 @@ def changes(request: Request) -> bool:
 
 def methods(request: Request) -> tuple[str, ...]:
     """Return the methods by which the operation can be called."""
-    return ("POST",) if changes(request) else ("GET", "POST")
+    return _named(request).methods
 
 
 def _named(request: Request) -> Operation:

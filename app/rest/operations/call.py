@@ -23,13 +23,15 @@ class Operation:
 
     definition: the url of its OperationDefinition; `{type}` stands for the resource type.
     levels: system, type, instance. types: the resource types it is for; empty: all.
-    changes: it writes, so it cannot be called by GET.
+    methods: by which it can be called: one that writes, or needs a body, by POST only.
+    changes: it writes.
     """
 
     run: Callable[[Hub, Request], Reply]
     definition: str
     levels: frozenset[str]
     types: frozenset[str] = frozenset()
+    methods: tuple[str, ...] = ("GET", "POST")
     changes: bool = False
 
 

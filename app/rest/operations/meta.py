@@ -93,5 +93,7 @@ def _told(body: bytes) -> Reply:
 _INSTANCE = frozenset(("instance",))
 
 META = Operation(meta, core("Resource-meta"), _INSTANCE)
-META_ADD = Operation(add, core("Resource-meta-add"), _INSTANCE, changes=True)
-META_DELETE = Operation(delete, core("Resource-meta-delete"), _INSTANCE, changes=True)
+META_ADD = Operation(add, core("Resource-meta-add"), _INSTANCE, methods=("POST",), changes=True)
+META_DELETE = Operation(
+    delete, core("Resource-meta-delete"), _INSTANCE, methods=("POST",), changes=True
+)

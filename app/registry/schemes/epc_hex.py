@@ -162,8 +162,9 @@ def _read_layout(reading: Reading, bits: Bits, layout: Layout, context: Context)
     if layout.serial != "none":
         parts.append(_serial(reading, bits, layout))
     _end(reading, bits)
-    if not reading.errors:
-        reading.fields["epcUri"] = epc.uri(layout.kind, parts)
+    if reading.errors:
+        return reading
+    reading.fields["epcUri"] = epc.uri(layout.kind, parts)
     return epc.finish(reading, epc.elements(reading, kind, parts), context)
 
 

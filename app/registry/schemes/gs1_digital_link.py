@@ -16,7 +16,7 @@ from app.registry.schemes import gs1_compressed
 
 _SCHEMES = ("https://", "http://", "HTTPS://", "HTTP://")
 _NOT_URI = re.compile(r"[^A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]")
-_NOT_HOST = re.compile(r"[^A-Za-z0-9\-._~:\[\]]")
+_NOT_HOST = re.compile(r"[^A-Za-z0-9\-.:\[\]]")
 _ESCAPE = re.compile("%([0-9A-Fa-f]{2})?")
 _BASE64URL = re.compile(r"[A-Za-z0-9_\-]+")
 
@@ -117,7 +117,7 @@ def _read_plain(
             value = decode(segments[at + 1])
             elements.append(gs1.Element(code, _padded(reading, code, value)))
         in_path = len(elements)
-        elements.extend(_attributes(reading, query))
+        elements.extend(_attributes(reading, query, {e.code for e in elements}))
     except _Faulty:
         return reading.fail("bad-percent-encoding", "a percent sign without two hex digits")
     _check_order(reading, [e.code for e in elements], in_path)
@@ -146,9 +146,12 @@ def _padded(reading: Reading, code: str, value: str) -> str:
     return value.zfill(14)
 
 
-def _attributes(reading: Reading, query: str) -> Iterable[gs1.Element]:
-    """Yield the AIs of the query string. Keys that are not numbers are the web site's own."""
-    ais, seen = gs1.table(), set()
+def _attributes(reading: Reading, query: str, seen: set[str]) -> Iterable[gs1.Element]:
+    """Yield the AIs of the query string. Keys that are not numbers are the web site's own.
+
+    seen: the AIs of the path; none may be there twice.
+    """
+    ais = gs1.table()
     short = "deprecated-form" in reading.warnings
     for pair in query.split("&"):
         key, equals, value = pair.partition("=")
@@ -232,7 +235,7 @@ def _compressed(segments: Sequence[str], query: str, context: Context) -> Readin
     if len(segments) > 2 and (code := _code(segments[-3])) and gs1.table()[code].paths is not None:
         elements.insert(0, gs1.Element(code, _padded(reading, code, segments[-2])))
     try:
-        elements.extend(_attributes(reading, query))
+        elements.extend(_attributes(reading, query, {e.code for e in elements}))
     except _Faulty:
         return None
     keys = [e.code for e in elements if gs1.table()[e.code].paths is not None]

@@ -76,6 +76,10 @@ class Document:
         id_ = self.message.message_id or self.message.digest[:32]
         return f"urn:x-yilian:msg:iot:{encode_part(sender)}#{encode_part(id_)}"
 
+    def present(self, bits: Mapping[str, int]) -> int:
+        """Return -1: rules look for themselves what is there."""
+        return -1
+
     @property
     def memo_scope(self) -> object:
         return self.mapping
@@ -145,6 +149,10 @@ class IotSource:
         """Compile a path; `@` names are facts about the message, the others places in it."""
         access = _fact(text[1:]) if text.startswith("@") else _places(text)
         return _told(access, text) if trace else access
+
+    def key_of(self, anchor: str, reads: tuple[str, ...]) -> Getter | None:
+        """Return None: no result is remembered from message to message."""
+        return None
 
     def anchor(self, text: str) -> Callable[[Any], Iterable[Any]]:
         """Compile an anchor: a path from the payload; `$` is the payload itself."""

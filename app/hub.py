@@ -14,9 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import prometheus_client
-from prometheus_client import multiprocess
-
+from app import metrics
 from app.clock import Clock, WallClock
 from app.errors import YilianError
 from app.rest.services import Options
@@ -72,9 +70,7 @@ class Hub:
 
     def metrics(self) -> bytes:
         """Return the numbers of all processes of this hub in the Prometheus text format."""
-        registry = prometheus_client.CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return prometheus_client.generate_latest(registry)
+        return metrics.exposition()
 
     def close(self) -> None:
         """Finish what was handed in and close the connections."""

@@ -37,7 +37,7 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
-from app import hub, logs, rest
+from app import hub, logs, metrics, rest
 from app.errors import Unavailable
 from app.folder import Folder
 from app.settings import Address, Settings
@@ -146,7 +146,7 @@ def _serve(server: Any, parts: hub.Parts, lifeline: tuple[int, int]) -> int:
 
         pause = threading.Event()
         _tie(lifeline, finish)
-        return rest.create_app(hub.Hub(parts))
+        return metrics.counted(rest.create_app(hub.Hub(parts)))
 
     multiprocessing.set_start_method("fork", force=True)  # the default differs between versions
     try:

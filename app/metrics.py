@@ -33,7 +33,7 @@ def exposition() -> bytes:
 
 
 def counted(application: Wsgi) -> Wsgi:
-    """Return the application with its requests counted and timed (measured: 5 us a request)."""
+    """Return the application with its requests counted and timed (8 us a request on a busy machine)."""
     count = _counting()
     clock = time.perf_counter
 

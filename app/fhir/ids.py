@@ -8,7 +8,9 @@ arrival. RFC 9562 section 5.8 (UUID version 8), RFC 2104 (HMAC).
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import quote
 
 BASE = "https://yilian.example/fhir"  # one build constant: canonical base of what we publish
@@ -20,6 +22,7 @@ CONVERT_SECRET = b"yilian convert: no installation secret"
 _BLOCK = 64  # of SHA-256, in bytes
 _INNER = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER = bytes(byte ^ 0x5C for byte in range(256))
+_PLAIN = re.compile(r"[A-Za-z0-9:/._~-]*")
 _TOKEN_SPECIAL = str.maketrans({"\\": "\\\\", "|": "\\|", ",": "\\,", "$": "\\$"})
 
 
@@ -52,13 +55,20 @@ def record_key(parts: Iterable[str]) -> str:
 
 def encode_part(part: str) -> str:
     """Return one part of a derived URI or record key: trimmed and percent-encoded."""
-    return quote(part.strip(), safe="-._~")
+    part = part.strip()
+    return part if part.isalnum() and part.isascii() else _quoted(part, "-._~")
+
+
+@lru_cache(maxsize=8192)
+def _quoted(text: str, safe: str) -> str:
+    return quote(text, safe=safe)
 
 
 def criteria(system: str | None, value: str) -> str:
     """Return the search `identifier=system|value` as it stands in a request URL.
 
-    The token's own delimiters are escaped (R4 search.html#escaping), then the URL's.
+    Record keys are percent-encoded already, and their `%` once more: the server undoes one. The token's own delimiters are escaped (R4 search.html#escaping), then the URL's.
     """
-    token = value.translate(_TOKEN_SPECIAL)
-    return f"identifier={quote(system or '', safe=':/-._~')}|{quote(token, safe=':/-._~')}"
+    if not _PLAIN.fullmatch(value):
+        value = quote(value.translate(_TOKEN_SPECIAL), safe=":/-._~")
+    return f"identifier={_quoted(system or '', ':/-._~')}|{value}"

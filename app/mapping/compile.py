@@ -8,58 +8,61 @@ out: constants alone make nothing.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.errors import Invalid, Issue
-from app.fhir.ids import RECORD, record_key
 from app.mapping import expression as ex
-from app.mapping.functions import FUNCTIONS, number
-from app.mapping.library import Library, Located, Table, place
-from app.mapping.run import Entry, Mapping_, Rule, Run, add_missing, name_it
-from app.mapping.source import Access, Function, Getter, Source
+from app.mapping.closures import (
+    TABLE_STEPS,
+    Part,
+    alone,
+    array_of,
+    as_list,
+    builder,
+    compare,
+    constant,
+    each_of,
+    encoded,
+    first_of,
+    guarded,
+    identifier_key,
+    mentioner,
+    needing,
+    no_text,
+    nothing,
+    packed,
+    raw_text,
+    record_key_of,
+    reference_up,
+    references_down,
+    remembered,
+    same,
+    traced,
+)
+from app.mapping.code import (
+    NONE,
+    NOTHING,
+    Code,
+    Fields,
+    Value,
+    applied,
+    called,
+    const_code,
+    either,
+    mapped,
+    of_access,
+    union,
+)
+from app.mapping.functions import FUNCTIONS
+from app.mapping.library import Library, Located, place
+from app.mapping.run import Mapping_, Rule, Run
+from app.mapping.source import Access, Getter, Source
 from app.mapping.types import Checker, Expected
 from app.mapping.yamldoc import Block
 
-_MEMO_ENTRIES = 4096
 _SPECIAL = ("$each", "$when", "$value", "$first", "$switch", "$use", "$spread", "$needs")
-_TABLE_STEPS = ("table", "coding", "translate", "display")
-
-
-@dataclass(frozen=True, slots=True)
-class Code:
-    """A compiled formula in the forms of `Access`.
-
-    strong: it brings something of the message (constants alone make no object).
-    type: the FHIR type of what it gives, None when that depends.
-    targets: resource types a reference may point to.
-    """
-
-    one: Getter
-    many: Getter
-    node: Getter
-    nodes: Getter
-    strong: bool = True
-    type: str | None = None
-    const: Any = None
-    at: str | None = None
-    target: str | None = None
-    table: Table | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """A compiled value of an element: a constant, or a function."""
-
-    get: Getter | None
-    const: Any = None
-    strong: bool = False
-
-
-_NOTHING = Value(None)
+_MOST_MEMO_FIELDS = 5
 
 
 def compile_library(
@@ -84,7 +87,7 @@ def compile_condition(text: str, at: str, source: Source) -> Getter:
     found = compiler._condition(text, _Place(at, None, None), at)
     if compiler.problems:
         raise Invalid.of(compiler.problems)
-    return found
+    return found.getter
 
 
 class _Compiler:
@@ -96,12 +99,11 @@ class _Compiler:
         self.checker = checker
         self.trace = trace
         self.problems: list[Issue] = []
-        self.maps: dict[str, Getter] = {}
-        self.mentions: dict[str, Getter] = {}
+        self.bits: dict[str, int] = {}
+        self.maps: dict[str, Value] = {}
+        self.mentions: dict[str, Value] = {}
         self.open: set[str] = set()
-        self.rule_types = {
-            rule.name: str(rule.body.get("resource", "")) for rule in library.rules
-        }
+        self.rule_types = {rule.name: str(rule.body.get("resource", "")) for rule in library.rules}
 
     # --- rules -----------------------------------------------------------------------------------
 
@@ -114,9 +116,9 @@ class _Compiler:
         every = None
         if self.library.every is not None:
             found = self.library.every
-            expected = self.checker.resource("Basic", found.at) if self.checker else None
-            every = self._object(found.body, _Place(found.file, None, expected), whole=True).get
-        return Mapping_(rules, every, self.library.files, self.library.digest)
+            expected = self.checker.resource("Basic") if self.checker else None
+            every = self._object(found.body, _Place(found.file, None, expected), whole=True).getter
+        return Mapping_(rules, every, self.library.files, self.library.digest, self.bits)
 
     def _rule(self, located: Located) -> Rule | None:
         body, file = located.body, located.file
@@ -129,20 +131,19 @@ class _Compiler:
         except Invalid as exc:
             self._problem(str(exc), place(body, "each", file))
             return None
-        expected = self.checker.resource(type_, place(body, "resource", file)) if self.checker else None
-        if self.checker and expected is None:
-            self._problem(f"R4 has no resource {type_}", place(body, "resource", file))
-        here = _Place(file, each, expected)
+        expected = self._resource(type_, place(body, "resource", file))
+        here = _Place(file, each, expected, memo=body.get("memo") is True)
         fill = self._object(body.get("set") or Block(), here, whole=True)
         self._missing(body, expected, located.at)
         when = body.get("when")
+        key = self._key(body.get("key"), here, place(body, "key", file))
         return Rule(
             name=located.name,
             type=type_,
             anchor=anchor,
-            when=None if when is None else self._condition(str(when), here, place(body, "when", file)),
-            key=self._key(body.get("key"), here, place(body, "key", file)),
-            fill=fill.get or _nothing,
+            when=self._condition(str(when), here, place(body, "when", file)).get if when else None,
+            key=key.get if key else None,
+            fill=fill.getter,
             same=str(body.get("same", "merge")),
             mention=body.get("mention") is True,
             late=body.get("late") is True,
@@ -150,19 +151,26 @@ class _Compiler:
             every=body.get("every") is not False,
         )
 
+    def _resource(self, type_: str, at: str) -> Expected | None:
+        if self.checker is None:
+            return None
+        expected = self.checker.resource(type_)
+        if expected is None:
+            self._problem(f"R4 has no resource {type_}", at)
+        return expected
+
     def _missing(self, body: Block, expected: Expected | None, at: str) -> None:
         if self.checker and expected is not None:
             given = _names(body.get("set") or Block(), self.library)
             for name in self.checker.missing(expected, given):
                 self._problem(f"required element `{name}` is never set", at, "required")
 
-    def _key(self, key: Any, here: _Place, at: str) -> Getter | None:
+    def _key(self, key: Any, here: _Place, at: str) -> Value | None:
         if key is None:
             return None
         options = key if isinstance(key, list) else [key]
-        getters = [g for g in (self._one_key(option, here, at) for option in options) if g]
-        if len(getters) == 1:
-            return getters[0]
+        values = [v for v in (self._one_key(option, here, at) for option in options) if v]
+        getters = [value.getter for value in values]
 
         def first(node: Any, run: Run) -> Any:
             for get in getters:
@@ -171,67 +179,104 @@ class _Compiler:
                     return found
             return None
 
-        return first
+        get = getters[0] if len(getters) == 1 else first
+        return Value(get, strong=True, reads=union(value.reads for value in values))
 
-    def _one_key(self, key: Any, here: _Place, at: str) -> Getter | None:
+    def _one_key(self, key: Any, here: _Place, at: str) -> Value | None:
         if not isinstance(key, Block) or not ({"identifier", "record"} & set(key)):
             self._problem("a key is `identifier: formula` or `record: [parts]`", at)
             return None
-        when = self._condition(str(key["$when"]), here, at) if "$when" in key else None
         if "identifier" in key:
-            get: Getter = _identifier_key(self._formula(str(key["identifier"]), here, at).one)
+            code = self._formula(str(key["identifier"]), here, at)
+            value = Value(identifier_key(code.one), strong=True, reads=code.reads)
         else:
             parts = key["record"]
-            codes = [
-                self._formula(part, here, place(parts, i, here.file))
-                for i, part in enumerate(parts if isinstance(parts, list) else [parts])
-            ]
-            get = _record_key([code.one for code in codes])
-        return _guarded(when, get) if when else get
+            listed = parts if isinstance(parts, list) else [parts]
+            codes = [self._formula(part, here, at) for part in listed]
+            get = record_key_of([self._key_part(code, here) for code in codes])
+            value = Value(get, strong=True, reads=union(code.reads for code in codes))
+        if "$when" in key:
+            return self._when(self._condition(str(key["$when"]), here, at), value)
+        return value
+
+    def _key_part(self, code: Code, here: _Place) -> Getter:
+        """Return the encoded text of a part, remembered where it depends on own fields only."""
+        get = encoded(code.one)
+        if code.reads is None or self.trace or code.const is not None:
+            return get
+        if code.reads == NONE and here.anchor is not None:
+            return remembered(get, no_text)
+        key = self._text_key(code.reads, here) if here.memo else None
+        return get if key is None else remembered(get, key)
 
     # --- objects ---------------------------------------------------------------------------------
 
     def _object(self, block: Block, here: _Place, *, whole: bool = False) -> Value:
         """Compile an object. whole: it exists even when no value arrived (a resource's body)."""
-        special = {key: value for key, value in block.items() if key.startswith("$")}
-        plain = {key: value for key, value in block.items() if not key.startswith("$")}
-        at = here.at(block)
         inner, each = here, None
-        if "$each" in special:
-            each = self._formula(str(special["$each"]), here, place(block, "$each", here.file))
+        if "$each" in block:
+            each = self._formula(str(block["$each"]), here, place(block, "$each", here.file))
             inner = here.inside(each.at)
-        when = None
-        if "$when" in special:
-            when = self._condition(str(special["$when"]), inner, place(block, "$when", here.file))
-        value = self._content(block, plain, special, inner, at, whole)
-        if when is not None:
-            value = _when(when, value)
+        value = self._content(block, inner, whole)
+        if "$when" in block:
+            at = place(block, "$when", here.file)
+            value = self._when(self._condition(str(block["$when"]), inner, at), value)
         if each is not None:
-            return Value(_each(each, value, self.trace), strong=True)
+            get = each_of(each.nodes, value.getter, self.trace)
+            reads = union((each.reads, value.reads))
+            return Value(get, strong=True, needs=each.needs, reads=reads)
         return value
 
-    def _content(
-        self, block: Block, plain: dict[str, Any], special: dict[str, Any], here: _Place, at: str,
-        whole: bool,
-    ) -> Value:
-        for key in special:
-            if key not in _SPECIAL:
+    def _when(self, test: Value, value: Value) -> Value:
+        get = guarded(test.getter, value.getter)
+        reads = union((test.reads, value.reads))
+        return Value(get, strong=value.strong, needs=value.needs, reads=reads)
+
+    def _content(self, block: Block, here: _Place, whole: bool) -> Value:
+        plain = any(not key.startswith("$") for key in block)
+        for key in block:
+            if key.startswith("$") and key not in _SPECIAL:
                 self._problem(f"unknown key `{key}`", place(block, key, here.file))
-        if "$value" in special:
-            return self._value(special["$value"], here, place(block, "$value", here.file))
-        if "$first" in special and not plain:
-            return self._first(special["$first"], here, place(block, "$first", here.file))
-        parts = self._parts(block, here)
-        consts = {name: v.const for name, v in parts if v.get is None and v.const is not None}
-        strong = tuple((name, v.get) for name, v in parts if v.get is not None and v.strong)
-        weak = tuple((name, v.get) for name, v in parts if v.get is not None and not v.strong)
-        if not strong and not weak and not whole:
-            return Value(None, consts or None)
-        needs = special.get("$needs")
+        if "$value" in block:
+            return self._value(block["$value"], here, place(block, "$value", here.file))
+        if "$first" in block and not plain and not whole:
+            return self._first(block["$first"], here, place(block, "$first", here.file))
+        parts = self._parts(block, here if whole else here.nested())
+        return self._built(parts, block.get("$needs"), here, whole)
+
+    def _built(
+        self, parts: list[tuple[str | None, Value]], needs: str | None, here: _Place, whole: bool
+    ) -> Value:
+        """Return the object of these parts: constants, weak and strong ones."""
+        consts = {n: v.const for n, v in parts if n and v.get is None and v.const is not None}
+        moving = [(name, value) for name, value in parts if value.get is not None]
+        if not moving and not whole:
+            return Value(None, consts or None, reads=NONE)
+        strong = [(name, value) for name, value in moving if value.strong]
+        weak = tuple(self._part(name, value) for name, value in moving if not value.strong)
+        reads = union(value.reads for _, value in moving)
         if needs is not None:
-            strong = tuple(sorted(strong, key=lambda part: part[0] != needs))
-        get = _builder(strong, weak, {k: v for k, v in consts.items() if k}, whole, needs)
-        return Value(get, strong=bool(strong))
+            first = next((value for name, value in strong if name == needs), None)
+            if first is None:
+                self._problem(f"`$needs: {needs}` names no element of the object", here.file)
+                return NOTHING
+            rest = tuple(self._part(n, v) for n, v in strong if n != needs)
+            get = needing(first.getter, (*rest, *weak), consts, needs)
+            return Value(get, strong=True, needs=first.needs, reads=reads)
+        get = builder(tuple(self._part(n, v) for n, v in strong), weak, consts, whole)
+        wanted = None if whole or not strong else union(value.needs for _, value in strong)
+        return Value(get, strong=bool(strong), needs=wanted, reads=reads)
+
+    def _part(self, name: str | None, value: Value) -> Part:
+        return name, value.getter, self._bits(value)
+
+    def _bits(self, value: Value) -> int:
+        """Return the bits of the fields without which there is no value; 0: not known."""
+        bits = 0
+        if value.needs is not None and not self.trace:
+            for field in value.needs:
+                bits |= self.bits.setdefault(field, 1 << len(self.bits))
+        return bits
 
     def _parts(self, block: Block, here: _Place) -> list[tuple[str | None, Value]]:
         """Return (element, value) pairs; a name of None spreads an object into this one."""
@@ -242,11 +287,12 @@ class _Compiler:
                 for name in raw if isinstance(raw, list) else [raw]:
                     out.extend(self._use(str(name), here, at))
             elif key == "$first":
-                out.append((None, self._first(raw, here, at)))
-            elif key == "$spread":
-                out.append((None, self._value(raw, here.of(None), at)))
+                out.append((None, self._remembered(self._first(raw, here, at), raw, here)))
             elif key == "$switch":
                 out.append((None, self._switch(raw, here, at)))
+            elif key == "$spread":
+                value = self._value(raw, here.of(None), at)
+                out.append((None, self._remembered(value, raw, here)))
             elif not key.startswith("$"):
                 out.append(self._element(key, raw, here, at))
         return out
@@ -261,41 +307,47 @@ class _Compiler:
             return []
         self.open.add(name)
         try:
-            if any(k in found.body for k in ("$when", "$each")):
-                return [(None, self._object(found.body, here.in_file(found.file)))]
-            return self._parts(found.body, here.in_file(found.file))
+            inner = here.in_file(found.file)
+            if any(key in found.body for key in ("$when", "$each", "$needs")):
+                value = self._object(found.body, inner)
+                return [(None, self._remembered(value, found.body, here))]
+            return self._parts(found.body, inner)
         finally:
             self.open.discard(name)
 
     def _switch(self, raw: Any, here: _Place, at: str) -> Value:
         if not isinstance(raw, Block) or "on" not in raw or not isinstance(raw.get("cases"), Block):
             self._problem("`$switch` needs `on` and `cases`", at)
-            return _NOTHING
+            return NOTHING
         on = self._formula(str(raw["on"]), here, place(raw, "on", here.file))
         cases: dict[str, Getter] = {}
         blocks = raw["cases"]
+        reads = [on.reads]
         for names, block in blocks.items():
             value = self._value(block, here, place(blocks, names, here.file))
+            reads.append(value.reads)
             for name in names.split():
-                cases[name] = value.get or _constant(value.const)
+                cases[name] = value.getter
         other = None
         if raw.get("else") is not None:
             value = self._value(raw["else"], here, place(raw, "else", here.file))
-            other = value.get or _constant(value.const)
+            reads.append(value.reads)
+            other = value.getter
         one = on.one
 
         def switch(node: Any, run: Run) -> Any:
             get = cases.get(one(node, run), other)
             return None if get is None else get(node, run)
 
-        return Value(switch, strong=True)
+        needs = on.needs if other is None else None
+        return Value(switch, strong=True, needs=needs, reads=union(reads))
 
     def _first(self, raw: Any, here: _Place, at: str) -> Value:
         if not isinstance(raw, list):
             self._problem("`$first` needs a list", at)
-            return _NOTHING
+            return NOTHING
         values = [self._value(item, here, place(raw, i, here.file)) for i, item in enumerate(raw)]
-        getters = [value.get or _constant(value.const) for value in values]
+        getters = [value.getter for value in values]
 
         def first(node: Any, run: Run) -> Any:
             for get in getters:
@@ -304,7 +356,12 @@ class _Compiler:
                     return found
             return None
 
-        return Value(first, strong=any(value.strong for value in values))
+        return Value(
+            first,
+            strong=any(value.strong for value in values),
+            needs=union(value.needs for value in values),
+            reads=union(value.reads for value in values),
+        )
 
     def _element(self, key: str, raw: Any, here: _Place, at: str) -> tuple[str | None, Value]:
         name, _, rest = key.partition(".")
@@ -315,23 +372,35 @@ class _Compiler:
                 self._problem(f"{here.expected.path} has no element `{name}`", at)
         inner = here.of(expected)
         if rest:
-            block = Block({rest: raw})
-            block.line, block.file = 0, here.file
-            file, _, line = at.rpartition(":")
-            block.file, block.line, block.lines = file, int(line), {rest: int(line)}
-            value = self._object(block, inner)
             listed = False
+            value = self._object(_dotted(rest, raw, at), inner.nested())
         else:
             listed = isinstance(raw, list)
-            value = self._value(raw, inner, at)
+            value = self._value(raw, inner.nested(), at)
         if self.checker and expected is not None and raw is not None:
             for problem in self.checker.cardinality(expected, listed):
                 self._problem(problem, at)
-        if self.trace and value.get is not None:
-            value = Value(_traced(name, at, value.get), strong=value.strong)
-        elif self.trace and value.const is not None:
-            value = Value(_traced(name, at, _constant(value.const)), strong=False)
-        return name, value
+        if self.trace and (value.get is not None or value.const is not None):
+            return name, Value(traced(name, at, value.getter), strong=value.strong)
+        return name, self._remembered(value, raw, here)
+
+    def _remembered(self, value: Value, raw: Any, here: _Place) -> Value:
+        """Return the value remembered by the text of its fields, where that saves work."""
+        simple = isinstance(raw, str) and "|" not in raw
+        if not here.memo or self.trace or simple or not value.reads or value.get is None:
+            return value
+        if len(value.reads) > _MOST_MEMO_FIELDS:
+            return value
+        key = self._text_key(value.reads, here)
+        if key is None:
+            return value
+        get = remembered(value.get, key)
+        return Value(get, strong=value.strong, needs=value.needs, reads=value.reads)
+
+    def _text_key(self, reads: Fields, here: _Place) -> Getter | None:
+        if here.anchor is None or not reads:
+            return None
+        return self.source.key_of(here.anchor, tuple(sorted(reads)))
 
     def _value(self, raw: Any, here: _Place, at: str) -> Value:
         if isinstance(raw, Block):
@@ -339,88 +408,62 @@ class _Compiler:
         if isinstance(raw, list):
             return self._array(raw, here)
         if raw is None:
-            return _NOTHING
+            return NOTHING
         if not isinstance(raw, str):
             self._check_const(raw, here, at)
-            return Value(None, raw)
-        if raw.startswith("="):
-            self._check_const(raw[1:], here, at)
-            return Value(None, raw[1:])
+            return Value(None, raw, reads=NONE)
         code = self._formula(raw, here, at)
         if code.const is not None:
             self._check_const(code.const, here, at)
-            return Value(None, code.const)
-        if self.checker and here.expected is not None:
-            for problem in self.checker.value(here.expected, code.type, code.target, code.table):
-                self._problem(problem, at)
-        return Value(code.one, strong=code.strong)
+            return Value(None, code.const, reads=NONE)
+        self._check_code(code, here, at)
+        return Value(code.one, strong=code.strong, needs=code.needs, reads=code.reads)
 
     def _array(self, raw: Any, here: _Place) -> Value:
-        getters: list[tuple[Getter, bool]] = []
+        getters: list[tuple[bool, Getter, int]] = []
         consts: list[Any] = []
-        strong = False
+        values: list[Value] = []
         for index, item in enumerate(raw):
             at = place(raw, index, here.file)
             value, spreads = self._item(item, here, at)
-            if value.get is None:
-                if value.const is not None:
-                    consts.append(value.const)
-            else:
-                getters.append((value.get, spreads))
-                strong = strong or value.strong
+            if value.get is not None:
+                getters.append((spreads, value.get, self._bits(value)))
+                values.append(value)
+            elif value.const is not None:
+                consts.append(value.const)
         if not getters:
-            return Value(None, consts or None)
-        if len(getters) == 1 and not consts and getters[0][1]:
-            only = getters[0][0]
-
-            def spread(node: Any, run: Run) -> Any:
-                return only(node, run) or None
-
-            return Value(spread, strong=strong)
-
-        def array(node: Any, run: Run) -> Any:
-            out: list[Any] = []
-            for get, spreads in getters:
-                found = get(node, run)
-                if found is not None:
-                    if spreads:
-                        out.extend(found)
-                    else:
-                        out.append(found)
-            if not out and not consts:
-                return None
-            return [*out, *consts]
-
-        return Value(array, strong=strong)
+            return Value(None, consts or None, reads=NONE)
+        strong = any(value.strong for value in values)
+        reads = union(value.reads for value in values)
+        needs = None if consts else union(value.needs for value in values)
+        return Value(array_of(tuple(getters), consts), strong=strong, needs=needs, reads=reads)
 
     def _item(self, item: Any, here: _Place, at: str) -> tuple[Value, bool]:
         """Return the value of one array item and whether it is a list to spread."""
-        inner = here.item()
         if isinstance(item, Block):
-            value = self._object(item, inner.in_file(item.file or here.file))
+            value = self._object(item, here.in_file(item.file or here.file))
             return value, "$each" in item and value.get is not None
-        if isinstance(item, str) and not item.startswith("="):
-            code = self._formula(item, inner, at)
-            if code.const is not None:
-                self._check_const(code.const, inner, at)
-                return Value(None, code.const), False
-            if self.checker and inner.expected is not None:
-                for problem in self.checker.value(inner.expected, code.type, code.target, code.table):
-                    self._problem(problem, at)
-            return Value(code.many, strong=code.strong), True
-        return self._value(item, inner, at), False
+        if not isinstance(item, str):
+            return self._value(item, here, at), False
+        code = self._formula(item, here, at)
+        if code.const is not None:
+            self._check_const(code.const, here, at)
+            return Value(None, code.const, reads=NONE), False
+        self._check_code(code, here, at)
+        value = Value(code.many, strong=code.strong, needs=code.needs, reads=code.reads)
+        return value, True
 
     # --- maps and mentions -----------------------------------------------------------------------
 
-    def _map(self, name: str) -> Getter:
+    def _map(self, name: str) -> Value:
         """Return the compiled data-type map; maps may use each other, and themselves."""
         found = self.maps.get(name)
         if found is not None:
             return found
         located = self.library.maps[name]
         body = located.body
-        holder: list[Getter] = [_nothing]
-        self.maps[name] = lambda node, run: holder[0](node, run)
+        holder: list[Getter] = [nothing]
+        self.maps[name] = Value(lambda node, run: holder[0](node, run), strong=True)
         expected = None
         gives = body.get("gives")
         if self.checker and isinstance(gives, str):
@@ -428,75 +471,77 @@ class _Compiler:
             if expected is None:
                 self._problem(f"R4 has no type {gives}", place(body, "gives", located.file))
         here = _Place(located.file, None, expected)
-        at = place(body, "set", located.file)
-        value = self._value(body.get("set"), here, at)
-        get = value.get or _constant(value.const)
-        if "$when" in body:
-            get = _guarded(self._condition(str(body["$when"]), here, at), get)
+        value = self._value(body.get("set"), here, place(body, "set", located.file))
+        get = value.getter
         if body.get("memo") is True and not self.trace:
-            get = _memoised(get)
+            if value.reads == NONE:
+                get = remembered(get, raw_text)
+            else:
+                self._problem("`memo` needs a map that looks at nothing outside", located.at)
         holder[0] = get
-        self.maps[name] = get
-        return get
+        self.maps[name] = Value(get, strong=True, reads=value.reads)
+        return self.maps[name]
 
-    def _mention(self, name: str) -> Getter:
+    def _mention(self, name: str) -> Value:
         found = self.mentions.get(name)
         if found is not None:
             return found
         located = self.library.mentions[name]
         body, file = located.body, located.file
-        holder: list[Getter] = [_nothing]
-        self.mentions[name] = lambda node, run: holder[0](node, run)
+        holder: list[Getter] = [nothing]
+        self.mentions[name] = Value(lambda node, run: holder[0](node, run), strong=True)
         type_ = str(body.get("resource", ""))
-        expected = self.checker.resource(type_, located.at) if self.checker else None
-        if self.checker and expected is None:
-            self._problem(f"R4 has no resource {type_}", located.at)
-        here = _Place(file, None, expected)
-        fill = self._object(body.get("set") or Block(), here, whole=True).get or _nothing
-        key = self._key(body.get("key"), here, place(body, "key", file)) or _nothing
-        display = None
+        here = _Place(file, None, self._resource(type_, located.at))
+        fill = self._object(body.get("set") or Block(), here, whole=True)
+        key = self._key(body.get("key"), here, place(body, "key", file)) or NOTHING
+        reads = [fill.reads, key.reads]
+        display = when = None
         if "display" in body:
-            display = self._formula(str(body["display"]), here, place(body, "display", file)).one
-        when = None
+            code = self._formula(str(body["display"]), here, place(body, "display", file))
+            display = code.one
         if "$when" in body:
-            when = self._condition(str(body["$when"]), here, place(body, "$when", file))
-        holder[0] = _mentioner(name, type_, key, fill, display, when)
-        self.mentions[name] = holder[0]
-        return holder[0]
+            test = self._condition(str(body["$when"]), here, place(body, "$when", file))
+            when = test.get
+            reads.append(test.reads)
+        get = mentioner(name, type_, key.getter, fill.getter, display, when)
+        pure = union(reads) == NONE and not self.trace
+        holder[0] = packed(get, name) if pure else get
+        # What is mentioned inside a mention travels in its pack: that keeps it pure.
+        self.mentions[name] = Value(holder[0], strong=True, reads=NONE if pure else None)
+        return self.mentions[name]
 
     # --- formulas --------------------------------------------------------------------------------
 
     def _formula(self, text: Any, here: _Place, at: str) -> Code:
         """Compile a value formula; a text that begins with `=` is a constant."""
         if not isinstance(text, str):
-            return _const(text)
+            return const_code(text)
         if text.startswith("="):
-            return _const(text[1:])
+            return const_code(text[1:])
         try:
             return self._code(ex.value(text), here)
         except Invalid as exc:
             self._problem(str(exc), at)
-            return _const("")
+            return const_code("")
 
-    def _condition(self, text: str, here: _Place, at: str) -> Getter:
+    def _condition(self, text: str, here: _Place, at: str) -> Value:
         try:
             return self._test(ex.condition(text), here)
         except Invalid as exc:
             self._problem(str(exc), at)
-            return _nothing
+            return NOTHING
 
     def _code(self, tree: ex.Value, here: _Place) -> Code:
         if isinstance(tree, ex.Const):
-            return _const(tree.value)
+            return const_code(tree.value)
         if isinstance(tree, ex.Path):
             if tree.text in self.library.constants:
-                return _const(self.library.constants[tree.text])
+                return const_code(self.library.constants[tree.text])
             if tree.text in self.library.formulas:
                 return self._named_formula(tree.text, here)
-            found = self.source.path(tree.text, here.anchor, self.trace)
-            return _of_access(found)
+            return of_access(self.source.path(tree.text, here.anchor, self.trace))
         if isinstance(tree, ex.Either):
-            return _either([self._code(option, here) for option in tree.options])
+            return either([self._code(option, here) for option in tree.options])
         return self._call(tree, here)
 
     def _named_formula(self, name: str, here: _Place) -> Code:
@@ -511,17 +556,17 @@ class _Compiler:
     def _call(self, tree: ex.Call, here: _Place) -> Code:
         given = self._code(tree.given, here) if tree.given is not None else None
         name = tree.name
-        if name in _TABLE_STEPS:
+        if name in TABLE_STEPS:
             return self._table_step(tree, given, here)
         if name in ("ref", "refs"):
             return self._reference(tree)
         if name == "default" and given is not None:
-            return _either([given, self._code(tree.args[0], here)])
-        given_or_here = given or _of_access(Access(_same, _alone, _same, _alone))
+            return either([given, self._code(tree.args[0], here)])
+        given_or_here = given or of_access(Access(same, alone, same, alone, reads=""))
         if name in self.library.maps:
-            return self._apply(name, self._map(name), self.library.maps[name], given_or_here)
+            return self._applied(self._map(name), self.library.maps[name], given_or_here)
         if name in self.library.mentions:
-            return self._apply(name, self._mention(name), self.library.mentions[name], given_or_here)
+            return self._applied(self._mention(name), self.library.mentions[name], given_or_here)
         function = self.source.functions.get(name) or FUNCTIONS.get(name)
         if function is None:
             raise Invalid(f"there is no function, map or mention `{name}`")
@@ -529,36 +574,16 @@ class _Compiler:
             raise Invalid(f"`{name}` takes {_span(function.args)} arguments")
         if given is None and function.takes not in ("none", "node"):
             raise Invalid(f"`{name}` needs something left of it: `value | {name}`")
-        args = [self._code(arg, here) for arg in tree.args]
-        return _call_code(function, given_or_here, args, self.trace)
+        return called(function, given_or_here, [self._code(arg, here) for arg in tree.args], name)
 
-    def _apply(self, name: str, get: Getter, part: Located, given: Code) -> Code:
-        mention = name in self.library.mentions
-
-        def one(node: Any, run: Run) -> Any:
-            found = given.node(node, run)
-            return None if found is None else get(found, run)
-
-        if self.trace:
-
-            def many(node: Any, run: Run) -> Any:
-                out = []
-                for found in given.nodes(node, run):
-                    run.trace.push(f"[{len(out)}]", None)
-                    value = get(found, run)
-                    run.trace.pop(value)
-                    if value is not None:
-                        out.append(value)
-                return out
-
-        else:
-
-            def many(node: Any, run: Run) -> Any:
-                return [v for n in given.nodes(node, run) if (v := get(n, run)) is not None]
-
-        gives = "Reference" if mention else part.body.get("gives")
-        target = str(part.body.get("resource")) if mention else None
-        return Code(one, many, one, many, type=gives, target=target)
+    def _applied(self, value: Value, part: Located, given: Code) -> Code:
+        mention = "resource" in part.body
+        return replace(
+            applied(given, value.getter, self.trace),
+            type="Reference" if mention else part.body.get("gives"),
+            target=str(part.body["resource"]) if mention else None,
+            reads=union((given.reads, value.reads)) if not mention or given.reads == NONE else None,
+        )
 
     def _table_step(self, tree: ex.Call, given: Code | None, here: _Place) -> Code:
         name = tree.name
@@ -570,18 +595,17 @@ class _Compiler:
         if table is None:
             raise Invalid(f"there is no table `{table_name}`")
         other = self._code(tree.args[1], here) if len(tree.args) > 1 else None
-        step = _TABLE_FUNCTIONS[name](table, other.one if other else None)
-        code = _map_code(given, step)
+        step = TABLE_STEPS[name](table, other.one if other else None)
         types = {"coding": "Coding", "translate": "CodeableConcept", "display": "string"}
         kept = table if name == "table" else None
-        return Code(
-            code.one, code.many, code.one, code.many, strong=given.strong,
-            type=types.get(name), table=kept,
-        )
+        return mapped(given, step, type_=types.get(name), table=kept)
 
     def _reference(self, tree: ex.Call) -> Code:
-        names = [a.text if isinstance(a, ex.Path) else str(a.value) for a in tree.args
-                 if isinstance(a, (ex.Path, ex.Const))]
+        names = [
+            arg.text if isinstance(arg, ex.Path) else str(arg.value)
+            for arg in tree.args
+            if isinstance(arg, (ex.Path, ex.Const))
+        ]
         if not names:
             raise Invalid(f"`{tree.name}` needs the name of a rule")
         for name in names:
@@ -589,53 +613,54 @@ class _Compiler:
                 raise Invalid(f"there is no rule `{name}`")
         target = self.rule_types.get(names[0]) if len(names) == 1 else None
         if tree.name == "ref":
-            one = _reference_up(tuple(names))
-            return Code(one, _as_list(one), one, _as_list(one), type="Reference", target=target)
-        many = _references_down(tuple(names))
-        one = _first_of(many)
+            one = reference_up(tuple(names))
+            many = as_list(one)
+        else:
+            many = references_down(tuple(names))
+            one = first_of(many)
         return Code(one, many, one, many, type="Reference", target=target)
 
-    def _test(self, tree: ex.Condition, here: _Place) -> Getter:
+    def _test(self, tree: ex.Condition, here: _Place) -> Value:
         if isinstance(tree, ex.Valued):
             code = self._code(tree.value, here)
             if code.const is not None:
-                return _constant(bool(code.const))
+                return Value(constant(bool(code.const)), reads=NONE)
             one = code.one
-            return lambda node, run: one(node, run) is not None
+            return Value(lambda node, run: one(node, run) is not None, reads=code.reads)
         if isinstance(tree, ex.Not):
             inner = self._test(tree.condition, here)
-            return lambda node, run: not inner(node, run)
-        if isinstance(tree, ex.All):
+            get = inner.getter
+            return Value(lambda node, run: not get(node, run), reads=inner.reads)
+        if isinstance(tree, (ex.All, ex.Any_)):
             tests = [self._test(part, here) for part in tree.conditions]
-            return lambda node, run: all(test(node, run) for test in tests)
-        if isinstance(tree, ex.Any_):
-            tests = [self._test(part, here) for part in tree.conditions]
-            return lambda node, run: any(test(node, run) for test in tests)
+            return _joined(tests, isinstance(tree, ex.All))
         if isinstance(tree, ex.In):
             return self._in(tree, here)
-        return _compare(tree.operator, self._code(tree.left, here), self._code(tree.right, here))
+        left, right = self._code(tree.left, here), self._code(tree.right, here)
+        get = compare(tree.operator, left.one, right.one, right.const)
+        return Value(get, reads=union((left.reads, right.reads)))
 
-    def _in(self, tree: ex.In, here: _Place) -> Getter:
+    def _in(self, tree: ex.In, here: _Place) -> Value:
         codes = [self._code(option, here) for option in tree.options]
-        one = self._code(tree.value, here).one
-        if all(code.const is not None for code in codes):
-            wanted = frozenset(str(code.const) for code in codes)
+        code = self._code(tree.value, here)
+        if any(option.const is None for option in codes):
+            raise Invalid("`in` needs constants")
+        wanted = frozenset(str(option.const) for option in codes)
+        one = code.one
 
-            def among(node: Any, run: Run) -> bool:
-                found = one(node, run)
-                return found is not None and str(found) in wanted
-
-            return among
-        getters = [code.one for code in codes]
-
-        def among_values(node: Any, run: Run) -> bool:
+        def among(node: Any, run: Run) -> bool:
             found = one(node, run)
-            return found is not None and any(str(get(node, run)) == str(found) for get in getters)
+            return found is not None and str(found) in wanted
 
-        return among_values
+        return Value(among, reads=code.reads)
+
+    def _check_code(self, code: Code, here: _Place, at: str) -> None:
+        if self.checker and here.expected is not None:
+            for problem in self.checker.value(here.expected, code.type, code.target, code.table):
+                self._problem(problem, at)
 
     def _check_const(self, value: Any, here: _Place, at: str) -> None:
-        if self.checker and here.expected is not None:
+        if self.checker and here.expected is not None and not isinstance(value, (dict, list)):
             for problem in self.checker.constant(here.expected, value):
                 self._problem(problem, at)
 
@@ -645,28 +670,56 @@ class _Compiler:
             self.problems.append(issue)
 
 
+def _joined(tests: list[Value], all_: bool) -> Value:
+    getters = [test.getter for test in tests]
+    reads = union(test.reads for test in tests)
+
+    def every(node: Any, run: Run) -> bool:
+        for get in getters:
+            if not get(node, run):
+                return False
+        return True
+
+    def some(node: Any, run: Run) -> bool:
+        for get in getters:
+            if get(node, run):
+                return True
+        return False
+
+    return Value(every if all_ else some, reads=reads)
+
+
+def _dotted(rest: str, raw: Any, at: str) -> Block:
+    """Return `a.b: value` as the object that it abbreviates."""
+    block = Block({rest: raw})
+    file, _, line = at.rpartition(":")
+    block.file, block.line, block.lines = file, int(line), {rest: int(line)}
+    return block
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a formula stands: its file, the anchor its paths start at, the element it fills."""
+    """Where a formula stands: its file, the anchor its paths start at, the element it fills.
+
+    memo: results may be remembered here (the first level of a rule that says so).
+    """
 
     file: str
     anchor: str | None
     expected: Expected | None
+    memo: bool = False
 
     def inside(self, anchor: str | None) -> _Place:
         return _Place(self.file, anchor, self.expected)
 
     def in_file(self, file: str) -> _Place:
-        return self if file == self.file else _Place(file, self.anchor, self.expected)
+        return self if file == self.file else replace(self, file=file)
 
     def of(self, expected: Expected | None) -> _Place:
-        return _Place(self.file, self.anchor, expected)
+        return replace(self, expected=expected)
 
-    def item(self) -> _Place:
-        return self
-
-    def at(self, block: Block) -> str:
-        return f"{block.file or self.file}:{block.line}"
+    def nested(self) -> _Place:
+        return replace(self, memo=False) if self.memo else self
 
 
 def _names(block: Block, library: Library) -> set[str]:
@@ -688,499 +741,5 @@ def _names(block: Block, library: Library) -> set[str]:
     return out
 
 
-# --- closures ------------------------------------------------------------------------------------
-
-
-def _nothing(_: Any, __: Any) -> Any:
-    return None
-
-
-def _same(node: Any, _: Any) -> Any:
-    return node
-
-
-def _alone(node: Any, _: Any) -> Any:
-    return [node]
-
-
-def _constant(value: Any) -> Getter:
-    return lambda node, run: value
-
-
-def _const(value: Any) -> Code:
-    one = _constant(value)
-    many = _constant([value])
-    return Code(one, many, one, many, strong=False, const=value)
-
-
-def _of_access(access: Access) -> Code:
-    return Code(access.one, access.many, access.node, access.nodes, at=access.at)
-
-
-def _as_list(one: Getter) -> Getter:
-    def many(node: Any, run: Run) -> Any:
-        found = one(node, run)
-        return [] if found is None else [found]
-
-    return many
-
-
-def _first_of(many: Getter) -> Getter:
-    def one(node: Any, run: Run) -> Any:
-        found = many(node, run)
-        return found[0] if found else None
-
-    return one
-
-
-def _guarded(when: Getter, get: Getter) -> Getter:
-    return lambda node, run: get(node, run) if when(node, run) else None
-
-
-def _when(when: Getter, value: Value) -> Value:
-    return Value(_guarded(when, value.get or _constant(value.const)), strong=value.strong)
-
-
-def _either(codes: list[Code]) -> Code:
-    def chain(getters: list[Getter]) -> Getter:
-        def first(node: Any, run: Run) -> Any:
-            for get in getters:
-                found = get(node, run)
-                if found is not None and found != []:
-                    return found
-            return None
-
-        return first
-
-    def lists(getters: list[Getter]) -> Getter:
-        first = chain(getters)
-        return lambda node, run: first(node, run) or []
-
-    kinds = {code.type for code in codes if code.const is None}
-    return Code(
-        chain([code.one for code in codes]),
-        lists([code.many for code in codes]),
-        chain([code.node for code in codes]),
-        lists([code.nodes for code in codes]),
-        strong=any(code.strong for code in codes),
-        type=kinds.pop() if len(kinds) == 1 else None,
-    )
-
-
-def _map_code(given: Code, step: Getter) -> Code:
-    """Return `given` with `step(value, run)` applied to each value."""
-
-    def one(node: Any, run: Run) -> Any:
-        found = given.one(node, run)
-        return None if found is None else step(found, run)
-
-    def many(node: Any, run: Run) -> Any:
-        return [v for f in given.many(node, run) if (v := step(f, run)) is not None]
-
-    return Code(one, many, one, many, strong=given.strong)
-
-
-def _call_code(function: Function, given: Code, args: list[Code], trace: bool) -> Code:
-    call = function.call
-    taken = {
-        "value": (given.one, given.many),
-        "node": (given.node, given.nodes),
-        "values": (given.many, None),
-        "nodes": (given.nodes, None),
-        "none": (_same, None),
-    }[function.takes]
-    get_one, get_many = taken
-    invoke = _invoker(call, args)
-
-    def one(node: Any, run: Run) -> Any:
-        found = get_one(node, run)
-        return None if found is None else invoke(found, node, run)
-
-    if function.fails is not None:
-        one = _warning(one, given.node, function.fails)
-    strong = given.strong or any(arg.strong for arg in args)
-    if function.takes == "none":
-        strong = any(arg.strong for arg in args) or not args
-    if function.gives_list and get_many is None:
-        listed = lambda node, run: one(node, run) or []  # noqa: E731 - the shape of its siblings
-        single = _first_of(listed)
-        return Code(single, listed, single, listed, strong=strong, type=function.type)
-    if function.gives_list:
-        assert get_many is not None
-        every = get_many
-
-        def flat(node: Any, run: Run) -> Any:
-            return [v for f in every(node, run) for v in invoke(f, node, run) or ()]
-
-        single = _first_of(flat)
-        return Code(single, flat, single, flat, strong=strong, type=function.type)
-    if get_many is None:
-        many = _as_list(one)
-    else:
-        each = get_many
-
-        def many(node: Any, run: Run) -> Any:
-            return [v for f in each(node, run) if (v := invoke(f, node, run)) is not None]
-
-    return Code(one, many, one, many, strong=strong, type=function.type)
-
-
-def _warning(one: Getter, place_of: Getter, fails: tuple[str, str]) -> Getter:
-    """Report the place of a value that a function could make nothing of."""
-    details, text = fails
-
-    def checked(node: Any, run: Run) -> Any:
-        value = one(node, run)
-        if value is None:
-            found = place_of(node, run)
-            if found is not None:
-                run.warn(text, getattr(found, "place", None), details)
-        return value
-
-    return checked
-
-
-def _invoker(call: Callable[..., Any], args: list[Code]) -> Callable[[Any, Any, Any], Any]:
-    if not args:
-        return lambda value, node, run: call(value, run)
-    if all(arg.const is not None for arg in args):
-        known = tuple(arg.const for arg in args)
-        if len(known) == 1:
-            only = known[0]
-            return lambda value, node, run: call(value, run, only)
-        return lambda value, node, run: call(value, run, *known)
-    getters = tuple(arg.one for arg in args)
-    return lambda value, node, run: call(value, run, *(get(node, run) for get in getters))
-
-
-def _builder(
-    strong: tuple[tuple[str | None, Getter], ...],
-    weak: tuple[tuple[str | None, Getter], ...],
-    consts: dict[str, Any],
-    whole: bool,
-    needs: str | None,
-) -> Getter:
-    if needs is not None:
-        return _needing(strong, weak, consts, needs)
-    if len(strong) == 1 and not weak and strong[0][0] is not None and not whole:
-        name, get = strong[0]
-
-        def single(node: Any, run: Run) -> Any:
-            value = get(node, run)
-            return None if value is None else {name: value, **consts}
-
-        return single
-
-    def build(node: Any, run: Run) -> Any:
-        out: dict[str, Any] = {}
-        for name, get in strong:
-            value = get(node, run)
-            if value is not None:
-                if name is None:
-                    out.update(value)
-                else:
-                    out[name] = value
-        if not out and not whole and strong:
-            return None
-        for name, get in weak:
-            value = get(node, run)
-            if value is not None:
-                if name is None:
-                    out.update(value)
-                elif name not in out:
-                    out[name] = value
-        if consts:
-            for name, value in consts.items():
-                if name not in out:
-                    out[name] = value
-        return out or None
-
-    return build
-
-
-def _needing(
-    strong: tuple[tuple[str | None, Getter], ...],
-    weak: tuple[tuple[str | None, Getter], ...],
-    consts: dict[str, Any],
-    needs: str,
-) -> Getter:
-    """The builder of an object that is nothing without the element `needs`, which comes first."""
-    first = strong[0][1] if strong and strong[0][0] == needs else _nothing
-    rest = (*strong[1:], *weak)
-
-    def build(node: Any, run: Run) -> Any:
-        value = first(node, run)
-        if value is None:
-            return None
-        out: dict[str, Any] = {needs: value}
-        for name, get in rest:
-            value = get(node, run)
-            if value is not None:
-                if name is None:
-                    out.update(value)
-                elif name not in out:
-                    out[name] = value
-        for name, value in consts.items():
-            if name not in out:
-                out[name] = value
-        return out
-
-    return build
-
-
-def _each(each: Code, value: Value, trace: bool) -> Getter:
-    get = value.get or _constant(value.const)
-    nodes = each.nodes
-
-    def many(node: Any, run: Run) -> Any:
-        out = [v for n in nodes(node, run) if (v := get(n, run)) is not None]
-        return out or None
-
-    def traced(node: Any, run: Run) -> Any:
-        out = []
-        for n in nodes(node, run):
-            run.trace.push(f"[{len(out)}]", None)
-            found = get(n, run)
-            run.trace.pop(found)
-            if found is not None:
-                out.append(found)
-        return out or None
-
-    return traced if trace else many
-
-
-def _traced(name: str, at: str, get: Getter) -> Getter:
-    def traced(node: Any, run: Run) -> Any:
-        run.trace.push(name, at)
-        value = get(node, run)
-        run.trace.pop(value)
-        return value
-
-    return traced
-
-
-def _memoised(get: Getter) -> Getter:
-    """Remember results by the text of the place: codes and names repeat from message to message.
-
-    Shared results are never changed afterwards: whoever adds to an object copies it first.
-    """
-    known: dict[Any, Any] = {}
-
-    def remembered(node: Any, run: Run) -> Any:
-        key = (node.raw, run.doc.memo_scope)
-        found = known.get(key, known)
-        if found is known:
-            before = len(run.issues)
-            found = get(node, run)
-            if len(run.issues) == before:  # a result with a warning is not pure: warn again
-                if len(known) >= _MEMO_ENTRIES:
-                    known.clear()
-                known[key] = found
-        return found
-
-    return remembered
-
-
-def _identifier_key(one: Getter) -> Getter:
-    def key(node: Any, run: Run) -> Any:
-        found = one(node, run)
-        if not isinstance(found, dict):
-            return None
-        system, value = found.get("system"), found.get("value")
-        return (system, value) if system and value else None
-
-    return key
-
-
-def _record_key(parts: list[Getter]) -> Getter:
-    def key(node: Any, run: Run) -> Any:
-        values = []
-        for get in parts:
-            found = get(node, run)
-            if found is None:
-                return None
-            values.append(str(found))
-        return RECORD, record_key(values)
-
-    return key
-
-
-def _mentioner(
-    name: str, type_: str, key: Getter, fill: Getter, display: Getter | None, when: Getter | None
-) -> Getter:
-    def mention(node: Any, run: Run) -> Any:
-        known = (name, node.raw)
-        found = run.memo.get(known)
-        if found is not None:
-            return found
-        if when is not None and not when(node, run):
-            return None
-        named = key(node, run)
-        if named is None:
-            shown = display(node, run) if display else None
-            return {"display": shown} if shown else None
-        entry = run.entry(type_, named, name, True)
-        if entry.rule is None:
-            _fill_mention(entry, node, run, fill)
-        found = run.memo[known] = {"reference": entry.full_url}
-        return found
-
-    return mention
-
-
-def _fill_mention(entry: Entry, node: Any, run: Run, fill: Getter) -> None:
-    outer, run.here = run.here, entry
-    if run.trace is not None:
-        run.trace.enter(entry)
-    body = {"resourceType": entry.type, **(fill(node, run) or {})}
-    if entry.body is None:
-        entry.body = body
-    else:
-        add_missing(entry.body, body)
-    name_it(entry)
-    run.here = outer
-    if run.trace is not None:
-        run.trace.leave()
-
-
-def _reference_up(names: tuple[str, ...]) -> Getter:
-    def reference(node: Any, run: Run) -> Any:
-        for name in names:
-            place = node
-            while place is not None:
-                made = place.made
-                if made is not None:
-                    entry = made.get(name)
-                    if entry is not None and entry is not run.here:
-                        return {"reference": entry.full_url}
-                place = place.up
-        return None
-
-    return reference
-
-
-def _references_down(names: tuple[str, ...]) -> Getter:
-    def references(node: Any, run: Run) -> Any:
-        out = []
-        if names == ("*",):
-            return [
-                {"reference": entry.full_url}
-                for entry in run.entries.values()
-                if entry is not run.here and entry.body is not None
-            ]
-        group = node.group
-        for name in names:
-            for entry in run.made.get(name, ()):
-                place = entry.node
-                while place is not None and place is not group:
-                    place = place.up
-                reference = {"reference": entry.full_url}
-                if place is group and entry is not run.here and reference not in out:
-                    out.append(reference)
-        return out
-
-    return references
-
-
-def _compare(operator: str, left: Code, right: Code) -> Getter:
-    one, other = left.one, right.one
-    if operator == "matches":
-        pattern = re.compile(str(right.const))
-        return lambda node, run: (
-            (found := one(node, run)) is not None and pattern.search(str(found)) is not None
-        )
-    if operator in ("=", "!="):
-        same = operator == "="
-        if right.const is not None:
-            wanted = str(right.const)
-            return lambda node, run: (str(one(node, run)) == wanted) is same
-        return lambda node, run: (str(one(node, run)) == str(other(node, run))) is same
-    test = _ORDER[operator]
-
-    def ordered(node: Any, run: Run) -> bool:
-        a, b = one(node, run), other(node, run)
-        if a is None or b is None:
-            return False
-        x, y = number(a), number(b)
-        return test(x, y) if x is not None and y is not None else test(str(a), str(b))
-
-    return ordered
-
-
-_ORDER: dict[str, Callable[[Any, Any], bool]] = {
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-    ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
-}
-
-
 def _span(args: tuple[int, int]) -> str:
     return str(args[0]) if args[0] == args[1] else f"{args[0]} to {args[1]}"
-
-
-# --- tables --------------------------------------------------------------------------------------
-
-
-def _table_code(table: Table, other: Getter | None) -> Getter:
-    rows = {code: row[0] for code, row in table.rows.items()}
-
-    def look(value: Any, run: Run) -> Any:
-        found = rows.get(str(value))
-        return other(value, run) if found is None and other else found
-
-    return look
-
-
-def _table_coding(table: Table, other: Getter | None) -> Getter:
-    ready = {code: _coding(row, table) for code, row in table.rows.items()}
-
-    def look(value: Any, run: Run) -> Any:
-        found = ready.get(str(value))
-        return ready.get(str(other(value, run))) if found is None and other else found
-
-    return look
-
-
-def _table_display(table: Table, _: Getter | None) -> Getter:
-    return lambda value, run: table.rows.get(str(value), (None, None, None))[1]
-
-
-def _table_translate(table: Table, _: Getter | None) -> Getter:
-    """The concept with the target code of its first coding in front.
-
-    Codings without a system get the one the table's source codes are in.
-    """
-    ready = {code: _coding(row, table) for code, row in table.rows.items()}
-
-    def translate(concept: Any, run: Run) -> Any:
-        codings = concept.get("coding")
-        if not codings:
-            return concept
-        first = codings[0]
-        if "system" not in first and table.origin:
-            codings = [{"system": table.origin, **first}, *codings[1:]]
-        target = ready.get(str(first.get("code")))
-        if target is None or first.get("system", table.origin) != table.origin:
-            return {**concept, "coding": codings} if codings is not concept["coding"] else concept
-        if target.get("system") == codings[0].get("system") and target["code"] == first.get("code"):
-            return {**concept, "coding": [{**target, **codings[0]}, *codings[1:]]}
-        return {**concept, "coding": [target, *codings]}
-
-    return translate
-
-
-def _coding(row: tuple[str | None, str | None, str | None], table: Table) -> Any:
-    code, display, system = row
-    if code is None:
-        return None
-    out = {"system": system or table.system, "code": code, "display": display}
-    return {name: value for name, value in out.items() if value}
-
-
-_TABLE_FUNCTIONS: dict[str, Callable[[Table, Getter | None], Getter]] = {
-    "table": _table_code,
-    "coding": _table_coding,
-    "display": _table_display,
-    "translate": _table_translate,
-}

@@ -30,7 +30,7 @@ _KEYS = {
 }  # fmt: skip
 _RULE_KEYS = {
     "rule", "extend", "remove", "resource", "each", "when", "key", "same", "set", "mention", "late",
-    "request", "note", "every", "before",
+    "note", "every", "before", "memo",
 }  # fmt: skip
 
 

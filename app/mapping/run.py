@@ -24,7 +24,10 @@ NAMELESS = frozenset(
 class Entry:
     """One resource of the Bundle in the making."""
 
-    __slots__ = ("body", "full_url", "id", "key", "mention", "node", "rule", "type")
+    __slots__ = (
+        "body", "full_url", "id", "key", "mention", "node", "printed_request", "reference", "rule",
+        "type",
+    )  # fmt: skip
 
     def __init__(self, type_: str, key: tuple[str, str] | None, id_: str, mention: bool) -> None:
         self.type = type_
@@ -32,13 +35,18 @@ class Entry:
         self.id = id_
         self.full_url = f"urn:uuid:{id_}"
         self.mention = mention
+        self.reference = {"reference": self.full_url}
+        self.printed_request: dict[str, Any] | None = None
         self.rule: Rule | None = None
         self.node: Any = None
         self.body: dict[str, Any] | None = None
 
     def printed(self) -> dict[str, Any]:
         """Return the Bundle entry."""
-        return {"fullUrl": self.full_url, "resource": self.body, "request": self._request()}
+        request = self.printed_request
+        if request is None:
+            request = self.printed_request = self._request()
+        return {"fullUrl": self.full_url, "resource": self.body, "request": request}
 
     def _request(self) -> dict[str, Any]:
         if self.key is None or self.type in NAMELESS:
@@ -90,6 +98,8 @@ class Run:
         "made",
         "memo",
         "ordinals",
+        "present",
+        "scope",
         "trace",
         "zone",
     )
@@ -105,13 +115,31 @@ class Run:
         self.issues: list[Issue] = []
         self.memo: dict[Any, Any] = {}
         self.here: Entry | None = None
+        self.present = -1
+        self.scope: object = doc.memo_scope
         self.trace = trace
+
+    def fork(self) -> Run:
+        """Return a run over the same message that has made nothing yet."""
+        other = Run(self.doc, self.context)
+        other.present = self.present
+        other.zone = self.zone
+        return other
+
+    def admit(self, entry: Entry) -> None:
+        """Take an entry that another run made of the same text; it is shared, so never changed."""
+        found = self.entries.get(entry.id)
+        if found is None:
+            self.entries[entry.id] = entry
+        elif found.rule is None and found is not entry and entry.body is not None:
+            merged = Entry(entry.type, entry.key, entry.id, True)
+            merged.body = dict(found.body or ())
+            add_missing(merged.body, entry.body)
+            self.entries[entry.id] = merged
 
     def warn(self, text: str, at: str | None, details: str, code: str = "value") -> None:
         """Report something that was dropped or guessed."""
-        issue = Issue("warning", code, text, at, details)
-        if issue not in self.issues:
-            self.issues.append(issue)
+        self.issues.append(Issue("warning", code, text, at, details))
 
     def entry(self, type_: str, key: tuple[str, str] | None, rule: str, mention: bool) -> Entry:
         """Return the entry of that key, a new one if the message did not name it before."""
@@ -146,12 +174,18 @@ class Made:
 class Mapping_:
     """A compiled mapping: immutable, shared by all messages."""
 
-    __slots__ = ("digest", "every", "files", "rules", "trace_of")
+    __slots__ = ("bits", "digest", "every", "files", "rules")
 
     def __init__(
-        self, rules: list[Rule], every: Getter | None, files: tuple[str, ...], digest: str
+        self,
+        rules: list[Rule],
+        every: Getter | None,
+        files: tuple[str, ...],
+        digest: str,
+        bits: Mapping[str, int],
     ) -> None:
         self.rules = rules
+        self.bits = bits  # field -> its bit in Run.present
         self.every = every
         self.files = files
         self.digest = digest
@@ -159,6 +193,8 @@ class Mapping_:
     def run(self, doc: Document, context: Context, trace: Any = None) -> Made:
         """Return what the message says as entries."""
         run = Run(doc, context, trace)
+        if trace is None:
+            run.present = doc.present(self.bits)
         planned: list[tuple[Rule, Any, Entry]] = []
         for rule in self.rules:
             for node in rule.anchor(doc):
@@ -171,7 +207,8 @@ class Mapping_:
             for rule, node, entry in planned:
                 if rule.late is late:
                     _fill(rule, node, entry, run, shared)
-        return Made([entry for entry in run.entries.values() if entry.body], run.issues)
+        issues = list(dict.fromkeys(run.issues)) if run.issues else []
+        return Made([entry for entry in run.entries.values() if entry.body], issues)
 
 
 def _identify(rule: Rule, node: Any, run: Run) -> Entry:

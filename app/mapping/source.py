@@ -32,6 +32,9 @@ class Access:
     one, many: the value or values as text (or number, boolean).
     node, nodes: the places themselves, for data-type maps and `$each`.
     at: the anchor name that paths inside those places are asked at, if they are anchors.
+    reads: the field this looks at ("OBX-5"), "" when it looks inside the place it is asked at;
+        None when it is something else (a name of the message, whole segments).
+    needs: the field without which there is nothing here, when that is not what it reads.
     """
 
     one: Getter
@@ -39,6 +42,8 @@ class Access:
     node: Getter
     nodes: Getter
     at: str | None = None
+    reads: str | None = None
+    needs: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,7 @@ class Function:
     gives_list: it returns a list, whose items spread in an array.
     type: the FHIR type of what it returns, if that is certain.
     args: least and most number of arguments.
+    pure: the result depends on nothing but the arguments and `Document.memo_scope`.
     fails: the warning when it returns nothing for something (`value` functions): its stable code
         and a text safe to show.
     """
@@ -61,6 +67,7 @@ class Function:
     type: str | None = None
     args: tuple[int, int] = (0, 0)
     fails: tuple[str, str] | None = None
+    pure: bool = True
 
 
 class Source(Protocol):
@@ -74,6 +81,13 @@ class Source(Protocol):
 
         trace: tell `run.trace.read(place)` of everything that is read.
         Raises Invalid when the feed has no such path.
+        """
+        ...
+
+    def key_of(self, anchor: str, reads: tuple[str, ...]) -> Getter | None:
+        """Return a function (node, run) -> hashable text of those fields of the anchor's node.
+
+        None when the fields do not all lie in that node itself: results are not remembered then.
         """
         ...
 
@@ -93,6 +107,13 @@ class Document(Protocol):
     @property
     def uri(self) -> str:
         """The message URI: meta.source (architecture, Shared conventions)."""
+        ...
+
+    def present(self, bits: Mapping[str, int]) -> int:
+        """Return the bits of the fields that hold something in this message; -1: not known.
+
+        What needs only fields that are empty everywhere is not even looked at.
+        """
         ...
 
     @property

@@ -39,7 +39,7 @@ class Expected:
 class Checker:
     """Answers with problems in words; an empty list is consent."""
 
-    def resource(self, name: str, _: str) -> Expected | None:
+    def resource(self, name: str) -> Expected | None:
         if not definitions.is_resource_type(name):
             return None
         return Expected(name, name, definitions.structure(name).shape)

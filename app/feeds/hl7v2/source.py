@@ -85,12 +85,23 @@ class Document:
         self.application = header.value(3)
         self.facility = header.value(4) or str(values.get("facility") or "")
         self.control_id = message.control_id.strip()
-        self.memo_scope = (
-            self.facility,
-            message.delimiters,
-            message.charset,
-            values.get("zone"),
+        self.memo_scope = _scope(
+            self.facility, self.application, message.delimiters, message.charset, values.get("zone")
         )
+
+    def present(self, bits: Mapping[str, int]) -> int:
+        """Return the bits of the fields that hold something in any segment."""
+        tables = _bit_tables(bits)
+        out = 0
+        for id_, nodes in self.tree.by_id.items():
+            table = tables.get(id_)
+            if table is not None:
+                for node in nodes:
+                    if node.seg is not None:
+                        for raw, bit in zip(node.seg.fields, table, strict=False):
+                            if raw and bit:
+                                out |= bit
+        return out
 
     @property
     def uri(self) -> str:
@@ -110,6 +121,30 @@ class Document:
                     yield f"{place}-{number}"
 
 
+_scopes: dict[object, int] = {}
+
+
+def _scope(*parts: object) -> int:
+    """Return a small number for what results depend on beside their text: cheap to hash."""
+    return _scopes.setdefault(parts, len(_scopes))
+
+
+_tables: dict[int, dict[str, list[int]]] = {}
+
+
+def _bit_tables(bits: Mapping[str, int]) -> dict[str, list[int]]:
+    """Return the bits of a mapping as one list by field number for each segment."""
+    found = _tables.get(id(bits))
+    if found is None:
+        found = _tables[id(bits)] = {}
+        for name, bit in bits.items():
+            segment, _, number = name.partition("-")
+            table = found.setdefault(segment, [])
+            table.extend([0] * (int(number) + 1 - len(table)))
+            table[int(number)] |= bit
+    return found
+
+
 _NAMES: dict[str, Callable[[Document], str | None]] = {
     "code": lambda doc: doc.message.type.code,
     "event": lambda doc: doc.message.type.event,
@@ -125,6 +160,10 @@ _NAMES: dict[str, Callable[[Document], str | None]] = {
     "provenance": lambda doc: doc.values.get("provenance"),
     "bundle-type": lambda doc: doc.values.get("bundle_type"),
 }
+
+
+# Names that `Document.memo_scope` covers.
+_SCOPED = frozenset(("facility", "application"))
 
 
 class Hl7Source:
@@ -144,9 +183,23 @@ class Hl7Source:
             return lambda doc: doc.tree.all(only)
         return lambda doc: [node for id_ in ids for node in doc.tree.all(id_)]
 
+    def key_of(self, anchor: str, reads: tuple[str, ...]) -> Getter | None:
+        """Return the raw text of fields of the anchor's own segment; None for any other field."""
+        numbers = []
+        for name in reads:
+            segment, _, number = name.partition("-")
+            if segment != anchor:
+                return None
+            numbers.append(int(number))
+        if len(numbers) == 1:
+            only = numbers[0]
+            return lambda node, run: node.seg.field(only)
+        wanted = tuple(numbers)
+        return lambda node, run: tuple([node.seg.field(number) for number in wanted])
+
     def path(self, text: str, at: str | None, trace: bool) -> Access:
         if text in _NAMES:
-            return _named(_NAMES[text])
+            return _named(_NAMES[text], "" if text in _SCOPED else None)
         if inside := _INSIDE.fullmatch(text):
             return _inside_path(inside[1], inside[2])
         if text.startswith("."):
@@ -166,7 +219,7 @@ class Hl7Source:
 
 
 def _known(segment: str) -> bool:
-    return segment in FIELDS or segment.startswith("Z") and len(segment) == 3
+    return segment in FIELDS or (segment.startswith("Z") and len(segment) == 3)
 
 
 def _type_of(segment: str, number: int) -> str:
@@ -181,7 +234,7 @@ def _type_of(segment: str, number: int) -> str:
     return types[number - 1] if number <= len(types) else "-"
 
 
-def _named(get: Callable[[Document], str | None]) -> Access:
+def _named(get: Callable[[Document], str | None], reads: str | None) -> Access:
     def one(_: Any, run: Run) -> Any:
         return get(run.doc) or None
 
@@ -189,7 +242,7 @@ def _named(get: Callable[[Document], str | None]) -> Access:
         found = one(node, run)
         return [] if found is None else [found]
 
-    return Access(one, many, one, many)
+    return Access(one, many, one, many, reads=reads)
 
 
 def _segment_path(id_: str) -> Access:
@@ -199,7 +252,7 @@ def _segment_path(id_: str) -> Access:
     def nodes(at: Any, _: Run) -> Any:
         return nearest_all(at, id_)
 
-    return Access(node, nodes, node, nodes, at=id_)
+    return Access(node, nodes, node, nodes, at=id_, needs=f"{id_}-0")  # field 0: its name
 
 
 def _inside_path(outer: str, id_: str) -> Access:
@@ -217,7 +270,7 @@ def _inside_path(outer: str, id_: str) -> Access:
         found = nodes(at, run)
         return found[0] if found else None
 
-    return Access(node, nodes, node, nodes, at=id_)
+    return Access(node, nodes, node, nodes, at=id_, needs=f"{id_}-0")
 
 
 def _field_path(
@@ -285,9 +338,10 @@ def _field_path(
         made = Part(rep, place, comp)
         return made if made.raw and made.raw != '""' else None
 
+    reads = f"{id_}-{number}"
     if not trace:
-        return Access(one, many, node, nodes)
-    return _reading(Access(one, many, node, nodes), lambda at: _places(reps(at)[1], part))
+        return Access(one, many, node, nodes, reads=reads)
+    return _reading(Access(one, many, node, nodes, reads=reads), lambda at: _places(reps(at)[1], part))
 
 
 def _places(reps: list[Repetition], part: tuple[int, int]) -> list[str]:
@@ -323,12 +377,12 @@ def _part_path(text: str, trace: bool) -> Access:
         return [] if inner is None else [inner]
 
     if not trace:
-        return Access(one, many, node, nodes)
+        return Access(one, many, node, nodes, reads="")
 
     def places(part: Any) -> list[str]:
         return [f"{part.place}.{comp}" if comp else part.place] if part.id is None else []
 
-    return _reading(Access(one, many, node, nodes), places)
+    return _reading(Access(one, many, node, nodes, reads=""), places)
 
 
 def _reading(access: Access, places: Callable[[Any], list[str]]) -> Access:

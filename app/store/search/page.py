@@ -58,11 +58,12 @@ def page(
     bound = cursor.bound if cursor else _bound(context)
     last = cursor.last if cursor else None
     found: list[Found] = []
+    places: dict[int, tuple[Any, ...]] = {}  # of all rounds: the last match may be of an earlier
     wanted = count + 1
     for _ in range(_ROUNDS_MAX):
         limit = wanted if not plan.verifiers else wanted * _VERIFY_STEP
         rows = _rows(plan, sort, limit, bound, last)
-        places = {row[-1]: row for row in rows}
+        places.update((row[-1], row) for row in rows)
         for each in fetch(context, [row[-1] for row in rows]):
             if plan.verifiers and not passes(
                 each.stored.type, fhir_json.parse(each.stored.body), plan.verifiers

@@ -12,11 +12,14 @@ from app.store.search import (
     chain,
     composite,
     date,
+    filter,
+    near,
     number,
     reference,
     string,
     token,
     uri,
+    words,
 )
 from app.store.search.conditions import (
     Any_,
@@ -38,8 +41,10 @@ _LINKED_MAX = 1000  # resources linked to the owner of a compartment of the same
 Reader = Callable[[Context, Param, str | None, str], Condition]
 
 
-def demand(context: Context, types: Sequence[str], text: str, value: str) -> Condition:
-    """Return what `text=value` asks of resources of `types`.
+def demand(
+    context: Context, types: Sequence[str], text: str, value: str, *, own: bool = False
+) -> Condition:
+    """Return what `text=value` asks of resources of `types`. own: our modifiers are allowed too.
 
     Raises UnknownParameter, Invalid (a modifier or value that does not fit), NotSupported.
     """
@@ -49,7 +54,7 @@ def demand(context: Context, types: Sequence[str], text: str, value: str) -> Con
     if name.code in _COMPUTED and name.rest is None:
         return _computed(context, types, name, value)
     found = [
-        _of_param(context, param, name, value)
+        _of_param(context, param, name, value, own=own)
         for type_name in types
         if (param := searchparams.find(type_name, name.code)) is not None and not param.computed
     ]
@@ -84,7 +89,9 @@ def in_compartment(context: Context, compartment: str, id_: str, type_name: str)
     return Pks([*own, *list_pks(context, type_name, [linked], _LINKED_MAX)])
 
 
-def _of_param(context: Context, param: Param, name: Name, value: str) -> Condition:
+def _of_param(
+    context: Context, param: Param, name: Name, value: str, *, own: bool = False
+) -> Condition:
     modifier = name.modifier
     if name.rest is not None:
         if modifier is not None and not definitions.is_resource_type(modifier):
@@ -92,7 +99,7 @@ def _of_param(context: Context, param: Param, name: Name, value: str) -> Conditi
         return chain.forward(context, param, modifier, name.rest, value)
     if modifier == "missing":
         return _missing(context, param, value)
-    if modifier is not None:
+    if modifier is not None and not (own and modifier in string.OWN_MODIFIERS):
         _require_modifier(param, modifier)
     if param.type == "composite":
         return composite.condition(context, param, value, _component)
@@ -151,6 +158,31 @@ def _by_last_updated(context: Context, types: Sequence[str], value: str) -> Cond
     return date.last_updated(context, value)
 
 
+def _by_text(context: Context, types: Sequence[str], value: str) -> Condition:
+    return words.in_narrative(value)
+
+
+def _by_content(context: Context, types: Sequence[str], value: str) -> Condition:
+    return words.in_content(value)
+
+
+def _by_filter(context: Context, types: Sequence[str], value: str) -> Condition:
+    def compare(text: str, wanted: str) -> Condition:
+        return demand(context, types, text, wanted, own=True)
+
+    def type_of(path: str) -> str:
+        code = path.split(".")[0].partition(":")[0]
+        param = searchparams.find(types[0], code)
+        rest = path.partition(".")[2]
+        while param is not None and rest:
+            code, _, rest = rest.partition(".")
+            leads = [searchparams.find(t, code) for t in reference.targets(param)]
+            param = next((lead for lead in leads if lead is not None), None)
+        return param.type if param is not None else ""
+
+    return filter.condition(value, compare, type_of)
+
+
 def _by_list(context: Context, types: Sequence[str], value: str) -> Condition:
     """`_list`: the resources that a List names in its entries."""
     item = searchparams.params("List")["item"]
@@ -167,6 +199,9 @@ _COMPUTED: Mapping[str, Callable[[Context, Sequence[str], str], Condition]] = {
     "_id": _by_id,
     "_lastUpdated": _by_last_updated,
     "_list": _by_list,
+    "_text": _by_text,
+    "_content": _by_content,
+    "_filter": _by_filter,
 }
 
 _READERS: Mapping[str, Reader] = {
@@ -177,4 +212,5 @@ _READERS: Mapping[str, Reader] = {
     "date": date.condition,
     "number": number.number,
     "quantity": number.quantity,
+    "special": near.condition,
 }

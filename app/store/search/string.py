@@ -7,12 +7,13 @@ from typing import Any
 from app.fhir.searchparams import Param
 from app.fhir.strings import fold
 from app.store.database import POSTGRESQL
-from app.store.entries import string_value
+from app.store.entries import EXACT, string_value
 from app.store.search.conditions import Condition, Nothing, Rows
 from app.store.search.context import Context, plain
 from app.store.search.parse import alternatives, unescape
 
 AFTER = "\U0010ffff"  # sorts after every character that can follow a prefix
+OWN_MODIFIERS = frozenset({"equals", "ends"})  # what `_filter` needs: eq and ew of the folded text
 _PREFIX_MAX = 200  # as many characters as are indexed
 
 
@@ -34,6 +35,11 @@ def _test(context: Context, modifier: str | None, text: str) -> tuple[str, list[
     if modifier == "exact":
         return "#.v=?", [string_value(text)]
     folded = fold(text)[:_PREFIX_MAX]
+    if modifier == "equals":
+        return "#.v>=? AND #.v<?", [folded + EXACT, folded + EXACT + AFTER]
+    if modifier == "ends":
+        find = "strpos" if context.db.dialect == POSTGRESQL else "instr"
+        return f"{find}(#.v,?)>0", [folded + EXACT]
     if modifier == "contains":
         find = "strpos" if context.db.dialect == POSTGRESQL else "instr"
         return f"{find}(#.v,?)>0", [folded]

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from app.errors import Invalid, NotSupported, UnknownParameter
+from app.store.types import SearchRequest
 
 UCUM = "http://unitsofmeasure.org"
 
@@ -314,3 +315,65 @@ def test_history_of_types_is_newest_first_and_pages(kit):
     at = first.last_updated_us
     current = kit.store.history("Patient", None, count=9, at=(at, at + 1))
     assert [v.version_id for v in current.versions] == [1]
+
+
+# --- _filter, near, words ------------------------------------------------------------------------
+
+FILTERS = [
+    ("Patient", 'name co "ari"', "anna"),
+    ("Patient", "gender eq female and birthdate ge 1980-01-01", "anna"),
+    ("Patient", 'gender eq female or name sw "张"', "anna wei"),
+    ("Patient", 'family eq "oz"', "anna"),
+    ("Patient", 'family eq "o"', ""),
+    ("Patient", 'given ew "ia"', "anna"),
+    ("Patient", "gender ne female", "none wei"),
+    ("Patient", "gender pr false", "none wei"),
+    ("Patient", 'not (name co "ari" or birthdate lt 1976-01-01)', "wei"),
+    ("Patient", "birthdate ge 1980-05-01 and (active eq true or identifier eq mrn|A2)", "anna wei"),
+    ("Observation", 'patient.name co "ari"', "o1 o3"),
+    ("Observation", f"value-quantity ge 0.0054|{UCUM}|g", "o1 o2"),
+]
+
+
+def test_filters(world):
+    for type_name, text, wanted in FILTERS:
+        found = world.store.search(SearchRequest(type_name, [("_filter", text)])).matches
+        assert sorted(match.id for match in found) == sorted(wanted.split()), text
+
+
+@pytest.mark.parametrize(
+    "text", ["gender", "gender eq", "gender eq x)", "(gender eq x", "gender zz x", 'name co "x']
+)
+def test_a_broken_filter_is_refused(world, text):
+    with pytest.raises(Invalid):
+        world.store.search(SearchRequest("Patient", [("_filter", text)]))
+
+
+def test_near_measures_on_the_globe_also_across_the_date_line(kit):
+    for id_, latitude, longitude in (("qd", 36.0671, 120.3826), ("fj", -17.0, 179.99)):
+        kit.update(
+            {
+                "resourceType": "Location",
+                "id": id_,
+                "position": {"latitude": latitude, "longitude": longitude},
+            }
+        )
+
+    assert kit.found("Location", "near=36.07|120.38|5|km") == ["qd"]
+    assert kit.found("Location", "near=36.07|120.38|100|m") == []
+    assert kit.found("Location", "near=-17.0|-179.99|5") == ["fj"]
+    with pytest.raises(Invalid):
+        kit.page("Location", "near=north")
+
+
+def test_words_are_found_in_narrative_and_content(kit):
+    div = '<div xmlns="http://www.w3.org/1999/xhtml"><p>高血压 <b>Stage</b> two</p></div>'
+    kit.update(patient(id="n", text={"status": "generated", "div": div}))
+    kit.update(patient(id="c", name=[{"text": "高先生"}]))
+
+    assert kit.found("Patient", "_text=压") == ["n"]
+    assert kit.found("Patient", "_text=stage TWO") == ["n"]
+    assert kit.found("Patient", "_text=stage three") == []
+    assert sorted(kit.found("Patient", "_content=高")) == ["c", "n"]
+    assert sorted(kit.found("Patient", "_content=先生 OR stage")) == ["c", "n"]
+    assert kit.found("Patient", "_text=div") == []

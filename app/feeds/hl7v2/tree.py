@@ -176,7 +176,7 @@ class Tree:
 
     def _order_for(self, id_: str) -> Node:
         order = self._order
-        if order is not None and not order.has(id_) or order is not None and id_ in _SEVERAL:
+        if (order is not None and not order.has(id_)) or (order is not None and id_ in _SEVERAL):
             if id_ != "ORC":
                 return order
             if self._joins_late and not order.has("OBX"):

@@ -54,6 +54,7 @@ def change(hub: Hub, request: Request) -> Change:
         stored.id,
         _patched(request, stored),
         if_match=(str(stored.version_id),),
+        whole_meta=True,
     )
 
 

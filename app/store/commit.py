@@ -298,17 +298,18 @@ class WritePath:
         exists = state is not None and state.exists
         vid = state.vid + 1 if state else 1
         lu = max(now, state.lu) if state else now
-        body = fhir_json.splice(
-            body,
-            step.id,
-            str(vid),
-            instant(lu),
-            fhir_json.inheritable(state.body) if state and exists else None,
-        )
+        inherited: Mapping[str, bytes] = {}
+        if state is not None and exists and not change.whole_meta:
+            inherited = fhir_json.inheritable(state.body)
+        body = fhir_json.splice(body, step.id, str(vid), instant(lu), inherited)
+        entries = change.entries
+        if inherited.keys() - fhir_json.inheritable(change.body).keys():
+            # What was inherited is found by search too.
+            entries = self._preparer.entries(change.type, fhir_json.parse(body))
         number = definitions.type_number(change.type)
-        rows = self._rows(change.type, pk, change.entries, targets)
+        rows = self._rows(change.type, pk, entries, targets)
         method = UPDATED if exists else CREATED
-        d, have = change.entries.d, change.entries.have
+        d, have = entries.d, entries.have
         if state is None:
             batch.res.append(
                 (pk, self._tenant, rows.s, number, step.id, method, vid, lu, d, have, body)
@@ -318,7 +319,7 @@ class WritePath:
             if state.method != STUB:
                 self._keep_history(state)
         self._index(change.type, state, rows)
-        self._learn(change.entries)
+        self._learn(entries)
         self._log(change.type, number, step.id, pk, rows.s, vid, method, lu, body)
         result = Result.UPDATED if exists else Result.CREATED
         return Outcome(result, change.type, step.id, vid, lu, body)

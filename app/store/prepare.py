@@ -32,6 +32,7 @@ class Prepared:
     criteria: str | None
     if_match: tuple[str, ...]
     create_only: bool
+    whole_meta: bool
     full_url: str | None
     entry: int | None
     body: bytes = b""
@@ -75,6 +76,7 @@ class Preparer:
             criteria=change.criteria,
             if_match=change.if_match,
             create_only=change.create_only,
+            whole_meta=change.whole_meta,
             full_url=change.full_url,
             entry=change.entry,
         )

@@ -36,6 +36,8 @@ class Change:
         or not; None when the target is named by `id`.
     if_match: version ids of which one has to be current (If-Match); empty: not asked.
     create_only: If-None-Match: * (update that must create).
+    whole_meta: the body says all of meta: no profile, label or tag of the version before stays
+        (a patch; an update keeps the lists it does not name).
     full_url: the Bundle.entry.fullUrl that other changes of the same set refer to.
     entry: index in the sender's Bundle, for errors.
     """
@@ -47,6 +49,7 @@ class Change:
     criteria: str | None = None
     if_match: tuple[str, ...] = ()
     create_only: bool = False
+    whole_meta: bool = False
     full_url: str | None = None
     entry: int | None = None
 

@@ -91,6 +91,15 @@ def test_meta_is_read_added_to_and_taken_from(api: Api):
     assert then["tag"] == [RED]
 
 
+def test_the_last_label_can_be_taken(api: Api):
+    id = api.create(patient(meta={"tag": [RED]}))["id"]
+
+    taken = api.post(f"Patient/{id}/$meta-delete", parameters(meta={"tag": [RED]}))
+
+    assert "tag" not in taken.json["parameter"][0]["valueMeta"]
+    assert api.get(f"Patient?_id={id}&_tag=urn:x-test%7Cred").entries == []
+
+
 def test_meta_is_changed_by_post_only(api: Api):
     id = api.create(patient())["id"]
 

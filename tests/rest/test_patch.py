@@ -27,6 +27,21 @@ def test_json_patch_makes_a_version_and_keeps_numbers(api: Api):
     assert answer.json["status"] == "amended"
 
 
+def test_a_patch_can_take_a_label_that_an_update_would_keep(api: Api):
+    red = {"system": "urn:x-test", "code": "red"}
+    id = api.create(patient(meta={"tag": [red]}))["id"]
+    found = f"Patient?_id={id}&_tag=urn:x-test%7Cred"
+
+    updated = api.put(f"Patient/{id}", patient(id=id, gender="male"))
+    kept = api.get(found).entries
+    patched = api.patch(f"Patient/{id}", [{"op": "remove", "path": "/meta/tag"}])
+
+    assert updated.json["meta"]["tag"] == [red]
+    assert len(kept) == 1
+    assert "tag" not in patched.json["meta"]
+    assert api.get(found).entries == []
+
+
 def test_fhirpath_patch_comes_as_parameters(api: Api):
     id = api.create(patient(birthDate="1920-01-01"))["id"]
     operation = [

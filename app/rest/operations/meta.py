@@ -73,6 +73,7 @@ def _changed(hub: Hub, request: Request, work: Callable[[Labels, Labels], Labels
             stored.id,
             json_patch.text(resource),
             if_match=(str(stored.version_id),),
+            whole_meta=True,
         )
         (outcome,) = hub.store.commit([change])
         return _told(outcome.body or hub.store.read(request.type, request.id).body)

@@ -248,7 +248,7 @@ class _Work:
                 elements = json.dumps(target.told.elements) if target.told.elements else ""
                 told.append((self.tenant, number, target.id, target.told.at, elements))
             if target.known is None or not same(target.known, after):
-                self.changes[kind, target.id] = _encode({**after, "id": target.id})
+                self.changes[kind, target.id] = _with_id(after, target.id)
         changes = [
             Change(Method.UPDATE, type_name, id_, body)
             for (type_name, id_), body in self.changes.items()
@@ -272,6 +272,10 @@ def _one_a_resource(targets: Iterable[_Target]) -> list[_Target]:
                 add_missing(joined, first.after)
                 first.after, first.told = joined, target.told
     return list(out.values())
+
+
+def _with_id(body: Json, id_: str) -> bytes:
+    return _encode({"resourceType": body["resourceType"], "id": id_, **body})
 
 
 def _decode(raw: bytes) -> Json:

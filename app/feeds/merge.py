@@ -99,8 +99,8 @@ def together(
         flat.update(after)
         times[element] = said.at if counts else times.get(element, NEVER)
     _remove(flat, times, said)
-    body = _unflat(said.type, flat)
-    body["meta"] = _meta(known, said.body, newer=said.at >= max(times.values(), default=NEVER))
+    meta = _meta(known, said.body, newer=said.at >= max(times.values(), default=NEVER))
+    body = {"resourceType": said.type, **meta, **_unflat(said.type, flat)}
     lifecycle.finish(said.type, known, body)
     return body, _compact(times, _elements(said.type, flat))
 
@@ -113,7 +113,8 @@ def same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def _whole(known: Json | None, told: Told, said: Said) -> tuple[Json, Told]:
     if known is not None and said.at < told.at:
         return known, told
-    return {**said.body, "meta": _meta(known, said.body, newer=True)}, Told(said.at)
+    meta = _meta(known, said.body, newer=True)
+    return {"resourceType": said.type, **meta, **_without_own(said.body)}, Told(said.at)
 
 
 def _remove(flat: Json, times: dict[str, int], said: Said) -> None:
@@ -152,12 +153,16 @@ def _compact(times: Mapping[str, int], present: Iterable[str]) -> Told:
 
 def _flat(type_name: str, body: Mapping[str, Any]) -> Json:
     """Return a copy in which elements told in parts stand as `period.start`, `period.end`."""
-    flat = {name: value for name, value in body.items() if name not in ("meta",)}
+    flat = _without_own(body)
     for (owner, name), parts in _IN_PARTS.items():
         if owner == type_name and isinstance(flat.get(name), dict):
             whole = flat.pop(name)
             flat.update({f"{name}.{part}": whole[part] for part in parts if part in whole})
     return flat
+
+
+def _without_own(body: Mapping[str, Any]) -> Json:
+    return {name: value for name, value in body.items() if name not in _OWN}
 
 
 def _unflat(type_name: str, flat: Json) -> Json:
@@ -174,13 +179,12 @@ def _elements(type_name: str, flat: Mapping[str, Any]) -> dict[str, Json]:
     """Return element -> its members: `_birthDate` and `birthDate`, any type of `deceased[x]`."""
     out: dict[str, Json] = {}
     for name, value in flat.items():
-        if name not in _OWN:
-            out.setdefault(_element(type_name, name), {})[name] = value
+        out.setdefault(_element(type_name, name), {})[name] = value
     return out
 
 
 def _same_element(type_name: str, element: str, flat: Mapping[str, Any]) -> list[str]:
-    return [name for name in flat if name not in _OWN and _element(type_name, name) == element]
+    return [name for name in flat if _element(type_name, name) == element]
 
 
 @cache
@@ -191,7 +195,7 @@ def _element(type_name: str, name: str) -> str:
 
 
 def _meta(known: Json | None, said: Json, *, newer: bool) -> Json:
-    """Return the meta: the newer source, and all tags, profiles and labels."""
+    """Return the member `meta`, if there is any: the newer source, all tags, profiles, labels."""
     meta = dict((known or {}).get("meta") or {})
     for name in ("versionId", "lastUpdated"):
         meta.pop(name, None)
@@ -201,7 +205,7 @@ def _meta(known: Json | None, said: Json, *, newer: bool) -> Json:
             meta[name] = have + [one for one in value if one not in have]
         elif have is None or newer:
             meta[name] = value
-    return meta
+    return {"meta": meta} if meta else {}
 
 
 # --- elements with rules of their own ------------------------------------------------------------

@@ -93,6 +93,7 @@ _BY_ISSUE = {
     "not-supported": "200",
     "not-found": "204",
     "deleted": "204",
+    "conflict": "205",
     "duplicate": "205",
     "multiple-matches": "205",
     "lock-error": "206",

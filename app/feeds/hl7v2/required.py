@@ -36,8 +36,28 @@ def _missing(message: Message) -> Iterator[Issue]:
         if not merged:
             yield _required("the record to be merged is missing", "MRG")
         for segment in merged:
+            at = f"{segment.place}-1"
             if not (_has(segment, 1) or _has(segment, 4)):
-                yield _required("no identifier of the record to be merged", f"{segment.place}-1")
+                yield _required("no identifier of the record to be merged", at)
+            elif _number(segment, 1) in _survivors_numbers(message, segment):
+                text = "a record cannot be merged with itself"
+                yield Issue("error", "conflict", text, at, "circular-merge")
+
+
+def _survivors_numbers(message: Message, merged: Segment) -> set[tuple[str, str]]:
+    """Return number and authority of the patient before a MRG."""
+    before = [one for one in message.all("PID") if one.index < merged.index]
+    if not before:
+        return set()
+    patient = before[-1]
+    return {_number(patient, 3, one.occurrence) for one in patient.repetitions(3)}
+
+
+def _number(segment: Segment, field: int, repetition: int = 1) -> tuple[str, str]:
+    return (
+        segment.value(field, 1, repetition=repetition),
+        segment.value(field, 4, repetition=repetition),
+    )
 
 
 def _has(segment: Segment, number: int) -> bool:

@@ -1,6 +1,7 @@
 """The composition root: builds the services and hands them to each other. Decides nothing.
 
-`Hub` is what one process works with; `write` is the whole life of the writer process.
+`Hub` is what an HTTP worker works with; `ingest` is the whole life of the process that receives
+the feeds and, on SQLite, writes.
 """
 
 from __future__ import annotations
@@ -9,15 +10,20 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from app import metrics
 from app.clock import Clock, WallClock
-from app.errors import YilianError
+from app.errors import Unavailable, YilianError
+from app.feeds.running import Feeds
+from app.feeds.running import Setting as FeedsSetting
 from app.rest.services import Options
+from app.settings import Address as Listening
 from app.settings import Settings
 from app.store import schema
 from app.store.database import SQLITE, Address, connect
@@ -47,6 +53,20 @@ class Parts:
     def store_setting(self) -> Setting:
         return Setting(zone=ZoneInfo(self.settings.time_zone))
 
+    @property
+    def needs_ingest(self) -> bool:
+        """Whether there is work for the ingest process: a file to write, or a feed to hear."""
+        return self.database.dialect == SQLITE or self.settings.mllp is not None
+
+    def at(self, addresses: Mapping[str, str]) -> Parts:
+        """Return the parts with the addresses the listeners really have, to be had again."""
+        listeners: dict[str, Any] = {
+            name: Listening(host.strip("[]"), int(port))
+            for name, text in addresses.items()
+            for host, _, port in (text.rpartition(":"),)
+        }
+        return replace(self, settings=replace(self.settings, **listeners))
+
 
 class Hub:
     """The services of one process. `open_store` makes one for a process that is alone."""
@@ -64,8 +84,11 @@ class Hub:
         missing = []
         if not self._database_answers():
             missing.append("the database")
-        if self._parts.database.dialect == SQLITE and not _accepts(self._parts.writer_socket):
-            missing.append("the writer")
+        if self._parts.database.dialect == SQLITE:
+            if not _accepts(socket.AF_UNIX, str(self._parts.writer_socket)):
+                missing.append("the writer")
+        elif (mllp := self._parts.settings.mllp) and not _accepts(_family(mllp.host), mllp):
+            missing.append("the HL7 v2 listener")
         return missing
 
     def metrics(self) -> bytes:
@@ -86,19 +109,38 @@ class Hub:
         return True
 
 
-def write(parts: Parts, ready: Report, stop: threading.Event) -> None:
-    """Own the SQLite file until `stop` is set: commit what HTTP workers hand in.
+def ingest(parts: Parts, ready: Report, stop: threading.Event) -> None:
+    """Receive the feeds and, on SQLite, own the file for all who write, until `stop` is set.
 
-    Afterwards no more is taken, what was taken is committed and answered, and the file is closed.
+    Then no more is taken; what was taken is committed and answered, and the database is closed.
+    Raises Unavailable when a listener cannot have its address.
     """
-    store = open_store(parts.settings.database, parts.store_setting, upgrade=False)
-    with contextlib.closing(store):
-        if not isinstance(store.writer, GroupWriter):
-            raise TypeError("only a SQLite file has a writer process")
-        server = WriterServer(store.writer, parts.writer_socket)
-        ready({})
+    clock = WallClock()
+    store = open_store(parts.settings.database, parts.store_setting, clock, upgrade=False)
+    with ExitStack() as open_now:
+        open_now.callback(store.close)
+        if isinstance(store.writer, GroupWriter):
+            open_now.callback(WriterServer(store.writer, parts.writer_socket).close)
+        feeds = Feeds(
+            FeedsSetting(
+                database=parts.database,
+                preparer=parts.store_setting.preparer(),
+                id_secret=parts.id_secret.encode(),
+                time_zone=parts.settings.time_zone,
+                mllp=parts.settings.mllp,
+                allow=parts.settings.allow,
+            ),
+            store.writer,
+            clock,
+        )
+        open_now.callback(feeds.stop)
+        try:
+            addresses = feeds.start()
+        except OSError as exc:
+            reason = exc.strerror or "the address is not usable"
+            raise Unavailable(f"--mllp: cannot listen on {parts.settings.mllp}: {reason}") from exc
+        ready(addresses)
         stop.wait()
-        server.close()
 
 
 def preload(setting: Setting) -> None:
@@ -118,10 +160,15 @@ def released() -> str:
         return "0"
 
 
-def _accepts(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _accepts(family: socket.AddressFamily, address: str | tuple[str, int]) -> bool:
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
         try:
-            probe.connect(str(path))
+            probe.connect(address)
         except OSError:
             return False
     return True

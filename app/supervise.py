@@ -1,14 +1,15 @@
 """The processes of a hub, from the first to the last breath.
 
     supervisor            this process: schema, HTTP listening address, signals
-    ├─ writer             SQLite only: owns the file (who writes: docs/performance.md)
+    ├─ ingest             hears the feeds; on SQLite it owns the file and writes for all
     ├─ HTTP worker 1      granian runs the WSGI application in a few threads
     └─ HTTP worker n
 
 One file for the whole tree, because what matters here is the order: the schema upgraded, the
-writer ready, then the workers start; at the end the workers stop accepting and finish, then the
-writer commits what it has. A child that dies is started again. Every child holds the reading end
-of a pipe whose writing end only the supervisor has, so that none outlives it, whatever ended it.
+ingest process ready, then the workers start; at the end the workers stop accepting and finish,
+then the ingest process answers and commits what it has. A child that dies is started again. Every
+child holds the reading end of a pipe whose writing end only the supervisor has, so that none
+outlives it, whatever ended it.
 """
 
 from __future__ import annotations
@@ -38,11 +39,10 @@ from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
 from app import hub, logs, metrics, rest
-from app.errors import Unavailable
+from app.errors import Unavailable, YilianError
 from app.folder import Folder
 from app.settings import Address, Settings
 from app.store import schema
-from app.store.database import SQLITE
 from app.store.database import Address as Database
 
 log = logging.getLogger(__name__)
@@ -76,10 +76,12 @@ def run(chosen: Settings, folder: Folder, begun: float, stdout: IO[str]) -> int:
         hub.preload(parts.store_setting)
         gc.freeze()  # what is imported now stays shared between the children
         addresses: dict[str, str] = {"pid": str(os.getpid())}
-        if Database(chosen.database).dialect == SQLITE:
-            writer = Child("writer", hub.write, parts, lifeline)
-            running.callback(writer.stop)
-            addresses |= writer.start()
+        if parts.needs_ingest:
+            ingest = Child("ingest", hub.ingest, parts, lifeline)
+            running.callback(ingest.stop)
+            listening = ingest.start()
+            addresses |= listening
+            parts = parts.at(listening)
         if reserved is None:
             _announce(folder, addresses, begun, stdout)
             return _wait_for_signal(stopped)
@@ -253,6 +255,7 @@ class Child:
     def start(self) -> Mapping[str, str]:
         """Start the process and return the addresses it reports. Raises Unavailable."""
         addresses = self._spawn()
+        self._parts = self._parts.at(addresses)  # started again, it is found where it was
         self._keeper.start()
         return addresses
 
@@ -284,8 +287,11 @@ class Child:
         with receive:
             try:
                 if receive.poll(_START_S):
-                    addresses: Mapping[str, str] = receive.recv()
-                    return addresses
+                    said: Mapping[str, str] | str = receive.recv()
+                    if isinstance(said, str):
+                        process.join()
+                        raise Unavailable(said)
+                    return said
             except EOFError:
                 process.join()
         if process.is_alive():
@@ -323,7 +329,12 @@ def _child(body: Body, parts: hub.Parts, lifeline: tuple[int, int], report: Conn
         report.send(dict(addresses))
         report.close()
 
-    body(parts, ready, stop)
+    try:
+        body(parts, ready, stop)
+    except YilianError as exc:
+        if report.closed:  # it was running: a fault, not a refusal to start
+            raise
+        report.send(str(exc))
 
 
 @contextmanager

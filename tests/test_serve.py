@@ -23,6 +23,11 @@ def children(hub):
     return [int(pid) for pid in listed.stdout.split()]
 
 
+def _split(address):
+    host, _, port = address.rpartition(":")
+    return host, int(port)
+
+
 def refused(*flags, cwd=ROOT, **environ):
     """Run `serve` with something wrong; return exit code and what it says."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("YILIAN_")}
@@ -64,7 +69,7 @@ def test_what_was_answered_is_there_after_every_process_was_killed(database_url,
 def test_a_signal_ends_it_with_0_and_no_process_is_left(number, tmp_path):
     with running_hub(tmp_path / "data") as hub:
         below = children(hub)
-        assert len(below) == 3  # writer and two workers
+        assert len(below) == 3  # ingest and two workers
 
         os.killpg(hub.process.pid, number)
 
@@ -75,13 +80,14 @@ def test_a_signal_ends_it_with_0_and_no_process_is_left(number, tmp_path):
 
 def test_children_that_die_are_started_again(tmp_path):
     with running_hub(tmp_path / "data") as hub:
-        writer, first, _ = children(hub)
-        for pid in (writer, first):
+        ingest, first, _ = children(hub)
+        for pid in (ingest, first):
             os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: len(set(children(hub)) - {writer, first}) == 3)
+        wait_for(lambda: len(set(children(hub)) - {ingest, first}) == 3)
 
         wait_for(lambda: hub.request("GET", "/readyz")[0] == 200)
         assert hub.request("POST", "/fhir/Patient", PATIENT)[0] == 201
+        socket.create_connection(_split(hub.addresses["mllp"]), timeout=5).close()
 
 
 def test_children_do_not_outlive_a_supervisor_that_was_killed(tmp_path):
@@ -118,6 +124,18 @@ def test_an_address_in_use_is_refused(tmp_path):
 
     assert code == 2
     assert said == [f"yilian: --http: cannot listen on {address}: Address already in use"]
+
+
+def test_an_mllp_address_in_use_is_refused(tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        http = ["--http", "127.0.0.1:0"]
+        code, said = refused("--data", str(tmp_path / "data"), *http, "--mllp", address)
+
+    assert code == 2
+    assert said[0].startswith(f"yilian: --mllp: cannot listen on {address}: ")
 
 
 def test_http_beyond_this_machine_is_refused(tmp_path):

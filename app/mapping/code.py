@@ -68,7 +68,17 @@ class Value:
 NOTHING = Value(None, reads=NONE)
 
 
+def plain(value: Any) -> Any:
+    """Return a constant of a mapping file as plain dicts and lists."""
+    if isinstance(value, dict):
+        return {name: plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [plain(inner) for inner in value]
+    return value
+
+
 def const_code(value: Any) -> Code:
+    value = plain(value)
     one = constant(value)
     many = constant([value])
     return Code(one, many, one, many, strong=False, const=value, reads=NONE)

@@ -155,6 +155,8 @@ FUNCTIONS: dict[str, Function] = {
     "round": Function(_round, type="decimal", args=(1, 1)),
     "boolean": Function(_boolean, type="boolean"),
     "text": Function(lambda value, _: str(value) or None, type="string"),
+    # A FHIR code: no blanks at its ends, single ones inside.
+    "code-text": Function(lambda value, _: " ".join(str(value).split()) or None, type="code"),
     "upper": Function(lambda value, _: str(value).upper(), type="string"),
     "lower": Function(lambda value, _: str(value).lower(), type="string"),
     "trim": Function(lambda value, _: str(value).strip() or None, type="string"),

@@ -27,7 +27,7 @@ ITEM = "gs1:01:09521234000037"
         ("urn:ietf:rfc:3986", "https://example.org/x", ("id:urn:ietf:rfc:3986|https://example.org/x",)),
         ("urn:ietf:rfc:3986", "urn:epc:id:giai:9521234.BED-42", ("gs1:8004:9521234BED-42",)),
         (SID + "mrn-a", " 10001 ", ("id:" + SID + "mrn-a|10001",)),
-        (SID + "drug-trace", "81234567890123456789", ("cn-dtc-di:8123456", "cn-dtc:81234567890123456789")),
+        (SID + "drug-trace", "8" * 20, ("cn-dtc-di:8888888", "cn-dtc:" + "8" * 20)),
         ("http://hl7.org/fhir/sid/eui-48/bluetooth", "D4-1C-F0-00-00-01", ("eui48:d41cf0000001",)),
     ],
 )  # fmt: skip

@@ -3,7 +3,8 @@
 A message is a constant (`inbox.accepted`), facts are fields. Only the field names listed here are
 written, and only plain short values; anything else is dropped, so that no value of a message or
 resource can slip into a log. An exception is written as its type and the places it passed; its
-text only when it is one of ours (`app/errors.py`), because other texts repeat their input.
+text only when it is one of ours (`app/errors.py`) or the system's, because other texts repeat their
+input.
 Libraries' messages are written as a fact ("this logger warned") without their text.
 """
 
@@ -93,8 +94,10 @@ def describe(exc: BaseException) -> list[dict[str, object]]:
                 for frame in traceback.extract_tb(current.__traceback__)[-12:]
             ],
         }
-        if isinstance(current, YilianError):
+        if isinstance(current, YilianError | ImportError):  # what ours say, and names of modules
             entry["text"] = str(current)
+        elif isinstance(current, OSError) and current.strerror:
+            entry["text"] = current.strerror
         chain.append(entry)
         current = current.__cause__ or current.__context__
     return chain

@@ -6,6 +6,7 @@ page of ours: `nosniff`, and a sandbox without scripts.
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode, b64encode
 
 import orjson
@@ -19,6 +20,7 @@ _GUARD = [
     ("X-Content-Type-Options", "nosniff"),
     ("Content-Security-Policy", "sandbox; default-src 'none'"),
 ]
+_HEADER_VALUE = re.compile(r"[\x20-\x7e]+", re.ASCII)
 _FHIR = {form.value for form in Format}
 
 
@@ -56,7 +58,7 @@ def unwrapped(request: Request, reply: Reply) -> Reply:
         reply.body = b64decode(resource.get("data", ""))
     except ValueError as exc:
         raise Invalid("The stored content is not base64", at="Binary.data") from exc
-    reply.content_type = kind
+    reply.content_type = kind if _HEADER_VALUE.fullmatch(kind) else "application/octet-stream"
     reply.headers += _GUARD
     return reply
 

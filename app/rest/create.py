@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.rest import binary, content, write
+from app.rest import binary, content, criteria, write
 from app.rest.exchange import Reply, Request
 from app.rest.services import Hub
 from app.store.types import Change, Method
@@ -19,5 +19,5 @@ def change(request: Request) -> Change:
         Method.CREATE,
         request.type,
         body=binary.wrapped(request) if binary.is_raw(request) else content.resource(request),
-        criteria=request.header("IF_NONE_EXIST"),
+        criteria=criteria.of_header(request.header("IF_NONE_EXIST")),
     )

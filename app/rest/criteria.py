@@ -29,6 +29,14 @@ def of_address(request: Request) -> str:
     return "&".join(parts)
 
 
+def of_header(if_none_exist: str | None) -> str | None:
+    """Return the criteria of If-None-Exist; some clients write the whole address before them."""
+    if if_none_exist is None:
+        return None
+    before, mark, after = if_none_exist.partition("?")
+    return after if mark and "=" not in before else if_none_exist
+
+
 def create_only(request: Request) -> bool:
     """Say whether If-None-Match: * asks that the update creates the resource."""
     header = request.header("IF_NONE_MATCH")

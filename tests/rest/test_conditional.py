@@ -34,6 +34,15 @@ def test_create_only_if_none_exists(api: Api, encoded: bool):
     assert len(found(api, value)) == 1
 
 
+def test_criteria_may_come_with_the_address_before_them(api: Api):
+    value = api.value()
+    body = patient(identifier=identified(value))
+    api.create(body)
+
+    assert api.post("Patient", body, If_None_Exist=f"Patient?{criteria(value)}").status == 200
+    assert api.post("Patient", body, If_None_Exist=f"?{criteria(value)}").status == 200
+
+
 def test_several_matches_are_412_and_nothing_is_written(api: Api):
     value = api.value()
     body = patient(identifier=identified(value))

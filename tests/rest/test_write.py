@@ -181,6 +181,16 @@ def test_binary_as_json_is_a_resource(api: Api):
     assert api.get(f"Binary/{created.json['id']}?_format=json").json["data"] == "aGVsbG8="
 
 
+def test_a_content_type_that_is_no_header_is_not_sent_as_one(api: Api):
+    resource = {"resourceType": "Binary", "contentType": "text/plain é", "data": "aGVsbG8="}
+    created = api.post("Binary", resource)
+
+    raw = api.get(f"Binary/{created.json['id']}")
+
+    assert (created.status, raw.status) == (201, 200)
+    assert raw.headers["Content-Type"] == "application/octet-stream"
+
+
 def test_a_raw_binary_can_be_replaced(api: Api):
     id = f"raw-{api.value()}"
 

@@ -6,9 +6,12 @@ import ast
 import re
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from app.logs import FIELDS
 
 ROOT = Path(__file__).resolve().parent.parent
 APP = ROOT / "app"
@@ -35,10 +38,16 @@ def _modules() -> Iterator[tuple[str, Path]]:
         yield name.removesuffix(".__init__"), path
 
 
+@cache
+def _nodes(path: Path) -> list[ast.AST]:
+    """Return every node of a file's syntax tree."""
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def _imports(path: Path, name: str) -> Iterator[tuple[int, str]]:
     """Yield line and full name of everything a module imports, wherever in it."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in _nodes(path):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -156,7 +165,7 @@ def test_a_broad_except_stands_only_where_one_may():
     """A door's outermost frame, a worker loop and the command line (house style, Errors)."""
     places: dict[str, int] = {}
     for name, path in _modules():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in _nodes(path):
             if isinstance(node, ast.ExceptHandler) and (
                 node.type is None
                 or (
@@ -170,3 +179,32 @@ def test_a_broad_except_stands_only_where_one_may():
 
     unknown = [name for name in places if _part(name) in GROUND | {"fhir", "mapping"}]
     assert not unknown, unknown
+
+
+_LOGGING = {"debug", "info", "warning", "error", "exception", "critical"}
+
+
+def test_log_messages_are_constants_and_their_fields_are_allowed():
+    """A field that `logs.py` does not list would be dropped without a word."""
+    wrong = []
+    for name, path in _modules():
+        for node in _nodes(path):
+            if not (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr in _LOGGING
+                and isinstance(node.func.value, ast.Name)
+                and node.func.value.id in ("log", "logger")
+            ):
+                continue
+            where = f"{name}:{node.lineno}"
+            message = node.args[0]
+            text = message.value if isinstance(message, ast.Constant) else ""
+            if len(node.args) != 1 or not re.fullmatch(r"[a-z0-9_]+(\.[a-z0-9_]+)+", str(text)):
+                wrong.append(f"{where}: the message is not a constant like `inbox.accepted`")
+            for keyword in node.keywords:
+                if keyword.arg == "extra" and isinstance(keyword.value, ast.Dict):
+                    keys = {k.value for k in keyword.value.keys if isinstance(k, ast.Constant)}
+                    wrong += [f"{where}: {key} is no allowed field" for key in keys - FIELDS]
+
+    assert not wrong, "\n".join(wrong)

@@ -36,8 +36,8 @@ class Part(NamedTuple):
     kind: str  # N digits, X CSET 82, Y CSET 39, Z base64url
     low: int
     high: int
-    rules: tuple[str, ...]
-    whole: bool  # optional, but of full length if it is there
+    rules: Sequence[str]
+    whole: bool = False  # optional, but of full length if it is there
 
 
 class AI(NamedTuple):
@@ -47,15 +47,14 @@ class AI(NamedTuple):
     paths: the sequences of qualifiers that may follow it in a Digital Link path; None: not a key.
     """
 
-    code: str
-    parts: tuple[Part, ...]
+    parts: Sequence[Part]
     low: int
     high: int
     predefined: bool  # its length is known from its first two digits: no separator needed
     attribute: bool  # may stand in the query of a Digital Link
-    requires: tuple[tuple[tuple[str, ...], ...], ...]
-    excludes: tuple[str, ...]
-    paths: tuple[tuple[str, ...], ...] | None
+    requires: Sequence[Sequence[Sequence[str]]]
+    excludes: Sequence[str]
+    paths: Sequence[Sequence[str]] | None
 
 
 class Element(NamedTuple):
@@ -71,25 +70,20 @@ def table() -> dict[str, AI]:
     """Return every application identifier by its digits."""
     out = {}
     for key, row in json.loads(_TABLE.read_text(encoding="utf-8"))["ais"].items():
-        first, _, last = key.partition("-")
-        parts = tuple(
-            Part(kind, low, high, tuple(rules), bool(whole))
-            for kind, low, high, rules, *whole in row["parts"]
+        parts = [Part(*part) for part in row["parts"]]
+        ai = AI(
+            parts,
+            sum([part.low for part in parts]),
+            sum([part.high for part in parts]),
+            "predefined" in row,
+            "attribute" in row,
+            row.get("req", ()),
+            row.get("ex", ()),
+            row.get("key"),
         )
-        paths = row.get("key")
+        first, _, last = key.partition("-")
         for number in range(int(first), int(last or first) + 1):
-            code = f"{number:0{len(first)}d}"
-            out[code] = AI(
-                code,
-                parts,
-                sum(part.low for part in parts),
-                sum(part.high for part in parts),
-                "predefined" in row,
-                "attribute" in row,
-                tuple(tuple(tuple(way) for way in ways) for ways in row.get("req", ())),
-                tuple(row.get("ex", ())),
-                None if paths is None else tuple(tuple(path) for path in paths),
-            )
+            out[f"{number:0{len(first)}d}"] = ai
     return out
 
 
@@ -488,17 +482,12 @@ def _matches(pattern: str, codes: Collection[str]) -> bool:
     return any(c.startswith(stem) and len(c) == len(pattern) for c in codes)
 
 
-def _excluded(ai: AI, codes: Sequence[str]) -> bool:
-    for pattern in ai.excludes:
-        if "n" not in pattern:
-            if pattern in codes:
-                return True
-        elif _matches(pattern, [code for code in codes if code != ai.code]):
-            return True
-    return False
+def _excluded(code: str, patterns: Sequence[str], codes: Sequence[str]) -> bool:
+    others = [other for other in codes if other != code]
+    return any(_matches(pattern, others) for pattern in patterns)
 
 
-def _met(ways: Iterable[tuple[str, ...]], codes: Collection[str]) -> bool:
+def _met(ways: Iterable[Iterable[str]], codes: Collection[str]) -> bool:
     return any(all(_matches(pattern, codes) for pattern in way) for way in ways)
 
 
@@ -542,7 +531,7 @@ def together(reading: Reading, values: dict[str, str]) -> None:
     ais, codes = table(), list(values)
     for code in codes:
         ai = ais[code]
-        if ai.excludes and _excluded(ai, codes):
+        if ai.excludes and len(codes) > 1 and _excluded(code, ai.excludes, codes):
             reading.fail("ai-conflict", f"({code}) excludes another of these", f"({code})")
         for ways in ai.requires:
             if not _met(ways, codes):

@@ -16,7 +16,6 @@ from urllib.parse import unquote
 from app.errors import Invalid, NotFound
 from app.rest import negotiate
 from app.rest.negotiate import Format, Prefer
-from app.rest.numbers import NONE
 
 Params = Sequence[tuple[str, str]]
 
@@ -50,8 +49,7 @@ class Request:
     """What was asked: the method, where it points to, and the headers as a WSGI environ.
 
     `base` is this server's FHIR base url without a slash at the end. `route.locate` fills in
-    `type`, `id`, `version`, `other` (the second type of a compartment search) and `operation`;
-    `interaction` is the name under which it is counted.
+    `type`, `id`, `version`, `other` (the second type of a compartment search) and `operation`.
     """
 
     __slots__ = (
@@ -61,7 +59,6 @@ class Request:
         "entry",
         "environ",
         "id",
-        "interaction",
         "method",
         "operation",
         "other",
@@ -91,7 +88,6 @@ class Request:
         self.version = ""
         self.other = ""
         self.operation = ""
-        self.interaction = NONE
         self._params: list[tuple[str, str]] | None = None
 
     def header(self, name: str) -> str | None:

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from time import perf_counter
 from typing import Any
 
 from app.errors import Issue, MethodNotAllowed, NotAcceptable, TooCostly, YilianError
 from app.fhir import definitions
 from app.fhir.outcome import operation_outcome
-from app.rest import bodies, negotiate, numbers, present, problems, process, route
+from app.rest import bodies, negotiate, present, problems, process, route
 from app.rest.base import MOUNT, base_url
 from app.rest.exchange import Reply, Request, etag, http_date
 from app.rest.negotiate import Format
@@ -29,7 +28,6 @@ StartResponse = Callable[[str, Headers], Any]
 Rendered = tuple[str, Headers, bytes]  # status line, headers, body
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"))
-_PLAIN_READ = "read by id"  # the name it is counted under
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
 _EXPOSED = "ETag, Location, Content-Location, Last-Modified, X-Request-Id, X-Progress, Retry-After"
 _ASKABLE = (
@@ -52,11 +50,7 @@ class Facade:
         method: str = environ["REQUEST_METHOD"]
         query: str = environ.get("QUERY_STRING", "")
         request = Request(method, query, environ, base_url(environ, self._options))
-        begun = perf_counter()
         status, headers, body = self._answer(request, _segments(environ["PATH_INFO"]))
-        numbers.count(request.interaction, status)
-        if request.interaction != _PLAIN_READ:
-            numbers.time(request.interaction, perf_counter() - begun)
         start_response(status, headers)
         return [] if method == "HEAD" else [body]
 
@@ -65,7 +59,6 @@ class Facade:
             if request.method == "GET" and not request.query and len(segments) == 2:
                 plain = self._plain_read(request.environ, segments[0], segments[1])
                 if plain is not None:
-                    request.interaction = _PLAIN_READ
                     return plain
             return self._render(request, self._reply(request, segments))
         except YilianError as error:
@@ -125,7 +118,6 @@ class Facade:
         if request.method in ("POST", "PUT", "PATCH"):
             request.body = bodies.read(request.environ, self._options.max_body_bytes)
         if request.method == "POST" and not segments:
-            request.interaction = "bundle"
             return process.process(self._hub, request)
         return route.answer(self._hub, request, segments)
 

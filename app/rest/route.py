@@ -61,9 +61,6 @@ def answer(hub: Hub, request: Request, segments: Sequence[str]) -> Reply:
     handler = handlers.get("GET" if request.method == "HEAD" else request.method)
     if handler is None:
         raise MethodNotAllowed("This address does not answer to this method")
-    if shape == "operation":
-        return operations.run(hub, request)  # names itself, so that only known names are counted
-    request.interaction = handler.__name__
     return handler(hub, request)
 
 

@@ -7,7 +7,6 @@ import logging
 from typing import Any
 
 import pytest
-from prometheus_client import REGISTRY
 from werkzeug.test import Client, EnvironBuilder
 
 from app.rest import base, create_app
@@ -188,31 +187,3 @@ def test_a_body_of_unknown_length_is_read_up_to_the_limit(api: Api):
 )  # fmt: skip
 def test_the_base_is_believed_from_those_who_may_say_it(environ, options, expected):
     assert base.base_url({"wsgi.url_scheme": "http", **environ}, options) == expected
-
-
-def counted(interaction: str, status: str) -> float:
-    labels = {"interaction": interaction, "status": status}
-    return REGISTRY.get_sample_value("yilian_fhir_requests_total", labels) or 0
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "interaction", "status"),
-    [
-        ("GET", "Patient/{id}", "read by id", "200"),
-        ("GET", "Patient/{id}?_pretty=true", "read", "200"),
-        ("GET", "Patient/never-there", "read", "404"),
-        ("GET", "Patient?_count=1", "search", "200"),
-        ("GET", "Patient/{id}/$meta", "$meta", "200"),
-        ("GET", "Patient/$nosuch", "none", "404"),
-        ("GET", "nosuch", "none", "404"),
-    ],
-)
-def test_answers_are_counted_by_interaction_and_status(
-    api: Api, method: str, path: str, interaction: str, status: str
-):
-    path = path.format(id=api.create(patient())["id"])
-    before = counted(interaction, status)
-
-    api.request(method, path)
-
-    assert counted(interaction, status) == before + 1

@@ -26,7 +26,6 @@ def run(hub: Hub, request: Request) -> Reply:
     operation = _named(request)
     if request.method not in operation.methods:
         raise MethodNotAllowed("This operation has to be called by POST")
-    request.interaction = f"${request.operation}"
     return operation.run(hub, request)
 
 

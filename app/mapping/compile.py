@@ -375,7 +375,7 @@ class _Compiler:
             listed = False
             value = self._object(_dotted(rest, raw, at), inner.nested())
         else:
-            listed = isinstance(raw, list)
+            listed = _is_list(raw)
             value = self._value(raw, inner.nested(), at)
         if self.checker and expected is not None and raw is not None:
             for problem in self.checker.cardinality(expected, listed):
@@ -687,6 +687,13 @@ def _joined(tests: list[Value], all_: bool) -> Value:
         return False
 
     return Value(every if all_ else some, reads=reads)
+
+
+def _is_list(raw: Any) -> bool:
+    """Say whether a value is written as an array, or as `$first` of arrays."""
+    if isinstance(raw, Block) and isinstance(raw.get("$first"), list):
+        return all(isinstance(option, list) for option in raw["$first"])
+    return isinstance(raw, list)
 
 
 def _dotted(rest: str, raw: Any, at: str) -> Block:

@@ -10,6 +10,7 @@ import base64
 import binascii
 import re
 from datetime import datetime, timedelta, timezone, tzinfo
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
@@ -171,6 +172,43 @@ def utc(value: str, _: Any) -> str:
     at = datetime.fromisoformat(value.replace(":60", ":59"))
     shown = (at - (at.utcoffset() or timedelta())).replace(tzinfo=None).isoformat()
     return f"{shown}Z"
+
+
+def in_minutes(value: str, _: Any, unit: Any) -> int | None:
+    """Return a duration in whole minutes; without a unit minutes are meant."""
+    found = number(value)
+    factor = _MINUTES.get(str(unit or "min").strip().lower())
+    if found is None or factor is None or found <= 0:
+        return None
+    return max(1, round(found * factor))
+
+
+_MINUTES = {
+    "min": Decimal(1), "m": Decimal(1), "minute": Decimal(1), "minutes": Decimal(1),
+    "分": Decimal(1), "分钟": Decimal(1), "h": Decimal(60), "hr": Decimal(60), "hour": Decimal(60),
+    "hours": Decimal(60), "小时": Decimal(60), "s": Decimal(1) / 60, "sec": Decimal(1) / 60,
+    "d": Decimal(1440), "day": Decimal(1440),
+}  # fmt: skip
+
+
+def later(value: str, _: Any, minutes: Any) -> str | None:
+    """Return a FHIR dateTime so many minutes later; a date alone stays as it is unknown."""
+    if "T" not in value or minutes is None:
+        return None
+    return (datetime.fromisoformat(value) + timedelta(minutes=int(minutes))).isoformat()
+
+
+def instant_of_fhir(value: str, _: Any) -> str | None:
+    """Return a FHIR dateTime that is an instant, None for a date."""
+    return value if "T" in value else None
+
+
+def omit_number(value: Any, _: Any, unwanted: Any) -> Any:
+    return None if value == unwanted else value
+
+
+def omit_same(value: Any, _: Any, other: Any) -> Any:
+    return None if value == other else value
 
 
 def has_time(value: str, _: Any) -> str | None:
@@ -415,6 +453,11 @@ FUNCTIONS: dict[str, Function] = {
     "instant-of-day": Function(instant_of_day, type="instant"),
     "time": Function(time, type="time"),
     "utc": Function(utc, type="string"),
+    "in-minutes": Function(in_minutes, type="positiveInt", args=(1, 1)),
+    "later": Function(later, type="dateTime", args=(1, 1)),
+    "instant-of-fhir": Function(instant_of_fhir, type="instant"),
+    "omit-number": Function(omit_number, type="decimal", args=(1, 1)),
+    "omit-same": Function(omit_same, args=(1, 1)),
     "has-time": Function(has_time, type="string"),
     "system-uri": Function(system_uri, type="string"),
     "universal-uri": Function(universal_uri, type="string", args=(1, 1)),

@@ -1,7 +1,7 @@
 """`yilian send iot URL FILE...`: device messages to a hub, over HTTP or through an MQTT broker.
 
-HTTP: each file is one POST to `/iot/{mapping}`. MQTT: each message of a file is published with QoS 1
-to `yilian/{mapping}/{deviceId}`; what counts is the broker's acknowledgement.
+HTTP: each file is one POST to `/iot/{mapping}`. MQTT: each message of a file is published with
+QoS 1 to `yilian/{mapping}/{deviceId}`; what counts is the broker's acknowledgement.
 """
 
 from __future__ import annotations

@@ -68,13 +68,9 @@ class Document:
     mapping: str
     vocabulary: Vocabulary
     clock: Clock
+    uri: str
+    message_id: str | None
     facts: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def uri(self) -> str:
-        sender = self.message.gateway or self.mapping
-        id_ = self.message.message_id or self.message.digest[:32]
-        return f"urn:x-yilian:msg:iot:{encode_part(sender)}#{encode_part(id_)}"
 
     def present(self, bits: Mapping[str, int]) -> int:
         """Return -1: rules look for themselves what is there."""
@@ -86,7 +82,7 @@ class Document:
 
     @property
     def key_parts(self) -> tuple[str, ...]:
-        return (self.mapping, self.message.message_id or self.message.digest[:32])
+        return (self.mapping, self.message_id or self.message.digest[:32])
 
 
 def document(
@@ -110,12 +106,16 @@ def document(
         "gateway": message.gateway,
         "receivedAt": received.instant if received else None,
     }
+    id_ = message.message_id
+    sender = encode_part(message.gateway or mapping)
     return Document(
         Node(payload, None),
         message,
         mapping,
         vocabulary,
         clock,
+        f"urn:x-yilian:msg:iot:{sender}#{encode_part(id_ or message.digest[:32])}",
+        id_,
         {name: value for name, value in facts.items() if value is not None},
     )
 
@@ -172,7 +172,7 @@ def _fact(name: str) -> Access:
     if name == "uri":
         return _access(lambda node, run: run.doc.uri)
     if name == "messageId":
-        return _access(lambda node, run: run.doc.message.message_id)
+        return _access(lambda node, run: run.doc.message_id)
     if name not in _FACTS:
         raise Invalid(f"nothing is known as `@{name}`")
     if name in _HUB:
@@ -232,13 +232,16 @@ def _places(text: str) -> Access:
         return found[0] if found else None
 
     def many(node: Any, run: Any) -> list[Any]:
-        return [found.value for found in nodes(node, run)]
+        places = _reach(run.doc.root if start == "root" else node, steps)
+        if steps and steps[-1] == "[*]":  # a gap in a series is one of its values
+            return [found.value for found in places]
+        return [found.value for found in places if _filled(found.value) is not None]
 
     if "[*]" in steps or "*" in steps:
 
         def one(node: Any, run: Any) -> Any:
-            found = many(node, run)
-            return found[0] if found else None
+            found = nodes(node, run)
+            return found[0].value if found else None
 
         return Access(one, many, node_, nodes)
 
@@ -290,10 +293,15 @@ def _filled(value: Any) -> Any:
 
 
 def _walk(node: Node, steps: _Steps) -> list[Node]:
+    """Return the places at the end of a path that hold something."""
+    return [place for place in _reach(node, steps) if _filled(place.value) is not None]
+
+
+def _reach(node: Node, steps: _Steps) -> list[Node]:
     found = [node]
     for step in steps:
         found = [below for place in found for below in _below(place, step)]
-    return [place for place in found if _filled(place.value) is not None]
+    return found
 
 
 def _below(node: Node, step: str | int) -> Iterable[Node]:
@@ -423,11 +431,11 @@ def _decimal(value: Any) -> Decimal | None:
 
 
 def _device_part(run: Any) -> str:
-    """Return what names the device in record keys: its own key."""
+    """Return what names the device in record keys: its own key, with its system."""
     made = run.made.get("device")
     if made and made[0].key:
-        key: tuple[str, str] = made[0].key
-        return key[1]
+        system, value = made[0].key
+        return f"{system}|{value}"
     return str(run.doc.mapping)
 
 
@@ -593,7 +601,14 @@ def _number_of(value: Any, run: Any, kind: str) -> dict[str, str] | None:
     """
     if isinstance(value, dict | list | bool) or value is None:
         return None
-    text = str(value).strip()
+    known = ("number", kind, str(value))
+    found = run.memo.get(known)
+    if found is None:
+        found = run.memo[known] = _numbered(str(value).strip(), run, kind)
+    return dict(found) if found else None
+
+
+def _numbered(text: str, run: Any, kind: str) -> dict[str, str] | None:
     alias = _ALIAS.fullmatch(text)
     if alias:
         system = f"https://yilian.example/fhir/sid/{alias.group(1)}"
@@ -677,6 +692,7 @@ FUNCTIONS: dict[str, Function] = {
     "instant": Function(_instant, type="instant"),
     "reading_key": Function(_reading_key, takes="none", type="Identifier", args=(1, 4)),
     "component": Function(_component, takes="none", args=(1, 4)),
+    "device_key": Function(lambda _, run: _device_part(run), takes="none", type="string"),
     "metric": Function(_metric, takes="none", type="string", args=(1, 2)),
     "panel_of": Function(_panel_of, takes="none", type="string", args=(1, 1)),
     "when_given": Function(_when_given, takes="none", type="dateTime", args=(0, 2)),

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 _ISO = re.compile(
@@ -45,7 +46,7 @@ class Moment:
     @property
     def utc(self) -> str:
         """Return the time in UTC as it stands in record keys."""
-        return self.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S") + _fraction(self.at) + "Z"
+        return self.at.astimezone(UTC).isoformat()[:19] + _fraction(self.at) + "Z"
 
     @property
     def instant(self) -> str:
@@ -62,7 +63,12 @@ def parse(value: Any, zone: tzinfo) -> Moment | None:
         return None
     if isinstance(value, int | Decimal):
         return _since_1970(Decimal(value), zone)
-    text = str(value).strip()
+    return _read(str(value), zone)
+
+
+@lru_cache(maxsize=1024)  # the same time stands in the keys and the bodies of a message
+def _read(text: str, zone: tzinfo) -> Moment | None:
+    text = text.strip()
     if text.isdecimal() and len(text) in (10, 13):
         return _since_1970(Decimal(text), zone)
     slashed = _SLASHED.match(text)
@@ -76,7 +82,7 @@ def parse(value: Any, zone: tzinfo) -> Moment | None:
 def shifted(moment: Moment, seconds: float) -> Moment:
     """Return the moment so many seconds later, in the same zone."""
     at = moment.at + timedelta(seconds=seconds)
-    return Moment(at.strftime("%Y-%m-%dT%H:%M:%S") + _fraction(at) + _offset(at), at)
+    return Moment(at.isoformat()[:19] + _fraction(at) + _offset(at), at)
 
 
 def _since_1970(number: Decimal, zone: tzinfo) -> Moment | None:
@@ -88,7 +94,7 @@ def _since_1970(number: Decimal, zone: tzinfo) -> Moment | None:
         at = (EPOCH + timedelta(microseconds=int(number * 1_000_000))).astimezone(zone)
     except OverflowError:
         return None
-    return Moment(at.strftime("%Y-%m-%dT%H:%M:%S") + _fraction(at) + _offset(at), at)
+    return Moment(at.isoformat()[:19] + _fraction(at) + _offset(at), at)
 
 
 def _moment(parts: tuple[str | None, ...], zone: tzinfo) -> Moment | None:
@@ -114,6 +120,7 @@ def _moment(parts: tuple[str | None, ...], zone: tzinfo) -> Moment | None:
     return Moment(f"{on}T{hour}:{minute}:{at.second:02d}{digits}{_offset(at)}", at)
 
 
+@lru_cache(maxsize=256)
 def _zone(offset: str | None) -> tzinfo | None:
     """Return the zone of "Z", "+08:00" or "+0800", None without one; raises ValueError."""
     if not offset:
@@ -136,8 +143,7 @@ def zone_of(offset: Any) -> tzinfo | None:
 def _offset(at: datetime) -> str:
     if at.tzinfo is UTC:
         return "Z"
-    text = at.strftime("%z")
-    return f"{text[:3]}:{text[3:5]}"
+    return at.isoformat()[-6:]
 
 
 def _fraction(at: datetime) -> str:

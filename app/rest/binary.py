@@ -26,7 +26,7 @@ _FHIR = {form.value for form in Format}
 
 def is_raw(request: Request) -> bool:
     """Say whether the body is the content itself, not a Binary resource."""
-    if request.type != "Binary" or request.entry:
+    if request.type != "Binary" or request.bundled:
         return False
     sent = negotiate.media(request.header("CONTENT_TYPE") or "").type
     return bool(sent) and sent not in _FHIR

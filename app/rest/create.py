@@ -20,4 +20,6 @@ def change(request: Request) -> Change:
         request.type,
         body=binary.wrapped(request) if binary.is_raw(request) else content.resource(request),
         criteria=criteria.of_header(request.header("IF_NONE_EXIST")),
+        full_url=request.full_url,
+        entry=request.index,
     )

@@ -24,7 +24,14 @@ def conditional_delete(hub: Hub, request: Request) -> Reply:
 
 def change(request: Request) -> Change:
     """Return the change a delete asks for."""
-    return Change(Method.DELETE, request.type, request.id, if_match=request.if_match)
+    return Change(
+        Method.DELETE,
+        request.type,
+        request.id,
+        if_match=request.if_match,
+        full_url=request.full_url,
+        entry=request.index,
+    )
 
 
 def conditional_change(request: Request) -> Change:
@@ -34,4 +41,6 @@ def conditional_change(request: Request) -> Change:
         request.type,
         criteria=criteria.of_address(request),
         if_match=request.if_match,
+        full_url=request.full_url,
+        entry=request.index,
     )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 
 from app.clock import instant
 from app.errors import Invalid, YilianError
@@ -13,6 +12,8 @@ from app.fhir.outcome import operation_outcome
 from app.rest import present
 from app.rest.exchange import Reply, Request, decode, etag
 from app.rest.negotiate import Format
+
+_instant = lru_cache(maxsize=64)(instant)  # the same for all writes of a transaction
 
 
 def request_of(entry: bundle.Entry, outer: Request) -> tuple[Request, list[str]]:
@@ -28,7 +29,7 @@ def request_of(entry: bundle.Entry, outer: Request) -> tuple[Request, list[str]]
     }
     path, _, query = _below(entry.url, outer.base).partition("?")
     segments = [decode(part, plus=False) for part in path.strip("/").split("/") if part]
-    request = Request(entry.method, query, environ, outer.base, entry.resource or b"", entry=True)
+    request = Request(entry.method, query, environ, outer.base, entry.resource or b"", bundled=True)
     return request, segments
 
 
@@ -52,7 +53,7 @@ def answered(request: Request, reply: Reply) -> bundle.Parts:
         present.status_line(reply.status),
         reply.location,
         None if reply.version_id is None else etag(reply.version_id),
-        None if reply.last_updated_us is None else instant(reply.last_updated_us),
+        None if reply.last_updated_us is None else _instant(reply.last_updated_us),
         reply.body if explained else None,
     )
     bodiless = explained or request.method == "HEAD"
@@ -66,13 +67,20 @@ def failed(status: int, error: YilianError) -> bundle.Parts:
     )
 
 
-@contextmanager
-def placed(entry: bundle.Entry) -> Iterator[None]:
-    """Place errors of the block in the entry."""
-    try:
-        yield
-    except YilianError as error:
-        raise located(error, entry) from None
+class Placed:
+    """A context that places the errors of its block in an entry."""
+
+    __slots__ = ("_entry",)
+
+    def __init__(self, entry: bundle.Entry) -> None:
+        self._entry = entry
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if isinstance(error, YilianError):
+            located(error, self._entry)
 
 
 def located(error: YilianError, entry: bundle.Entry) -> YilianError:

@@ -50,15 +50,18 @@ class Request:
 
     `base` is this server's FHIR base url without a slash at the end. `route.locate` fills in
     `type`, `id`, `version`, `other` (the second type of a compartment search) and `operation`.
+    Of an entry of a transaction `index` and `full_url` are known too, for what refers to it.
     """
 
     __slots__ = (
         "_params",
         "base",
         "body",
-        "entry",
+        "bundled",
         "environ",
+        "full_url",
         "id",
+        "index",
         "method",
         "operation",
         "other",
@@ -75,14 +78,16 @@ class Request:
         base: str,
         body: bytes = b"",
         *,
-        entry: bool = False,
+        bundled: bool = False,
     ) -> None:
         self.method = method
         self.query = query
         self.environ = environ
         self.base = base
         self.body = body
-        self.entry = entry  # it stands in a Bundle
+        self.bundled = bundled  # it stands in a Bundle
+        self.index: int | None = None
+        self.full_url: str | None = None
         self.type = ""
         self.id = ""
         self.version = ""

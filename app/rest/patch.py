@@ -55,6 +55,8 @@ def change(hub: Hub, request: Request) -> Change:
         _patched(request, stored),
         if_match=(str(stored.version_id),),
         whole_meta=True,
+        full_url=request.full_url,
+        entry=request.index,
     )
 
 
@@ -109,7 +111,7 @@ def _patched(request: Request, stored: Stored) -> bytes:
 
 def _content(request: Request) -> tuple[str, bytes]:
     """Return media type and content of a patch; in a Bundle a Binary carries them."""
-    if request.entry:
+    if request.bundled:
         resource = orjson.loads(request.body)
         if resource.get("resourceType") == "Binary":
             return _of_binary(resource)

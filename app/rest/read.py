@@ -26,7 +26,7 @@ def _given(request: Request, stored: Stored) -> Reply:
     if unchanged(request.header("IF_NONE_MATCH"), request.header("IF_MODIFIED_SINCE"), stored):
         return Reply(304, b"", stored.version_id, stored.last_updated_us)
     reply = Reply(200, stored.body, stored.version_id, stored.last_updated_us)
-    if request.type == "Binary" and not request.entry:
+    if request.type == "Binary" and not request.bundled:
         return binary.unwrapped(request, reply)
     if request.query:
         summary, elements = shape.asked(request.params)

@@ -55,22 +55,23 @@ def answers(hub: Hub, outer: Request, sent: Sequence[bundle.Entry]) -> Sequence[
     writes = sorted((a for a in asked if a.writes), key=lambda a: _ORDER[a.request.method])
     reads = [a for a in asked if not a.writes]
     for one in reads:
-        with entries.placed(one.entry):
+        with entries.Placed(one.entry):
             _try(hub, one, writes)
     done = {
         one.entry.index: entries.answered(one.request, write.told(hub, one.request, outcome))
         for one, outcome in zip(writes, _commit(hub, writes), strict=True)
     }
     for one in reads:
-        with entries.placed(one.entry):
+        with entries.Placed(one.entry):
             reply = route.answer(hub, one.request, one.segments)
         done[one.entry.index] = entries.answered(one.request, reply)
     return [done[index] for index in sorted(done)]
 
 
 def _asked(entry: bundle.Entry, outer: Request) -> _Asked:
-    with entries.placed(entry):
+    with entries.Placed(entry):
         request, segments = entries.request_of(entry, outer)
+        request.index, request.full_url = entry.index, entry.full_url
         asked = _Asked(entry, request, segments, route.locate(request, segments))
         if not asked.writes and not _only_reads(asked):
             raise MethodNotAllowed("This cannot be part of a transaction", at="request.method")
@@ -127,7 +128,5 @@ def _commit(hub: Hub, writes: Sequence[_Asked]) -> Sequence[Outcome]:
 
 
 def _change(hub: Hub, one: _Asked) -> Change:
-    make = _CHANGES[one.shape, one.request.method]
-    with entries.placed(one.entry):
-        change = make(hub, one.request)
-    return replace(change, full_url=one.entry.full_url, entry=one.entry.index)
+    with entries.Placed(one.entry):
+        return _CHANGES[one.shape, one.request.method](hub, one.request)

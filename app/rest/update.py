@@ -30,6 +30,8 @@ def change(request: Request) -> Change:
         binary.wrapped(request) if binary.is_raw(request) else content.resource(request),
         if_match=request.if_match,
         create_only=criteria.create_only(request),
+        full_url=request.full_url,
+        entry=request.index,
     )
 
 
@@ -42,4 +44,6 @@ def conditional_change(request: Request) -> Change:
         criteria=criteria.of_address(request),
         if_match=request.if_match,
         create_only=criteria.create_only(request),
+        full_url=request.full_url,
+        entry=request.index,
     )

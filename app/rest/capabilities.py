@@ -171,4 +171,4 @@ def _operations(level: str, name: str) -> Json:
 
 
 # Parameters that are defined, but that the search of the store does not answer.
-_UNSERVED = frozenset(("_query", "_text", "_content", "_filter", "near"))
+_UNSERVED = frozenset(("_query",))

@@ -15,13 +15,14 @@ VALUES = {
     "string": "zz", "token": "zz", "date": "2020-01-01", "number": "1", "quantity": "1",
     "reference": "zz", "uri": "http://zz.example/x", "special": "zz",
 }  # fmt: skip
+SPECIAL = {"near": "36.07|120.38|5|km", "_filter": "_id eq zz"}
 
 
 def sample(param: Param) -> str:
     """Return a value that a search by the parameter accepts."""
     if param.components:
         return "$".join(sample(component.param) for component in param.components)
-    return VALUES[param.type]
+    return SPECIAL.get(param.code) or VALUES[param.type]
 
 
 @pytest.fixture(scope="module")

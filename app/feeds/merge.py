@@ -63,8 +63,8 @@ Special = Callable[[Any, Any, bool], tuple[Any, bool]]
 class Lifecycle(Protocol):
     """What the event of a message means for resources that may be known already."""
 
-    def special(self, type_name: str, element: str) -> Special | None:
-        """Return how an element is settled, None for the usual way."""
+    def specials(self, type_name: str) -> Mapping[str, Special]:
+        """Return how elements of a type are settled that are not settled the usual way."""
         ...
 
     def finish(self, type_name: str, known: Json | None, after: Json) -> None:
@@ -83,10 +83,11 @@ def together(
         return _whole(known, told or Told(), said)
     flat = _flat(said.type, known or {})
     times = _times(flat, told, said.type)
+    specials = {**_SPECIAL, **lifecycle.specials(said.type)}
     for element, names in _elements(said.type, _flat(said.type, said.body)).items():
         newer = said.at >= times.get(element, NEVER)
         before = {name: flat[name] for name in _same_element(said.type, element, flat)}
-        special = lifecycle.special(said.type, element) or _SPECIAL.get(element)
+        special = specials.get(element)
         after, counts = names, newer
         if special is not None and len(names) == 1:
             ((name, value),) = names.items()
@@ -103,6 +104,15 @@ def together(
     body = {"resourceType": said.type, **meta, **_unflat(said.type, flat)}
     lifecycle.finish(said.type, known, body)
     return body, _compact(times, _elements(said.type, flat))
+
+
+def fresh(said: Said, lifecycle: Lifecycle) -> Told:
+    """Return when the elements of a new resource were told, as `together` would."""
+    elements = dict.fromkeys((place.partition(":")[0] for place in said.removed), said.at)
+    for element, special in lifecycle.specials(said.type).items():
+        if element in said.body and not special(None, said.body[element], True)[1]:
+            elements[element] = NEVER
+    return Told(said.at, elements)
 
 
 def same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -1,7 +1,8 @@
 """The HL7 v2 door: frames in, answers out, everything between handed to the dispatcher.
 
-Reads each message of a frame, converts it, decides how its sender wants to be answered, and turns
-the outcome into acknowledgements. Runs in a thread of its own: the listener's must not wait.
+Has each message of a frame read (by helpers beside this process, if there are any), decides how
+its sender wants to be answered, and turns the outcome into acknowledgements. Two threads of its
+own, because the listener's must not wait: one hands out, one takes in; both keep the order.
 """
 
 from __future__ import annotations
@@ -9,96 +10,133 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import tzinfo
 from hashlib import sha256
-from typing import Any
-from urllib.parse import unquote
+from itertools import cycle
 
 from app.clock import Clock, from_us
-from app.errors import Issue, NotSupported, Unavailable, YilianError
+from app.errors import Issue, Unavailable, YilianError
 from app.feeds.apply import Stated
 from app.feeds.dispatch import SILENCE, Dispatcher, Incoming, Receipt, Reply
-from app.feeds.hl7v2 import ack, er7, required
+from app.feeds.hl7v2 import ack
 from app.feeds.hl7v2.ack import Header, Mode, Verdict
-from app.feeds.hl7v2.convert import Options, Result, convert_message
-from app.feeds.hl7v2.er7 import Message
-from app.feeds.hl7v2.lifecycle import Lifecycle, removed
+from app.feeds.hl7v2.helpers import Helper
 from app.feeds.hl7v2.mllp import Answers, Frame
+from app.feeds.hl7v2.reading import Read, Reader
 from app.feeds.hl7v2.split import Piece, messages
 from app.feeds.inbox import Entry
-from app.fhir import dates
 
 log = logging.getLogger(__name__)
 
 FEED = "hl7v2"
-_SILENT = frozenset(("ACK", "MCF"))  # acknowledgements are not acknowledged
-_ANSWERS_TO_US = frozenset(("RSP", "ORA", "NMR", "DSR", "EDR", "ERP", "TBR", "RTB"))
-_NOTHING = "nothing-to-convert"
-_TOKEN_ESCAPES = ("\\|", "|"), ("\\,", ","), ("\\$", "$"), ("\\\\", "\\")
+_HANDED_OUT = 256  # messages with the helpers at a time: what a pipe holds is memory
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """How messages are read and answered.
+    """How messages are answered.
 
-    options: how they are converted. original_mode: answer AA, AE or AR whatever MSH-15 says.
+    zone: of MSH-7 in answers. original_mode: answer AA, AE or AR whatever MSH-15 says.
     close_when_unstorable: close the connection instead of answering AR 207 when nothing can be
     stored now.
     """
 
-    options: Options
     zone: tzinfo
     original_mode: bool = False
     close_when_unstorable: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One frame on its way: its messages, and which helper reads each (None: this process)."""
+
+    frame: Frame
+    promise: Future[Answers]
+    pieces: Sequence[Piece] = ()
+    helpers: Sequence[Helper | None] = ()
+
+
 class Door:
     """Accepts frames; `accept` is what the listener calls."""
 
-    def __init__(self, dispatcher: Dispatcher, profile: Profile, clock: Clock) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        reader: Reader,
+        profile: Profile,
+        clock: Clock,
+        helpers: Sequence[Helper] = (),
+    ) -> None:
         self._dispatcher = dispatcher
+        self._reader = reader
         self._profile = profile
         self._clock = clock
-        self._queue: queue.SimpleQueue[tuple[Frame, Future[Answers]] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="hl7v2", daemon=True)
+        self._helpers = helpers
+        self._next: Iterator[Helper | None] = cycle(helpers or (None,))
+        self._frames: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._reading: queue.Queue[_Job | None] = queue.Queue(_HANDED_OUT)
+        self._threads = [
+            threading.Thread(target=self._hand_out, name="hl7v2-out", daemon=True),
+            threading.Thread(target=self._take_in, name="hl7v2-in", daemon=True),
+        ]
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """Finish what was accepted."""
-        self._queue.put(None)
-        self._thread.join()
+        self._frames.put(None)
+        for thread in self._threads:
+            thread.join()
+        for helper in self._helpers:
+            helper.close()
 
     def accept(self, frame: Frame) -> Future[Answers]:
         """Promise the answers of a frame; never waits."""
         promise: Future[Answers] = Future()
-        self._queue.put((frame, promise))
+        self._frames.put(_Job(frame, promise))
         return promise
 
     def reread(self, entry: Entry) -> Incoming:
         """Return an entry of the inbox read and converted again."""
-        return self._incoming(Piece(entry.raw), entry.peer)
+        return self._incoming(Piece(entry.raw), entry.peer, self._reader.read(entry.raw))
 
-    def _run(self) -> None:
-        while (job := self._queue.get()) is not None:
-            frame, promise = job
+    # --- the two threads -------------------------------------------------------------------------
+
+    def _hand_out(self) -> None:
+        while (job := self._frames.get()) is not None:
+            pieces = () if job.frame.error else messages(job.frame.payload)
+            helpers = [self._asked(piece) for piece in pieces]
+            self._reading.put(_Job(job.frame, job.promise, pieces, helpers))
+        self._reading.put(None)
+
+    def _asked(self, piece: Piece) -> Helper | None:
+        helper = next(self._next)
+        return helper if helper is not None and helper.ask(piece.raw) else None
+
+    def _take_in(self) -> None:
+        while (job := self._reading.get()) is not None:
             try:
-                self._take(frame, promise)
+                _Promise(job.promise, [self._hand_in(one) for one in self._read(job)])
             except Exception as exc:
                 log.exception("hl7v2.door_failed")
-                promise.set_exception(exc)
+                job.promise.set_exception(exc)
 
-    def _take(self, frame: Frame, promise: Future[Answers]) -> None:
-        peer = frame.peer.host
-        if frame.error is not None:
-            incoming = [self._refused(frame, frame.error)]
-        else:
-            incoming = [self._incoming(piece, peer) for piece in messages(frame.payload)]
-        _Promise(promise, [self._hand_in(one) for one in incoming])
+    def _read(self, job: _Job) -> list[Incoming]:
+        if job.frame.error is not None:
+            return [self._unfinished(job.frame, job.frame.error)]
+        peer = job.frame.peer.host
+        out = []
+        for piece, helper in zip(job.pieces, job.helpers, strict=True):
+            read = self._reader.read(piece.raw) if helper is None else helper.answer(piece.raw)
+            out.append(self._incoming(piece, peer, read))
+        return out
+
+    # --- to the dispatcher -----------------------------------------------------------------------
 
     def _hand_in(self, incoming: Incoming) -> _Handed:
         first, second = self._dispatcher.submit(incoming)
@@ -113,82 +151,49 @@ class Door:
             return Answers(reply.unstorable(error), stored=False)
         return Answers(stored=False)
 
-    # --- reading ---------------------------------------------------------------------------------
+    def _incoming(self, piece: Piece, peer: str, read: Read) -> Incoming:
+        stated: Stated | YilianError | None = None
+        if read.wrong is not None:
+            stated = read.wrong.error()
+        elif read.said is not None:
+            stated = read.said.stated(self._clock.now_us())
+        issues = (*piece.issues, *read.issues)
+        reply = SILENCE if read.silent else self._acknowledger(read.header)
+        return self._made(piece.raw, peer, read.header, stated, reply, issues, read.refused)
 
-    def _incoming(self, piece: Piece, peer: str) -> Incoming:
-        """Return a message read and converted, or why it cannot be."""
-        options = self._profile.options
-        try:
-            message = er7.read(
-                piece.raw,
-                default_charset=options.default_charset,
-                fallback=options.fallback_charset,
-                mislabelled=options.mislabelled,
-            )
-        except YilianError as exc:
-            return self._known(piece, peer, ack.header_of_raw(piece.raw), exc, refused=True)
-        header = ack.header_of(message)
-        if message.type.code in _SILENT:
-            return self._known(piece, peer, header, None, reply=SILENCE)
-        try:
-            required.check(message)
-            result = convert_message(message, options)
-            stated = self._stated(message, result)
-        except YilianError as exc:
-            refused = ack.verdict_of(exc) is Verdict.REJECT
-            return self._known(piece, peer, header, exc, refused=refused)
-        return self._known(piece, peer, header, stated, issues=result.issues)
-
-    def _stated(self, message: Message, result: Result) -> Stated | None:
-        """Return what a conversion says. Raises what it was refused for."""
-        if result.refused:
-            raise YilianError.of(result.issues)
-        if result.bundle is None:
-            if message.type.code in _ANSWERS_TO_US:
-                return None
-            raise NotSupported(
-                "this type of message is not supported", at="MSH-9", details="message-type"
-            )
-        at = self._clock.now_us()
-        if result.event_time:
-            at = dates.bounds(result.event_time, self._profile.zone)[0]
-        lifecycle = Lifecycle(message.type.event, result.event_time)
-        return Stated(statements(result.bundle), at, lifecycle, lambda kind: removed(message, kind))
-
-    def _refused(self, frame: Frame, error: YilianError) -> Incoming:
+    def _unfinished(self, frame: Frame, error: YilianError) -> Incoming:
         """Return a frame that is no whole message: too long, or never finished."""
         header = ack.header_of_raw(frame.payload)
-        piece = Piece(frame.payload)
-        reply = None if frame.answerable else SILENCE
-        return self._known(piece, frame.peer.host, header, error, refused=True, reply=reply)
+        reply = self._acknowledger(header) if frame.answerable else SILENCE
+        return self._made(frame.payload, frame.peer.host, header, error, reply, (), refused=True)
 
-    def _known(
+    def _acknowledger(self, header: Header) -> Acknowledger:
+        mode = ack.mode_of(header, force_original=self._profile.original_mode)
+        return Acknowledger(header, mode, self._clock, self._profile.zone)
+
+    def _made(
         self,
-        piece: Piece,
+        raw: bytes,
         peer: str,
         header: Header,
         stated: Stated | YilianError | None,
-        *,
-        issues: Sequence[Issue] = (),
-        refused: bool = False,
-        reply: Reply | None = None,
+        reply: Reply,
+        issues: tuple[Issue, ...],
+        refused: bool,
     ) -> Incoming:
-        mode = ack.mode_of(header, force_original=self._profile.original_mode)
-        application, facility = header.field(3), header.field(4)
+        kind = (header.component(9, 1), header.component(9, 2))
         return Incoming(
             feed=FEED,
-            source=f"{facility}|{application}",
+            source=f"{header.field(4)}|{header.field(3)}",
             peer=peer,
-            kind="^".join(
-                part for part in (header.component(9, 1), header.component(9, 2)) if part
-            ),
+            kind="^".join(part for part in kind if part),
             control_id=header.field(10),
-            key=key_of(header, piece.raw),
-            raw=piece.raw,
+            key=key_of(header, raw),
+            raw=raw,
             stated=stated,
-            reply=reply or Acknowledger(header, mode, self._clock, self._profile.zone),
-            issues=(*piece.issues, *issues),
-            staged=not mode.original,
+            reply=reply,
+            issues=issues,
+            staged=isinstance(reply, Acknowledger) and not reply.mode.original,
             refused=refused,
         )
 
@@ -204,28 +209,27 @@ class Acknowledger:
 
     def stored(self, entry_id: int, error: YilianError | None) -> tuple[bytes, ...]:
         """Return the accept answer; for a refused message the only one there will be."""
-        verdict = Verdict.ACCEPT if error is None else ack.verdict_of(error)
-        code = ack.accept_code(self.mode, verdict)
-        if code is None and error is not None:
-            code = ack.application_code(self.mode, verdict, accepted=verdict)
-        return self._built(code, f"Y{entry_id}", error)
+        if error is None:
+            return self._built(ack.accept_code(self.mode, Verdict.ACCEPT), f"Y{entry_id}", None)
+        return self._refusal(ack.verdict_of(error), f"Y{entry_id}", error)
 
     def applied(self, entry_id: int, error: YilianError | None) -> tuple[bytes, ...]:
         """Return the application answer."""
         verdict = Verdict.ACCEPT if error is None else ack.verdict_of(error)
-        code = ack.application_code(self.mode, verdict)
         suffix = "" if self.mode.original else "A"
+        code = ack.application_code(self.mode, verdict)
         return self._built(code, f"Y{entry_id}{suffix}", error)
 
     def unstorable(self, error: YilianError) -> tuple[bytes, ...]:
         """Return the answer when nothing could be stored: the sender should try again."""
-        now = self.clock.now_us()
-        code = ack.accept_code(self.mode, Verdict.REJECT) or ack.application_code(
-            self.mode, Verdict.REJECT, accepted=Verdict.REJECT
-        )
         if not isinstance(error, Unavailable):
             error = Unavailable("the message cannot be stored now")
-        return self._built(code, f"YX{now}", error)
+        return self._refusal(Verdict.REJECT, f"YX{self.clock.now_us()}", error)
+
+    def _refusal(self, verdict: Verdict, control_id: str, error: YilianError) -> tuple[bytes, ...]:
+        code = ack.accept_code(self.mode, verdict)
+        code = code or ack.application_code(self.mode, verdict, accepted=verdict)
+        return self._built(code, control_id, error)
 
     def _built(
         self, code: str | None, control_id: str, error: YilianError | None
@@ -251,50 +255,6 @@ def key_of(header: Header, raw: bytes) -> bytes:
     head = "\x1f".join(fields).encode("utf-8", "surrogatepass")
     rest = raw[end:] if fields else raw
     return sha256(b"%b\x1e%b\x1e%b" % (FEED.encode(), head, rest)).digest()[:20]
-
-
-# --- statements of a Bundle ----------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Statement:
-    """One entry of a converted Bundle."""
-
-    type: str
-    key: tuple[str, str] | None
-    id: str
-    full_url: str
-    mention: bool
-    body: dict[str, Any] | None
-
-
-def statements(bundle: dict[str, Any]) -> list[Statement]:
-    """Return the entries of a transaction Bundle in the printed form (architecture.md)."""
-    return [_statement(entry) for entry in bundle["entry"]]
-
-
-def _statement(entry: dict[str, Any]) -> Statement:
-    request = entry["request"]
-    query = request.get("ifNoneExist") or request["url"].partition("?")[2]
-    full_url: str = entry["fullUrl"]
-    body: dict[str, Any] = entry["resource"]
-    return Statement(
-        body["resourceType"],
-        _key(query) if query else None,
-        full_url.removeprefix("urn:uuid:"),
-        full_url,
-        request["method"] == "POST",
-        body,
-    )
-
-
-def _key(query: str) -> tuple[str, str]:
-    """Return system and value of `identifier=system|value` (`app.fhir.ids.criteria`)."""
-    system, _, token = query.removeprefix("identifier=").partition("|")
-    value = unquote(token)
-    for escaped, plain in _TOKEN_ESCAPES:
-        value = value.replace(escaped, plain)
-    return unquote(system), value
 
 
 # --- promises ------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from app.feeds.hl7v2.er7 import Message, Segment
+from app.feeds.hl7v2.er7 import Message
 from app.feeds.merge import Json, Special
 
 # Events that say the status of a visit; of all others it is only implied.
@@ -71,13 +71,13 @@ class Lifecycle:
         """at: the event's time as a FHIR dateTime, for the end of what it ends."""
         self.event = event
         self.at = at
-        self._specials: Mapping[tuple[str, str], Special] = {
-            ("Encounter", "status"): partial(_status, event in _STATUS_EVENTS),
-            ("Encounter", "location"): partial(_locations, event, at),
+        self._visit: Mapping[str, Special] = {
+            "status": partial(_status, event in _STATUS_EVENTS),
+            "location": partial(_locations, event, at),
         }
 
-    def special(self, type_name: str, element: str) -> Special | None:
-        return self._specials.get((type_name, element))
+    def specials(self, type_name: str) -> Mapping[str, Special]:
+        return self._visit if type_name == "Encounter" else {}
 
     def finish(self, type_name: str, known: Json | None, after: Json) -> None:
         """Keep the former class of a visit whose class changed (A06, A07)."""
@@ -94,18 +94,17 @@ class Lifecycle:
             after["classHistory"] = [*(known.get("classHistory") or ()), past]
 
 
-def removed(message: Message, type_name: str) -> frozenset[str]:
-    """Return the elements of resources of a type that the message takes away."""
-    taken = _TAKEN_BACK.get((message.type.event, type_name), frozenset())
-    return taken | {
-        element
-        for owner, segment_id, number, element in _NULLS
-        if owner == type_name and _is_null(message.first(segment_id), number)
-    }
-
-
-def _is_null(segment: Segment | None, number: int) -> bool:
-    return segment is not None and segment.is_null(number)
+def removed(message: Message) -> dict[str, frozenset[str]]:
+    """Return the elements that the message takes away, by resource type."""
+    out: dict[str, set[str]] = {}
+    for (event, owner), elements in _TAKEN_BACK.items():
+        if event == message.type.event:
+            out.setdefault(owner, set()).update(elements)
+    for owner, segment_id, number, element in _NULLS:
+        segment = message.first(segment_id)
+        if segment is not None and segment.is_null(number):
+            out.setdefault(owner, set()).add(element)
+    return {owner: frozenset(elements) for owner, elements in out.items()}
 
 
 def _status(explicit: bool, known: Any, said: Any, newer: bool) -> tuple[Any, bool]:

@@ -1,0 +1,126 @@
+"""One message from bytes to statements: everything that needs no store.
+
+What comes out is plain values, so that another process may do it (`helpers.py`): reading,
+converting, checking and indexing are most of the work on a message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import tzinfo
+
+from app import errors
+from app.errors import Issue, NotSupported, Unavailable, YilianError
+from app.feeds.apply import Stated
+from app.feeds.hl7v2 import ack, er7, required
+from app.feeds.hl7v2.ack import Header, Verdict
+from app.feeds.hl7v2.convert import Options, convert_message
+from app.feeds.hl7v2.lifecycle import Lifecycle, removed
+from app.feeds.statement import Statement, statements
+from app.fhir import dates
+from app.store.prepare import Preparer
+
+_SILENT = frozenset(("ACK", "MCF"))  # acknowledgements are not acknowledged
+_ANSWERS_TO_US = frozenset(("RSP", "ORA", "NMR", "DSR", "EDR", "ERP", "TBR", "RTB"))
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a message says. at: event time, microseconds since 1970; None when it names none."""
+
+    statements: list[Statement]
+    event: str
+    at: int | None
+    at_text: str | None
+    removed: Mapping[str, frozenset[str]]
+
+    def stated(self, now_us: int) -> Stated:
+        """Return it as what is applied; a message without a time is of now."""
+        lifecycle = Lifecycle(self.event, self.at_text)
+        at = now_us if self.at is None else self.at
+        return Stated(self.statements, at, lifecycle, self.removed)
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """An error of `app/errors.py` as plain values."""
+
+    kind: str
+    issues: tuple[Issue, ...]
+
+    def error(self) -> YilianError:
+        kind: type[YilianError] = getattr(errors, self.kind, YilianError)
+        if kind is Unavailable:
+            return Unavailable(self.issues[0].text)
+        return kind.of(self.issues)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One message read: its header, and what it says or what is wrong with it.
+
+    silent: it wants no answer. refused: what is wrong makes it unacceptable as a message.
+    """
+
+    header: Header
+    said: Said | None = None
+    wrong: Wrong | None = None
+    silent: bool = False
+    refused: bool = False
+    issues: tuple[Issue, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads messages with one sender's settings; `preparer` None leaves preparing to others."""
+
+    options: Options
+    zone: tzinfo
+    preparer: Preparer | None = None
+
+    def read(self, raw: bytes) -> Read:
+        """Return a message read and converted, or what is wrong with it."""
+        options = self.options
+        try:
+            message = er7.read(
+                raw,
+                default_charset=options.default_charset,
+                fallback=options.fallback_charset,
+                mislabelled=options.mislabelled,
+            )
+        except YilianError as exc:
+            return Read(ack.header_of_raw(raw), wrong=_wrong(exc), refused=True)
+        header = ack.header_of(message)
+        if message.type.code in _SILENT:
+            return Read(header, silent=True, issues=tuple(message.issues))
+        try:
+            required.check(message)
+            return self._converted(message, header)
+        except YilianError as exc:
+            refused = ack.verdict_of(exc) is Verdict.REJECT
+            return Read(header, wrong=_wrong(exc), refused=refused, issues=tuple(message.issues))
+
+    def _converted(self, message: er7.Message, header: Header) -> Read:
+        result = convert_message(message, self.options)
+        if result.refused:
+            raise YilianError.of(result.issues)
+        if result.bundle is None:
+            if message.type.code in _ANSWERS_TO_US:
+                return Read(header, issues=result.issues)
+            raise NotSupported(
+                "this type of message is not supported", at="MSH-9", details="message-type"
+            )
+        at = dates.bounds(result.event_time, self.zone)[0] if result.event_time else None
+        said = Said(
+            statements(result.bundle, self.preparer),
+            message.type.event,
+            at,
+            result.event_time,
+            removed(message),
+        )
+        return Read(header, said, issues=result.issues)
+
+
+def _wrong(error: YilianError) -> Wrong:
+    return Wrong(type(error).__name__, tuple(error.issues))

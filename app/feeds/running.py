@@ -1,0 +1,97 @@
+"""The feeds of one process, from start to stop: listener, door, dispatcher, in this order.
+
+On SQLite this is the writer process; on PostgreSQL a process of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+from app.clock import Clock
+from app.feeds.apply import Applier
+from app.feeds.dispatch import Dispatcher
+from app.feeds.hl7v2.convert import Options
+from app.feeds.hl7v2.door import FEED, Door, Profile
+from app.feeds.hl7v2.helpers import Helper
+from app.feeds.hl7v2.mllp import Counts, Listener, Network
+from app.feeds.hl7v2.reading import Reader
+from app.feeds.lanes import Lane
+from app.store.database import Address, connect
+from app.store.prepare import Preparer
+from app.store.writer import GroupWriter, Writer
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the feeds need to know of their installation.
+
+    mllp: where to listen, None for not at all; allow: networks that may connect.
+    """
+
+    database: Address
+    preparer: Preparer
+    id_secret: bytes
+    time_zone: str
+    mllp: tuple[str, int] | None
+    allow: Sequence[Network] = ()
+
+
+def reader(setting: Setting) -> Reader:
+    """Return how messages are read in this installation."""
+    options = Options(time_zone=setting.time_zone, secret=setting.id_secret)
+    return Reader(options, ZoneInfo(setting.time_zone), setting.preparer)
+
+
+def helpers(setting: Setting, count: int) -> list[Helper]:
+    """Start processes that read messages; call it before this process has other threads."""
+    read = reader(setting).read
+    return [Helper(read) for _ in range(count)] if setting.mllp is not None else []
+
+
+class Feeds:
+    """Dispatcher and doors of one process."""
+
+    def __init__(
+        self, setting: Setting, writer: Writer, clock: Clock, helpers: Sequence[Helper] = ()
+    ) -> None:
+        self._lane: Lane | None = None
+        if isinstance(writer, GroupWriter):
+            grouping: GroupWriter | Lane = writer
+        else:
+            grouping = self._lane = Lane(writer)
+        self.dispatcher = Dispatcher(
+            grouping,
+            Applier(setting.preparer),
+            clock,
+            lambda: connect(setting.database),
+        )
+        profile = Profile(ZoneInfo(setting.time_zone))
+        self._door = Door(self.dispatcher, reader(setting), profile, clock, helpers)
+        self._listener = None
+        if setting.mllp is not None:
+            self._listener = Listener(setting.mllp, self._door.accept, allow=setting.allow)
+
+    @property
+    def counts(self) -> Counts | None:
+        """What the MLLP listener has seen, for metrics."""
+        return self._listener.counts if self._listener else None
+
+    def start(self) -> Mapping[str, str]:
+        """Apply what an earlier life left, then listen; return the addresses by listener."""
+        self._door.start()
+        self.dispatcher.start({FEED: self._door.reread})
+        if self._listener is None:
+            return {}
+        self._listener.start()
+        return {"mllp": f"{self._listener.address[0]}:{self._listener.port}"}
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """Answer what is complete, then stop; the writer is closed afterwards."""
+        if self._listener is not None:
+            self._listener.stop(timeout_s)
+        self._door.stop()
+        self.dispatcher.stop()
+        if self._lane is not None:
+            self._lane.close()

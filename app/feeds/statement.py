@@ -1,0 +1,129 @@
+"""What one message says, ready to be applied: resources as bytes, checked and indexed already.
+
+Made without the store, so that it can be done by another process than the one that writes: most
+resources of a message are new, and of those nothing is left to do but to write the rows.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+
+from app.errors import YilianError
+from app.store.prepare import Prepared, Preparer
+from app.store.types import Change, Method
+
+Json = dict[str, Any]
+
+# Described by the inbox entry and the Provenance already.
+_NOT_KEPT = frozenset(("MessageHeader",))
+
+_LOCAL = re.compile(rb'"reference":"(urn:uuid:[0-9a-f-]{36})"')
+_TOKEN_ESCAPES = ("\\|", "|"), ("\\,", ","), ("\\$", "$"), ("\\\\", "\\")
+
+encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One resource of a converted message.
+
+    key: system and value of the identifier that names it; id: computed from the key. mention: it
+    fills gaps of what is stored and never overwrites. body: compact JSON with `id`; references to
+    other resources of the message by their computed ids. replaced_by: the survivor's computed id,
+    of a patient record that the message merges. prepared: ready to be written when it is new.
+    """
+
+    type: str
+    key: tuple[str, str] | None
+    id: str
+    mention: bool
+    body: bytes
+    replaced_by: str | None = None
+    prepared: Prepared | None = None
+
+    @property
+    def local(self) -> bytes:
+        """The reference to it inside the message."""
+        return f"{self.type}/{self.id}".encode()
+
+
+def statements(bundle: Mapping[str, Any], preparer: Preparer | None = None) -> list[Statement]:
+    """Return the entries of a transaction Bundle in the printed form (architecture.md).
+
+    preparer: prepare them for the case that they are new.
+    """
+    entries = [one for one in bundle["entry"] if one["resource"]["resourceType"] not in _NOT_KEPT]
+    local = {
+        one["fullUrl"].encode(): f"{one['resource']['resourceType']}/{_id(one)}".encode()
+        for one in entries
+    }
+    return [_statement(one, local, preparer) for one in entries]
+
+
+def decode(raw: bytes) -> Json:
+    """Return parsed JSON whose numbers keep their digits."""
+    if b"." not in raw:
+        return msgspec.json.decode(raw, type=dict[str, Any])
+    parsed: Json = json.loads(raw, parse_float=Decimal)
+    return parsed
+
+
+def replaced_by(patient: Mapping[str, Any]) -> str | None:
+    """Return the id of the record that a patient record was merged into, None for most."""
+    for link in patient.get("link") or ():
+        if link.get("type") == "replaced-by":
+            reference = (link.get("other") or {}).get("reference") or ""
+            return str(reference).removeprefix("Patient/") or None
+    return None
+
+
+def _statement(
+    entry: Mapping[str, Any], local: Mapping[bytes, bytes], preparer: Preparer | None
+) -> Statement:
+    request = entry["request"]
+    resource: Json = entry["resource"]
+    type_name, id_ = resource["resourceType"], _id(entry)
+    raw = _LOCAL.sub(
+        lambda found: b'"reference":"%b"' % local.get(found[1], found[1]),
+        encode({"resourceType": type_name, "id": id_, **resource}),
+    )
+    query = request.get("ifNoneExist") or request["url"].partition("?")[2]
+    merged = type_name == "Patient" and b'"replaced-by"' in raw
+    return Statement(
+        type=type_name,
+        key=_key(query) if query else None,
+        id=id_,
+        mention=request["method"] == "POST",
+        body=raw,
+        replaced_by=replaced_by(decode(raw)) if merged else None,
+        prepared=_prepared(type_name, id_, raw, preparer) if preparer else None,
+    )
+
+
+def _prepared(type_name: str, id_: str, raw: bytes, preparer: Preparer) -> Prepared | None:
+    """Return it prepared; None when something is wrong: whoever applies it finds that again."""
+    try:
+        return preparer.prepare([Change(Method.UPDATE, type_name, id_, raw)])[0]
+    except YilianError:
+        return None
+
+
+def _id(entry: Mapping[str, Any]) -> str:
+    return str(entry["fullUrl"]).removeprefix("urn:uuid:")
+
+
+def _key(query: str) -> tuple[str, str]:
+    """Return system and value of `identifier=system|value` (`app.fhir.ids.criteria`)."""
+    system, _, token = query.removeprefix("identifier=").partition("|")
+    value = unquote(token)
+    for escaped, plain in _TOKEN_ESCAPES:
+        value = value.replace(escaped, plain)
+    return unquote(system), value

@@ -98,9 +98,3 @@ def tw_id(letter: str, digits: str) -> str:
     total = value // 10 + 9 * (value % 10)
     total += sum((8 - n) * int(c) for n, c in enumerate(digits))
     return DIGITS[-total % 10]
-
-
-def mrz(body: str) -> str:
-    """Return the 7-3-1 check digit of machine readable documents (ICAO 9303, `<` = 0)."""
-    total = sum((7, 3, 1)[n % 3] * (0 if c == "<" else int(c, 36)) for n, c in enumerate(body))
-    return DIGITS[total % 10]

@@ -154,6 +154,7 @@ _CODED = (
 _HEX_START = frozenset("234fF")
 # Which reading to show when nothing is valid: the shape is that of the scheme, the check is not.
 _NEAR_MISS = {12: "gtin", 13: "gtin", 14: "gtin", 18: "cn-resident-id"}
+_CHECKS = ("check-digit", "check-character")
 _SPREADSHEET = re.compile(r"[0-9]\.[0-9]{3,}E\+1[0-9]")
 
 
@@ -161,8 +162,8 @@ def shaped(text: str, context: Context) -> list[Reading]:
     """Return every way an unmarked text can be read, in the order of detection."""
     found: list[Reading] = []
     if text[0] in _HEX_START and len(text) >= 16:
-        binary = _binary(text, context)
-        if binary:
+        binary = reader("epc-hex-unmarked")(text, context)
+        if binary.scheme != "unknown":
             return [binary]
     number = grouped(text) if _GROUPED.fullmatch(text) else text
     if number.isascii() and number[:-1].isdigit():
@@ -186,17 +187,11 @@ def _numbers(text: str, number: str, context: Context) -> Iterator[Reading]:
             yield reading
 
 
-def _binary(text: str, context: Context) -> Reading | None:
-    from app.registry.schemes import epc_hex
-
-    return epc_hex.read(text, context) if epc_hex.fits(text) else None
-
-
 def _near_miss(text: str, number: str, found: list[Reading]) -> Reading:
     """Return the reading that best tells what is wrong with a text nothing could read."""
-    likely = _NEAR_MISS.get(len(number))
+    likely = _NEAR_MISS.get(len(number)) if number[:-1].isdigit() else "cn-uscc"
     for reading in found:
-        if reading.scheme == likely and all(e.code == "check-digit" for e in reading.errors):
+        if reading.scheme == likely and all(e.code in _CHECKS for e in reading.errors):
             return reading
     unknown = Reading("unknown", 0.0)
     if _SPREADSHEET.fullmatch(text):

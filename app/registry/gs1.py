@@ -274,7 +274,7 @@ _TEXT_FIELDS = {
     "414": "gln",
     "415": "invoicingGln",
     "416": "productionGln",
-    "417": "partyGln",
+    "417": "gln",
     "7020": "refurbishmentLot",
     "7023": "assemblyGiai",
     "7240": "protocol",
@@ -520,13 +520,13 @@ def read(
             reading.fail(kind, message, name, None if offset is None else offset + at)
         if not fault or fault[0] in ("check-digit", "check-character"):
             fill(reading, code, value, context.year)
-    together(reading, values)
+    _together(reading, values)
     if not reading.errors:
         identify(reading, values, primary)
     return reading
 
 
-def together(reading: Reading, values: dict[str, str]) -> None:
+def _together(reading: Reading, values: dict[str, str]) -> None:
     """Report AIs that exclude each other, and those that need another (section 4.14)."""
     ais, codes = table(), list(values)
     for code in codes:

@@ -5,7 +5,8 @@ The write path indexes these; the resolver probes the keys of a parsed code.
 
 from __future__ import annotations
 
-from app.registry import names, parse, systems
+from app.registry import names, systems
+from app.registry.parse import parse
 from app.registry.reading import MARKED, Context
 
 # A value without a system is only looked up under a key that its own form proves.
@@ -24,7 +25,7 @@ def canonical_keys(system: str | None, value: str) -> tuple[str, ...]:
     if not value:
         return ()
     if not system:
-        parsed = parse.parse(value)
+        parsed = parse(value)
         return tuple(parsed.keys) if parsed.confidence >= _PROVEN else ()
     system = systems.canonical_system(system.strip())
     if system == systems.KEY:
@@ -37,4 +38,4 @@ def canonical_keys(system: str | None, value: str) -> tuple[str, ...]:
 
 def udi_keys(udi: str) -> tuple[str, ...]:
     """Return the keys of a UDI as printed or scanned (Device.udiCarrier); none if it is not one."""
-    return tuple(parse.parse(udi).keys)
+    return tuple(parse(udi).keys)

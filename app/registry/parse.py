@@ -73,9 +73,7 @@ def _read(normal: Normal, hint: str | None, context: Context) -> list[Reading]:
     if GS in text and not scheme.startswith("gs1"):
         return [_control()]
     if normal.trailing_space and scheme.startswith("hibc"):
-        from app.registry.schemes import hibc
-
-        text = hibc.restore_space(text)
+        text += " "  # trimming took it, but a HIBC check character may be a space
     return [reader(scheme)(text, context)]
 
 

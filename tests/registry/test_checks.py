@@ -43,8 +43,6 @@ PUBLISHED = [
     (checks.gb_11714, "D2143569", "X"),  # GB 11714
     (checks.luhn, "7992739871", "3"),  # ISO/IEC 7812
     (checks.luhn, "80840123456789", "3"),  # CMS, NPI
-    (checks.mrz, "L898902C3", "6"),  # ICAO 9303-4
-    (checks.mrz, "740812", "2"),
 ]
 
 

@@ -32,6 +32,7 @@ SCHEMES = {
     "epc-class-uri": ("epc_uri", "read"),
     "epc-tag-uri": ("epc_uri", "read"),
     "epc-hex": ("epc_hex", "read"),
+    "epc-hex-unmarked": ("epc_hex", "unmarked"),
     "hibc": ("hibc", "read"),
     "hibc-primary": ("hibc", "read"),
     "hibc-secondary": ("hibc", "read"),

@@ -9,10 +9,7 @@ import re
 from app.registry.reading import UNCHECKED, Context, Reading
 from app.registry.regions import PROVINCES
 
-INSTITUTION = re.compile("[HP][0-9]{11}", re.IGNORECASE)
-STAFF = re.compile("[DNY][0-9]{12}", re.IGNORECASE)
-DRUG = re.compile("X[A-Z][0-9]{2}[A-Z]{2}[A-Z][0-9]{3}[A-Z][0-9]{3}[0-9]{9}", re.IGNORECASE)
-CONSUMABLE = re.compile("C[0-9]{19}", re.IGNORECASE)
+_DRUG = re.compile("X[A-Z][0-9]{2}[A-Z]{2}[A-Z][0-9]{3}[A-Z][0-9]{12}")
 
 _ROLES = {"D": "doctor", "N": "nurse", "Y": "pharmacist"}
 _INSTITUTIONS = {"H": "hospital", "P": "pharmacy"}
@@ -70,7 +67,7 @@ def read_drug(text: str, context: Context) -> Reading:
         return reading.fail("length", "23 characters are expected")
     reading.fields["category"] = code[0]
     if code[0] == "X":
-        if not DRUG.fullmatch(code):
+        if not _DRUG.fullmatch(code):
             return reading.fail("format", "ATC, name, form and four numbers are expected")
         reading.fields.update(
             atc=code[1:6],

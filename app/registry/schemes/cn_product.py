@@ -15,28 +15,19 @@ _SIMPLIFIED = str.maketrans(
     {"國": "国", "藥": "药", "準": "准", "註": "注", "進": "进", "許": "许", "備": "备", "號": "号"}
 )
 _DRUG_WORDING = "国药准字"
-_DEVICE_WORD = "械"
 _DRUG_CATEGORIES = frozenset("HZSBTFJ")
 _ORIGINS = {"J": "overseas", "C": "hk-mo-tw"}
 
 
-def folded(text: str) -> str:
+def _folded(text: str) -> str:
     """Return the wording in simplified characters."""
     return text.translate(_SIMPLIFIED)
-
-
-def is_drug(text: str) -> bool:
-    return folded(text[:4]) == _DRUG_WORDING
-
-
-def is_device(text: str) -> bool:
-    return _DEVICE_WORD in text[:4]
 
 
 def read_approval(text: str, context: Context) -> Reading:
     """Read a drug approval number: letter(s) and eight digits, with or without the wording."""
     reading = Reading("cn-drug-approval", MARKED)
-    plain = folded(text).replace(" ", "").upper()
+    plain = _folded(text).replace(" ", "").upper()
     if plain != text:
         reading.warn("normalized")
     number = plain.removeprefix(_DRUG_WORDING)
@@ -54,7 +45,7 @@ def read_approval(text: str, context: Context) -> Reading:
     return reading.identify("class", f"cn-drug-approval:{number}")
 
 
-_REGISTRATION = re.compile(r"([国\u4e00-\u9fff])械(注[准进许])([0-9]*)")
+_REGISTRATION = re.compile(r"([\u4e00-\u9fff])械(注[准进许])([0-9]*)")
 _FILING = re.compile(r"([\u4e00-\u9fff]{1,4})械备([0-9]*)号?")
 _RISK_CLASSES = frozenset("123")
 
@@ -62,7 +53,7 @@ _RISK_CLASSES = frozenset("123")
 def read_device(text: str, context: Context) -> Reading:
     """Read a device registration (year 4, class 1, category 2, number 4) or a filing."""
     reading = Reading("cn-device-reg", MARKED)
-    plain = folded(text).replace(" ", "")
+    plain = _folded(text).replace(" ", "")
     if plain != text:
         reading.warn("normalized")
     if filing := _FILING.fullmatch(plain):

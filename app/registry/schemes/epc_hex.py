@@ -91,7 +91,14 @@ def _hex_digits(bits: int) -> int:
     return -(-bits // 16) * 4
 
 
-def fits(text: str) -> bool:
+def unmarked(text: str, context: Context) -> Reading:
+    """Read a text that nobody said is an EPC, if it has the form of one."""
+    if not _fits(text):
+        return Reading("unknown").fail("unknown-scheme", "not the form of an EPC")
+    return read(text, context)
+
+
+def _fits(text: str) -> bool:
     """Tell whether a text has the form of an EPC: known header and the length that goes with it."""
     if len(text) % 4 or not 16 <= len(text) <= 256 or not _HEX.fullmatch(text):
         return False

@@ -11,8 +11,6 @@ from app.registry.gs1 import escape
 from app.registry.reading import MARKED, MARKED_AND_CHECKED, Context, Reading
 from app.registry.schemes.gs1_digital_link import decode_text
 
-# A bare text needs a dotted numeric prefix to pass for a Handle; paths and fractions do not.
-BARE = re.compile(r"[0-9]+(?:\.[0-9A-Za-z]+)+/[^/\s]", re.ASCII)
 _PREFIX = re.compile(r"[0-9A-Za-z]+(?:\.[0-9A-Za-z_\-]+)*", re.ASCII)
 _PROXIES = re.compile(
     r"https?://(?:(?:dx\.|www\.)?doi\.org|hdl\.handle\.net)/(?:api/handles/)?", re.IGNORECASE
@@ -20,11 +18,6 @@ _PROXIES = re.compile(
 _SCHEMES = ("hdl:", "doi:", "info:hdl/", "info:doi/", "urn:hdl:", "urn:doi:")
 # First prefix part -> country it is delegated to, in the industrial-internet and VAA trees.
 _COUNTRIES = frozenset({"86", "88"})
-
-
-def is_proxy(text: str) -> bool:
-    """Tell whether an address is that of a Handle or DOI proxy."""
-    return _PROXIES.match(text) is not None
 
 
 def read(text: str, context: Context) -> Reading:

@@ -7,8 +7,6 @@ import re
 from app.registry import checks
 from app.registry.reading import MARKED_AND_CHECKED, ONE_IN_TEN, Context, Reading
 
-# The check in brackets is what marks a Hong Kong number.
-PRINTED = re.compile(r"[A-Za-z]{1,2}[0-9]{6}\([0-9Aa]\)")
 _HK = re.compile(r"([A-Z]{1,2})([0-9]{6})\(?([0-9A])\)?")
 _TW = re.compile("[A-Z][1289][0-9]{8}")
 

@@ -109,11 +109,6 @@ _STRUCTURES: dict[str, tuple[int, Callable[[Reading, str, int], None]]] = {
 _DIN_LENGTH = 15
 
 
-def starts(text: str) -> bool:
-    """Tell whether a text begins with a data identifier."""
-    return text[:2] in _STRUCTURES or text[:3] in _STRUCTURES or _starts_din(text, 0)
-
-
 def _starts_din(text: str, at: int) -> bool:
     after = text[at + 1 : at + 2]
     return text[at] == "=" and after.isascii() and after.isalnum() and not after.islower()

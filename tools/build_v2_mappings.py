@@ -1,10 +1,12 @@
 """Compile facts about HL7 v2 into files of ours.
 
     python tools/build_v2_mappings.py tables MAPPINGS_FOLDER > mappings/hl7v2/tables-official.yaml
+    python tools/build_v2_mappings.py devices IOT_FOLDER > mappings/hl7v2/tables-devices.yaml
     python tools/build_v2_mappings.py fields > app/feeds/hl7v2/fields.py
 
 `tables` reads the code maps of the HL7 "v2-to-FHIR" guide (folder `codesystems` of its mappings) and
-prints vocabulary tables: only codes, displays and systems. `fields` reads hl7apy's dictionaries and
+prints vocabulary tables: only codes, displays and systems. `devices` reads the tables of device codes
+(MDC numbers with LOINC and UCUM); pairs nobody confirmed are left out. `fields` reads hl7apy's dictionaries and
 prints the data type of every field of every segment.
 """
 
@@ -43,6 +45,9 @@ tables:
 def main(argv: list[str]) -> int:
     if argv[:1] == ["tables"] and len(argv) == 2:
         sys.stdout.write(tables(Path(argv[1]) / "codesystems"))
+        return 0
+    if argv[:1] == ["devices"] and len(argv) == 2:
+        sys.stdout.write(devices(Path(argv[1])))
         return 0
     if argv == ["fields"]:
         sys.stdout.write(fields())
@@ -115,6 +120,28 @@ def _quoted(text: str) -> str:
     if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", text) and text.lower() not in _WORDS:
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def devices(folder: Path) -> str:
+    """Return the tables that turn MDC metrics into LOINC codes and MDC units into UCUM."""
+    out = [
+        "# Device codes (IEEE 11073-10101), compiled by tools/build_v2_mappings.py: only pairs that\n"
+        "# were confirmed. Do not edit; overlays add rows to these tables by name.\n"
+        "mapping: hl7v2\ntables:\n  mdc-to-loinc:\n    system: http://loinc.org\n    rows:\n"
+    ]
+    for row in _tsv(folder / "mdc-loinc-ucum.tsv"):
+        refid, code, loinc, _, _, confirmed, *_ = [*row, "", "", "", ""]
+        if confirmed == "y" and loinc and loinc != "-":
+            out.append(f'      "{code}": "{loinc.partition("|")[0]}"  # {refid}\n')
+    out.append("  mdc-units:\n    system: http://unitsofmeasure.org\n    rows:\n")
+    for refid, code, ucum, *_ in _tsv(folder / "mdc-dim-ucum.tsv"):
+        out.append(f'      "{code}": "{ucum}"  # {refid}\n')
+    return "".join(out)
+
+
+def _tsv(path: Path) -> list[list[str]]:
+    lines = path.read_text("utf-8").splitlines()
+    return [line.split("\t") for line in lines if line and not line.startswith("#")]
 
 
 _WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))

@@ -207,14 +207,22 @@ class _Engine:
         ]
         self.assigners = assigners.load((shipped("mappings") / "assigners.yaml", *tables))
 
+    def check(self) -> None:
+        """Compile what any message may need. Raises Invalid with every problem, file and line."""
+        count = len(self._conditional)
+        self._variant((False,) * count)
+        for index in range(count):
+            self._variant(tuple(index == other for other in range(count)))
+
     def mapping_for(self, message: er7.Message) -> Mapping_:
         """Return the mapping with the overlays that are meant for this message."""
         if not self._conditional:
-            chosen: tuple[bool, ...] = ()
-        else:
-            doc = Document(message, {})
-            run = Run(doc, Context(_ids(CONVERT_SECRET, "")))
-            chosen = tuple(bool(meant(doc.root, run)) for _, meant in self._conditional)
+            return self._variant(())
+        doc = Document(message, {})
+        run = Run(doc, Context(_ids(CONVERT_SECRET, "")))
+        return self._variant(tuple(bool(meant(doc.root, run)) for _, meant in self._conditional))
+
+    def _variant(self, chosen: tuple[bool, ...]) -> Mapping_:
         found = self._variants.get(chosen)
         if found is None:
             left_out = {
@@ -270,6 +278,7 @@ def main(
         options = _options(args)
         _zone(options.time_zone)
         engine = _engine(options.mappings, options.assigners, options.explain)
+        engine.check()
     except YilianError as exc:
         for issue in exc.issues:
             err.write(f"{issue.at or 'convert'}: {issue.severity}: {issue.text}\n")

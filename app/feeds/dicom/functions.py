@@ -216,7 +216,7 @@ def _clean_uid(value: Any, _: Any) -> str:
 FUNCTIONS: Final[dict[str, Function]] = {
     "study_uid": Function(_study_uid, type="Identifier"),
     "instance_url": Function(_instance_url, takes="node", type="url"),
-    "oid": Function(_oid, type="uri"),
+    "oid": Function(_oid, type="string"),
     "uid": Function(_clean_uid, type="id"),
     "date": Function(_date, type="date"),
     "started": Function(_earliest((("StudyDate", "StudyTime"),)), takes="node", type="dateTime"),

@@ -73,7 +73,10 @@ def _read(normal: Normal, hint: str | None, context: Context) -> list[Reading]:
     if GS in text and not scheme.startswith("gs1"):
         return [_control()]
     if normal.trailing_space and scheme.startswith("hibc"):
-        text += " "  # trimming took it, but a HIBC check character may be a space
+        # Trimming took it, but a HIBC check character may be a space.
+        whole = reader(scheme)(text + " ", context)
+        if whole.valid:
+            return [whole]
     return [reader(scheme)(text, context)]
 
 

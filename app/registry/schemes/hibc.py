@@ -29,7 +29,6 @@ def read(text: str, context: Context) -> Reading:
     """Read any HIBC label; surrounding stars are Code 39's start and stop as printed."""
     if len(text) > 2 and text[0] == "*" and text[-1] == "*":
         text = text[1:-1]
-    text = _without_padding(text)
     if text.startswith("++"):
         return _basic(text)
     upper = text.upper()
@@ -37,14 +36,6 @@ def read(text: str, context: Context) -> Reading:
     if upper != text:
         reading.warn("normalized")
     return reading
-
-
-def _without_padding(text: str) -> str:
-    """Return `text` without its last character if that is a space and not the check character."""
-    body = text[:-1].upper()
-    if text[-1:] != " " or (_ALPHABET.issuperset(body) and checks.hibc(body) == " "):
-        return text
-    return text[:-1]
 
 
 def _read_label(text: str, context: Context) -> Reading:

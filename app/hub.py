@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 from app import metrics
 from app.clock import Clock, WallClock
 from app.errors import Unavailable, YilianError
-from app.feeds.running import Feeds
+from app.feeds.running import Feeds, helpers
 from app.feeds.running import Setting as FeedsSetting
 from app.rest.services import Options
 from app.settings import Address as Listening
@@ -116,23 +116,21 @@ def ingest(parts: Parts, ready: Report, stop: threading.Event) -> None:
     Raises Unavailable when a listener cannot have its address.
     """
     clock = WallClock()
+    setting = FeedsSetting(
+        database=parts.database,
+        preparer=parts.store_setting.preparer(),
+        id_secret=parts.id_secret.encode(),
+        time_zone=parts.settings.time_zone,
+        mllp=parts.settings.mllp,
+        allow=parts.settings.allow,
+    )
+    readers = helpers(setting)  # before the store brings threads
     store = open_store(parts.settings.database, parts.store_setting, clock, upgrade=False)
     with ExitStack() as open_now:
         open_now.callback(store.close)
         if isinstance(store.writer, GroupWriter):
             open_now.callback(WriterServer(store.writer, parts.writer_socket).close)
-        feeds = Feeds(
-            FeedsSetting(
-                database=parts.database,
-                preparer=parts.store_setting.preparer(),
-                id_secret=parts.id_secret.encode(),
-                time_zone=parts.settings.time_zone,
-                mllp=parts.settings.mllp,
-                allow=parts.settings.allow,
-            ),
-            store.writer,
-            clock,
-        )
+        feeds = Feeds(setting, store.writer, clock, readers)
         open_now.callback(feeds.stop)
         try:
             addresses = feeds.start()

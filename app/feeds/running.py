@@ -5,6 +5,7 @@ On SQLite this is the writer process; on PostgreSQL a process of its own.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
@@ -21,6 +22,8 @@ from app.feeds.lanes import Lane
 from app.store.database import Address, connect
 from app.store.prepare import Preparer
 from app.store.writer import GroupWriter, Writer
+
+_MOST_HELPERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +47,17 @@ def reader(setting: Setting) -> Reader:
     return Reader(options, ZoneInfo(setting.time_zone), setting.preparer)
 
 
-def helpers(setting: Setting, count: int) -> list[Helper]:
-    """Start processes that read messages; call it before this process has other threads."""
+def helpers(setting: Setting, count: int | None = None) -> list[Helper]:
+    """Start processes that read messages; call it before this process has other threads.
+
+    count: by default one for every two processors, at most four: the writer keeps up with no more.
+    """
+    if setting.mllp is None:
+        return []
+    if count is None:
+        count = min(max(len(os.sched_getaffinity(0)) // 2, 1), _MOST_HELPERS)
     read = reader(setting).read
-    return [Helper(read) for _ in range(count)] if setting.mllp is not None else []
+    return [Helper(read) for _ in range(count)]
 
 
 class Feeds:

@@ -22,6 +22,10 @@ log = logging.getLogger(__name__)
 _fork = multiprocessing.get_context("fork")  # a helper shares what was imported before
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Read).decode
+_FIRST = (
+    b"MSH|^~\\&|YILIAN|YILIAN|||20000101||ADT^A04^ADT_A01|0|P|2.5.1\r"
+    b"EVN|A04|20000101\rPID|1||0^^^YILIAN\rPV1|1|O\r"
+)
 
 
 class Helper:
@@ -69,6 +73,7 @@ class Helper:
 def _serve(pipe: Connection, other_end: Connection, read: Callable[[bytes], Read]) -> None:
     """What runs in a helper: read what comes, until the pipe is closed."""
     other_end.close()
+    read(_FIRST)  # compiles the mapping: the first message does not wait for it
     with contextlib.suppress(EOFError, OSError):
         while True:
             pipe.send_bytes(_encode(read(pipe.recv_bytes())))

@@ -75,7 +75,7 @@ def _read(normal: Normal, hint: str | None, context: Context) -> list[Reading]:
     if normal.trailing_space and scheme.startswith("hibc"):
         # Trimming took it, but a HIBC check character may be a space.
         whole = reader(scheme)(text + " ", context)
-        if whole.valid:
+        if all(error.code != "check-character" for error in whole.errors):
             return [whole]
     return [reader(scheme)(text, context)]
 

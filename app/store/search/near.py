@@ -64,7 +64,7 @@ def _one(context: Context, param: Param, text: str) -> Condition:
 def _parse(param: Param, text: str) -> tuple[float, float, float]:
     at = f"http.{param.code}"
     parts = [unescape(part) for part in split(text, "|")]
-    if not 2 <= len(parts) <= 4:
+    if not 2 <= len(parts) <= 4 or not all(parts[:2]):
         raise Invalid("near is latitude|longitude|distance|units", at=at)
     try:
         numbers = [float(part) for part in parts[:3] if part]

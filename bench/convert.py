@@ -3,7 +3,8 @@
     python bench/convert.py [--seconds 5] [--json]
 
 Each message differs (control id, numbers, patient, values), as in a real feed; codes and units
-repeat. CPU time, so that other work on the machine does not count. The figure is `convert` alone: bytes to the Bundle as Python objects; with --json, as bytes.
+repeat. The figure is `convert` alone: bytes to the Bundle as Python objects; with --json, as bytes.
+CPU time is counted, so that other work on the machine does not.
 """
 
 from __future__ import annotations

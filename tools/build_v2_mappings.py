@@ -1,13 +1,13 @@
 """Compile facts about HL7 v2 into files of ours.
 
-    python tools/build_v2_mappings.py tables MAPPINGS_FOLDER > mappings/hl7v2/tables-official.yaml
-    python tools/build_v2_mappings.py devices IOT_FOLDER > mappings/hl7v2/tables-devices.yaml
-    python tools/build_v2_mappings.py fields > app/feeds/hl7v2/fields.py
+    build_v2_mappings.py tables MAPPINGS_FOLDER > mappings/hl7v2/tables-official.yaml
+    build_v2_mappings.py devices IOT_FOLDER > mappings/hl7v2/tables-devices.yaml
+    build_v2_mappings.py fields > app/feeds/hl7v2/fields.py
 
-`tables` reads the code maps of the HL7 "v2-to-FHIR" guide (folder `codesystems` of its mappings) and
-prints vocabulary tables: only codes, displays and systems. `devices` reads the tables of device codes
-(MDC numbers with LOINC and UCUM); pairs nobody confirmed are left out. `fields` reads hl7apy's dictionaries and
-prints the data type of every field of every segment.
+`tables` reads the code maps of the HL7 guide "Version 2 to FHIR" (folder `codesystems` of its
+mappings) and prints vocabulary tables: only codes, displays and systems. `devices` reads the tables
+of device codes (MDC numbers with LOINC and UCUM); pairs nobody confirmed are left out. `fields`
+reads hl7apy's dictionaries and prints the data type of every field of every segment.
 """
 
 from __future__ import annotations
@@ -125,8 +125,8 @@ def _quoted(text: str) -> str:
 def devices(folder: Path) -> str:
     """Return the tables that turn MDC metrics into LOINC codes and MDC units into UCUM."""
     out = [
-        "# Device codes (IEEE 11073-10101), compiled by tools/build_v2_mappings.py: only pairs that\n"
-        "# were confirmed. Do not edit; overlays add rows to these tables by name.\n"
+        "# Device codes (IEEE 11073-10101), compiled by tools/build_v2_mappings.py: only pairs\n"
+        "# that were confirmed. Do not edit; overlays add rows to these tables by name.\n"
         "mapping: hl7v2\ntables:\n  mdc-to-loinc:\n    system: http://loinc.org\n    rows:\n"
     ]
     for row in _tsv(folder / "mdc-loinc-ucum.tsv"):

@@ -67,7 +67,8 @@ def _quoted(text: str, safe: str) -> str:
 def criteria(system: str | None, value: str) -> str:
     """Return the search `identifier=system|value` as it stands in a request URL.
 
-    Record keys are percent-encoded already, and their `%` once more: the server undoes one. The token's own delimiters are escaped (R4 search.html#escaping), then the URL's.
+    The token's own delimiters are escaped first (R4 search.html#escaping), then the URL's: a
+    record key, which is percent-encoded already, gets its `%` encoded once more.
     """
     if not _PLAIN.fullmatch(value):
         value = quote(value.translate(_TOKEN_SPECIAL), safe=":/-._~")

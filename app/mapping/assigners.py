@@ -1,7 +1,7 @@
 """The assigning-authority table: whose number is this? One for all feeds.
 
-Architecture, Shared conventions: a universal id (OID, UUID, URI) wins as it is; else the table; else
-`urn:x-yilian:ns:` + the namespace, else the facility, else `local`, and the caller warns.
+A universal id (OID, UUID, URI) wins as it is; else the table; else `urn:x-yilian:ns:` + the
+namespace, else the facility, else `local`, and the caller warns.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ _KEYS = {"assigners", "person-wide", "overlay", "note"}
 class Assigners:
     """Namespaces, facilities, issuers and AE titles -> identifier systems."""
 
-    def __init__(self, rows: Mapping[str, str], types: Iterable[str], systems: Iterable[str]) -> None:
+    def __init__(
+        self, rows: Mapping[str, str], types: Iterable[str], systems: Iterable[str]
+    ) -> None:
         self.rows = dict(rows)
         self._types = frozenset(types)
         self._systems = tuple(systems)
@@ -84,7 +86,9 @@ def load(paths: Iterable[Path]) -> Assigners:
         try:
             text = path.read_text("utf-8")
         except OSError as exc:
-            raise NotFound("the table of assigning authorities cannot be read", at=str(path)) from exc
+            raise NotFound(
+                "the table of assigning authorities cannot be read", at=str(path)
+            ) from exc
         body = parse(text, path.name)
         if not isinstance(body, Block):
             raise Invalid("the table of assigning authorities is a YAML mapping", at=path.name)

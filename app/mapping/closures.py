@@ -1,9 +1,9 @@
 """The closures that a compiled mapping is made of: what happens for each message.
 
-Everything here is a function that returns a function of (node, run); compile.py decides which. Three
-things keep them fast: an element whose fields are empty in the whole message is not looked at
-(`pruned`), results that depend on text alone are remembered by that text (`remembered`), and so is
-what a mention made (`packed`).
+Everything here returns a function of (node, run); compile.py decides which. Three things keep them
+fast: an element whose fields are empty in the whole message is not looked at (`_active`), results
+that depend on text alone are remembered by that text (`remembered`), and so is what a mention made
+(`packed`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from app.mapping.source import Getter
 
 _MEMO_ENTRIES = 4096
 
+
 def nothing(_: Any, __: Any) -> Any:
     return None
 
@@ -34,10 +35,6 @@ def alone(node: Any, _: Any) -> Any:
 
 def constant(value: Any) -> Getter:
     return lambda node, run: value
-
-
-
-
 
 
 def as_list(one: Getter) -> Getter:
@@ -404,8 +401,6 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     ">": lambda a, b: a > b,
     ">=": lambda a, b: a >= b,
 }
-
-
 
 
 # --- tables --------------------------------------------------------------------------------------

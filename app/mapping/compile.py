@@ -675,16 +675,10 @@ def _joined(tests: list[Value], all_: bool) -> Value:
     reads = union(test.reads for test in tests)
 
     def every(node: Any, run: Run) -> bool:
-        for get in getters:
-            if not get(node, run):
-                return False
-        return True
+        return all(get(node, run) for get in getters)
 
     def some(node: Any, run: Run) -> bool:
-        for get in getters:
-            if get(node, run):
-                return True
-        return False
+        return any(get(node, run) for get in getters)
 
     return Value(every if all_ else some, reads=reads)
 

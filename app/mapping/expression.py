@@ -90,6 +90,7 @@ _TOKEN = re.compile(
 )
 _ESCAPES = re.compile(r"\\(.)")
 _KEYWORDS = frozenset(("and", "or", "not", "in", "matches"))
+_WORDS = {"true": True, "false": False}
 _MAX_LENGTH = 2000
 
 
@@ -143,7 +144,7 @@ class _Parser:
             return Path(token[1:-1])
         if kind == "number":
             return Const(Decimal(token) if "." in token else int(token))
-        if kind == "mark" and token == "(":
+        if (kind, token) == ("mark", "("):
             tree = self._value()
             self._mark(")")
             return tree
@@ -152,8 +153,8 @@ class _Parser:
             self._fail("a value is expected")
         if self._take("mark", "("):
             return Call(token, self._arguments())
-        if token in ("true", "false"):
-            return Const(token == "true")
+        if token in _WORDS:
+            return Const(_WORDS[token])
         return Path(token)
 
     def _arguments(self) -> tuple[Value, ...]:

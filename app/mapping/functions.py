@@ -1,7 +1,7 @@
 """Functions of the language that mean the same for every feed.
 
-Dates, numbers as a feed writes them and code system names are the feeds' own functions: each `Source`
-brings a table like the one at the end of this module.
+Dates as a feed writes them and names of code systems are the feeds' own: each `Source` brings a
+table like the one at the end of this module.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import Any
 from app.fhir.ids import encode_part
 from app.mapping.source import Function
 
-_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,3})?")
+_NUMBER = re.compile(
+    r"[+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,3})?"
+)
 _PLAIN = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 
 
@@ -109,10 +111,18 @@ def _parts(value: Any, _: Any, separator: Any = None) -> list[str]:
 
 
 def _boolean(value: Any, _: Any) -> bool | None:
-    return {"Y": True, "YES": True, "TRUE": True, "1": True, "是": True,
-            "N": False, "NO": False, "FALSE": False, "0": False, "否": False}.get(
-        str(value).strip().upper()
-    )
+    return {
+        "Y": True,
+        "YES": True,
+        "TRUE": True,
+        "1": True,
+        "是": True,
+        "N": False,
+        "NO": False,
+        "FALSE": False,
+        "0": False,
+        "否": False,
+    }.get(str(value).strip().upper())
 
 
 def _base64(value: Any, _: Any) -> str:

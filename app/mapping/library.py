@@ -1,15 +1,18 @@
 """Mapping files of one feed put together, overlays on top.
 
 A file holds sections, all optional: `tables`, `maps`, `mentions`, `fragments` (by name), `rules` (a
-list), `every`, `constants`, `examples`. An overlay is a file that begins with `overlay: NAME`; it may
-say `for:` with a condition on the message. Merge rules, in the order the files are given:
+list), `every`, `constants`, `formulas` (named pieces of formulas), `examples`. An overlay is a file
+that begins with `overlay: NAME`; it may say `for:` with a condition on the message.
+
+Merge rules, in the order the files are given:
 
 - tables: row by row; a row set to `~` is removed.
-- maps, mentions, fragments, formulas, constants: by name; the later one replaces, or changes it (next line)
-  when it says `extend: true`.
+- maps, mentions, fragments, formulas, constants: by name; the later one replaces. Of the first
+  three, one that says `extend: true` changes its namesake as the next line says.
 - rules: by name. `extend: NAME` changes a rule: in `set`, objects merge, arrays are appended to, an
   element given as `~` is removed, `name!:` replaces instead of merging; `when`, `key` ... replace.
-  `remove: NAME` takes a rule away. Any other rule is added at the end, or replaces its namesake.
+  `remove: NAME` takes a rule away. Any other rule is added at the end (`before: NAME` puts it
+  elsewhere), or replaces its namesake.
 """
 
 from __future__ import annotations

@@ -234,9 +234,7 @@ def _remember(name: str, node: Any, entry: Entry, run: Run) -> None:
     run.made.setdefault(name, []).append(entry)
 
 
-def _fill(
-    rule: Rule, node: Any, entry: Entry, run: Run, shared: dict[str, Any] | None
-) -> None:
+def _fill(rule: Rule, node: Any, entry: Entry, run: Run, shared: dict[str, Any] | None) -> None:
     run.here = entry
     if run.trace is not None:
         run.trace.begin(entry)
@@ -285,8 +283,16 @@ def add_missing(body: dict[str, Any], more: Mapping[str, Any]) -> None:
                 body[name] = have + fresh
 
 
-_CHOICES = ("value", "effective", "onset", "deceased", "multipleBirth", "occurrence", "performed",
-            "medication")
+_CHOICES = (
+    "value",
+    "effective",
+    "onset",
+    "deceased",
+    "multipleBirth",
+    "occurrence",
+    "performed",
+    "medication",
+)
 
 
 def _other_choice(body: Mapping[str, Any], name: str) -> bool:

@@ -1,8 +1,9 @@
 """What a feed has to tell the mapping language: its paths, anchors and functions.
 
-A *node* is a place in a message that paths start from: a segment, a repetition, a dataset, an item of
-a JSON array. Every node has `up` (the node around it, or None), `group` (the node whose inside
-counts as "beside it", itself if it is one) and `made` (which rule made which entry there, or None).
+A *node* is a place in a message that paths start from: a segment, a repetition, a dataset, an item
+of a JSON array. Every node has `up` (the node around it, or None), `group` (the node whose inside
+counts as "beside it", itself if it is one), `made` (which rule made which entry there, or None) and
+`raw` (its text: what results are remembered by).
 """
 
 from __future__ import annotations

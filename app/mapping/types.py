@@ -1,7 +1,7 @@
 """What R4 says about the places a mapping writes to: used while a mapping is checked.
 
-Elements, types and cardinalities come from the packaged definitions (app/fhir/definitions.py); codes
-of required bindings from their value sets.
+Elements, types and cardinalities come from the packaged definitions (app/fhir/definitions.py),
+codes of required bindings from their value sets.
 """
 
 from __future__ import annotations
@@ -118,9 +118,7 @@ class Checker:
         if isinstance(value, bool):
             right = place.type == "boolean"
         elif isinstance(value, (int, Decimal)):
-            right = place.type in _NUMBERS and (
-                place.type == "decimal" or isinstance(value, int)
-            )
+            right = place.type in _NUMBERS and (place.type == "decimal" or isinstance(value, int))
         else:
             right = place.type in _TEXT or place.type in _TIMES
         if not right:

@@ -1,8 +1,7 @@
 """HL7 v2 messages to FHIR R4 Bundles: the function behind MLLP, HTTP and `yilian convert hl7v2`.
 
-Pure: no clock, no randomness, no database; the same bytes give the same Bundles. What a message means
-is in `mappings/hl7v2/`; this module reads, chooses the mapping and reports. Design: hl7v2.md sections 1,
-6 and 7.
+Pure: no clock, no randomness, no database; the same bytes give the same Bundles. What a message
+means is in `mappings/hl7v2/`; this module reads, chooses the mapping and reports.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from app.feeds.hl7v2.functions import event_time, zone_of
 from app.feeds.hl7v2.source import Document, Hl7Source
 from app.fhir.ids import CONVERT_SECRET, Ids
 from app.fhir.outcome import operation_outcome
+from app.fhir.validate import problems
 from app.mapping import assigners, explain, library
 from app.mapping.compile import compile_condition, compile_library
 from app.mapping.run import Context, Made, Mapping_, Run
@@ -113,7 +113,9 @@ def _converted(
     message: er7.Message, options: Options, engine: _Engine, issues: list[Issue]
 ) -> Result:
     zone = zone_of(message, _zone(options.time_zone))
-    if message.type.code in _NO_CONTENT or (message.type.code == "RSP" and not message.first("PID")):
+    if message.type.code in _NO_CONTENT or (
+        message.type.code == "RSP" and not message.first("PID")
+    ):
         text = f"nothing to convert: {message.type.code} carries no data about a patient"
         told = Issue("information", "informational", text, "MSH-9", "nothing-to-convert")
         return Result(None, (*issues, *message.issues, told), control_id=message.control_id)
@@ -136,7 +138,10 @@ def _converted(
     issues += _unmapped(message, made)
     if not made.entries or all(e.type in ("MessageHeader", "Provenance") for e in made.entries):
         told = Issue(
-            "information", "informational", "nothing to convert in this message", None,
+            "information",
+            "informational",
+            "nothing to convert in this message",
+            None,
             "nothing-to-convert",
         )
         return Result(None, (*issues, told), control_id=message.control_id)
@@ -178,8 +183,6 @@ def _unmapped(message: er7.Message, made: Made) -> list[Issue]:
 
 
 def _problems(bundle: Mapping[str, Any]) -> list[Issue]:
-    from app.fhir.validate import problems
-
     out: list[Issue] = []
     for entry in bundle["entry"]:
         resource = entry["resource"]
@@ -226,9 +229,7 @@ class _Engine:
         found = self._variants.get(chosen)
         if found is None:
             left_out = {
-                file.name
-                for (file, _), on in zip(self._conditional, chosen, strict=True)
-                if not on
+                file.name for (file, _), on in zip(self._conditional, chosen, strict=True) if not on
             }
             files = [file for file in self._files if file.name not in left_out]
             merged = library.merge("hl7v2", files)
@@ -339,22 +340,46 @@ def _parser() -> argparse.ArgumentParser:
         prog="yilian convert hl7v2",
         description="Print one FHIR R4 Bundle for each HL7 v2 message, one JSON object a line.",
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="a file of messages; - reads stdin")
-    parser.add_argument("--mapping", action="append", default=[], metavar="FILE",
-                        help="an overlay file or folder over the shipped mappings; repeatable")
-    parser.add_argument("--assigners", action="append", default=[], metavar="FILE",
-                        help="a further table of assigning authorities; repeatable")
-    parser.add_argument("--time-zone", default=DEFAULT_ZONE, metavar="NAME",
-                        help=f"zone of times without an offset (default {DEFAULT_ZONE})")
-    parser.add_argument("--charset", metavar="NAME",
-                        help="character set of messages that name none (MSH-18)")
-    parser.add_argument("--explain", action="store_true",
-                        help="say on stderr which rule made each element from which field")
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="a file of messages; - reads stdin"
+    )
+    parser.add_argument(
+        "--mapping",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="an overlay file or folder over the shipped mappings; repeatable",
+    )
+    parser.add_argument(
+        "--assigners",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a further table of assigning authorities; repeatable",
+    )
+    parser.add_argument(
+        "--time-zone",
+        default=DEFAULT_ZONE,
+        metavar="NAME",
+        help=f"zone of times without an offset (default {DEFAULT_ZONE})",
+    )
+    parser.add_argument(
+        "--charset", metavar="NAME", help="character set of messages that name none (MSH-18)"
+    )
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="say on stderr which rule made each element from which field",
+    )
     parser.add_argument("--pretty", action="store_true", help="indent the JSON")
-    parser.add_argument("--strict", action="store_true",
-                        help="validate each Bundle; one that is not valid R4 is refused")
-    parser.add_argument("--no-provenance", action="store_true",
-                        help="leave out MessageHeader and Provenance")
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="validate each Bundle; one that is not valid R4 is refused",
+    )
+    parser.add_argument(
+        "--no-provenance", action="store_true", help="leave out MessageHeader and Provenance"
+    )
     parser.add_argument("--bundle-type", choices=("transaction", "message"), default="transaction")
     return parser
 

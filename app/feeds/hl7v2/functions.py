@@ -1,7 +1,7 @@
 """Functions that mapping formulas over HL7 v2 may use besides the general ones.
 
-Dates: HL7 v2.5.1 section 2.A.21 (DT, TM, DTM, TS) to FHIR date, dateTime, instant and time, with the
-sender's offset and precision. Names of coding systems: table 0396. Observation values: SN, NA, ED.
+Dates: HL7 v2.5.1 section 2.A.21 (DT, TM, DTM, TS) to FHIR date, dateTime, instant and time, with
+the sender's offset and precision. Names of coding systems: table 0396. Values: SN, NA, ED.
 """
 
 from __future__ import annotations
@@ -56,8 +56,9 @@ def _date_time(value: str, zone: tzinfo) -> str | None:
     if hour is None:
         text = "-".join(part for part in (year, month, day) if part)
         return text if _possible(year, month, day) else None
+    clock = (int(hour), int(minute or 0), min(int(second or 0), 59))
     try:
-        at = datetime(int(year), int(month), int(day), int(hour), int(minute or 0), min(int(second or 0), 59), tzinfo=zone)  # type: ignore[arg-type]  # noqa: E501 - hour implies them
+        at = datetime(int(year), int(month or 0), int(day or 0), *clock, tzinfo=zone)
     except ValueError:
         return None
     if int(second or 0) > 60:
@@ -91,7 +92,9 @@ def event_time(message: Message, zone: tzinfo) -> str | None:
     return None
 
 
-Parts = tuple[str, str | None, str | None, str | None, str | None, str | None, str | None, str | None]
+Parts = tuple[
+    str, str | None, str | None, str | None, str | None, str | None, str | None, str | None
+]
 
 
 def _parts(value: str) -> Parts | None:
@@ -340,7 +343,9 @@ def eui64(value: str, _: Any) -> str | None:
 
 _COMPARED = re.compile(r"(<=|>=|<|>|≤|≥|＜|＞)\s*([+-]?\d+(?:\.\d+)?)")
 _COMPARATORS = {"≤": "<=", "≥": ">=", "＜": "<", "＞": ">"}
-_RANGE = re.compile(r"\s*([+-]?\d+(?:\.\d+)?)\s*(?:-|--|~|—|–|～|to)\s*([+-]?\d+(?:\.\d+)?)\s*(\S.*)?")
+_RANGE = re.compile(
+    r"\s*([+-]?\d+(?:\.\d+)?)\s*(?:-|--|~|—|–|～|to)\s*([+-]?\d+(?:\.\d+)?)\s*(\S.*)?"
+)
 
 
 def comparator(value: str, _: Any) -> str | None:
@@ -391,7 +396,11 @@ def content(value: str, _: Any, encoding: Any) -> str | None:
         tight = re.sub(r"\s+", "", value)
         if not _BASE64.fullmatch(tight):
             return None
-        return tight if len(tight) % 4 == 0 else tight.rstrip("=") + "=" * (-len(tight.rstrip("=")) % 4)
+        return (
+            tight
+            if len(tight) % 4 == 0
+            else tight.rstrip("=") + "=" * (-len(tight.rstrip("=")) % 4)
+        )
     if kind == "hex":
         try:
             return base64.b64encode(binascii.unhexlify(re.sub(r"\s+", "", value))).decode()

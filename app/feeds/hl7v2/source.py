@@ -9,7 +9,8 @@
     ../PID         the other segments beside this one
     event, code, structure, version, control-id, message-uri, time, facility ...: see _NAMES
 
-"Nearest": the segment itself, one inside it, beside it, or further up (tree.py). `""` never is a value.
+"Nearest": the segment itself, one inside it, beside it, or further up (tree.py). The null `""` is
+never a value.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from app.mapping.run import Run
 from app.mapping.source import Access, Function, Getter
 
 _FIELD = re.compile(
-    r"([A-Z][A-Z0-9]{2})-(\d{1,3})(?:\[(\d{1,3})\])?(?:\.(\d{1,2})(?:\.(\d{1,2}))?|\.(\*))?"
+    r"([A-Z][A-Z0-9]{2})-(\d{1,3})(?:\[(\d{1,3})\])?"
+    r"(?:\.(\d{1,2})(?:\.(\d{1,2}))?|\.(\*))?"
 )
 _SEGMENT = re.compile(r"[A-Z][A-Z0-9]{2}")
 _INSIDE = re.compile(r"(\.\.?|[A-Z][A-Z0-9]{2})/([A-Z][A-Z0-9]{2})")
@@ -257,7 +259,7 @@ def _segment_path(id_: str) -> Access:
 
 
 def _inside_path(outer: str, id_: str) -> Access:
-    """Segments inside the place itself (`.`), beside it (`..`), or inside the nearest segment of an id."""
+    """Segments inside the place itself (`.`), beside it (`..`) or inside the nearest of an id."""
     for name in (outer, id_):
         if name not in (".", "..") and not _known(name):
             raise Invalid(f"HL7 v2 has no segment `{name}`")
@@ -328,13 +330,14 @@ def _field_path(
     def node(at: Any, run: Run) -> Any:
         place, found = reps(at)
         for rep in found:
-            if rep.raw != '""':
-                return _made_part(rep, place)
+            part = _made_part(rep, place)
+            if part is not None:
+                return part
         return None
 
     def nodes(at: Any, run: Run) -> Any:
         place, found = reps(at)
-        return [p for rep in found if rep.raw != '""' and (p := _made_part(rep, place)) is not None]
+        return [p for rep in found if (p := _made_part(rep, place)) is not None]
 
     comp = component_no if component else 0
 
@@ -345,7 +348,9 @@ def _field_path(
     reads = f"{id_}-{number}"
     if not trace:
         return Access(one, many, node, nodes, reads=reads)
-    return _reading(Access(one, many, node, nodes, reads=reads), lambda at: _places(reps(at)[1], part))
+    return _reading(
+        Access(one, many, node, nodes, reads=reads), lambda at: _places(reps(at)[1], part)
+    )
 
 
 def _places(reps: list[Repetition], part: tuple[int, int]) -> list[str]:

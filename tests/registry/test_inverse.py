@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from app.registry import canonical_keys, checks, parse
+from app.registry import canonical_keys, checks, epc_plus, parse
 from app.registry.schemes import (
     cn_insurance,
     cn_organisation,
@@ -108,7 +108,7 @@ def test_one_item_has_one_key_on_every_carrier(prefix_digits, body, serial):
     assert key_of(epc_uri.build("sgtin", gtin, prefix_digits, str(serial))) == key
     for name in ("sgtin-96", "sgtin-198"):
         assert key_of(epc_hex.build(name, 1, [prefix, reference, str(serial)])) == key
-    assert key_of(epc_hex.build_plus(0xF7, 1, [gtin, str(serial)])) == key
+    assert key_of(epc_plus.build(0xF7, 1, [gtin, str(serial)])) == key
     assert key_of(gs1_element.build([("01", gtin), ("21", str(serial))])) == key
     assert key_of(f"urn:epc:tag:sgtin-96:1.{prefix}.{reference}.{serial}") == key
 
@@ -144,8 +144,8 @@ def test_epc_of_assets_and_documents(body, prefix_digits, serial, number):
     assert key_of(epc_uri.build("gdti", gdti, prefix_digits)) == f"gs1:253:{gdti}"
     assert key_of(epc_hex.build("grai-170", 0, [*parts, serial])) == f"gs1:8003:{grai}"
     assert key_of(epc_hex.build("gdti-174", 0, [*parts, serial])) == f"gs1:253:{gdti}"
-    assert key_of(epc_hex.build_plus(0xF1, 0, [grai])) == f"gs1:8003:{grai}"
-    assert key_of(epc_hex.build_plus(0xF6, 0, [gdti])) == f"gs1:253:{gdti}"
+    assert key_of(epc_plus.build(0xF1, 0, [grai])) == f"gs1:8003:{grai}"
+    assert key_of(epc_plus.build(0xF6, 0, [gdti])) == f"gs1:253:{gdti}"
     assert key_of(epc_hex.build("grai-96", 0, [*parts, str(number)])).endswith(str(number))
 
 
@@ -159,7 +159,7 @@ def test_epc_of_locations(body, prefix_digits, extension):
 
     assert key_of(epc_uri.build("sgln", gln, prefix_digits, extension)) == key
     assert key_of(epc_hex.build("sgln-195", 0, parts)) == key
-    assert key_of(epc_hex.build_plus(0xF2, 0, [gln, extension])) == key
+    assert key_of(epc_plus.build(0xF2, 0, [gln, extension])) == key
 
 
 @quick
@@ -170,7 +170,7 @@ def test_epc_of_individual_assets(prefix, reference, number):
     assert key_of(epc_uri.build("giai", prefix + reference, len(prefix))) == key
     assert key_of(epc_hex.build("giai-202", 0, [prefix, reference])) == key
     # With a hint: 48 bits alone could as well be a MAC address.
-    assert key_of(epc_hex.build_plus(0xFA, 0, [prefix + reference]), "epc-hex") == key
+    assert key_of(epc_plus.build(0xFA, 0, [prefix + reference]), "epc-hex") == key
     numbered = epc_hex.build("giai-96", 0, [prefix, str(number)])
     assert key_of(numbered) == f"gs1:8004:{prefix}{number}"
 

@@ -1,8 +1,7 @@
-"""EPC binary encodings as hexadecimal text (EPC Tag Data Standard sections 14 and 15).
+"""EPC binary encodings as hexadecimal text (EPC Tag Data Standard section 14).
 
-Header 00-41: filter, partition, company prefix, reference, serial. Header F0-FB (TDS 2, `+`):
-the AIs themselves, four bits a digit, and possibly more AIs behind them. Knowingly left out: the
-`++` forms with a host name, and the 64-bit encodings that were withdrawn.
+Header 2C-41: filter, partition, company prefix, reference, serial. Headers F0-FB are `epc_plus`.
+Knowingly left out: the 64-bit encodings that were withdrawn.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from app.registry import epc, gs1
-from app.registry.bits import BASE64URL, Bits, Ended, number_bits
+from app.registry import epc, epc_plus
+from app.registry.bits import Bits, Ended
 from app.registry.reading import Context, Reading
 
 _HEX = re.compile("[0-9A-Fa-f]+")
@@ -63,28 +62,6 @@ LAYOUTS = {
 }
 LAYOUTS_BY_NAME = {layout.name: layout for layout in LAYOUTS.values()}
 
-# TDS 2: each AI as its components, (how, most characters).
-_DIGITS, _TEXT, _COUNT, _DELIMITED = "digits", "text", "count", "delimited"
-_PLUS: dict[int, tuple[tuple[str, tuple[tuple[str, int], ...]], ...]] = {
-    0xF0: (("8010", ((_DELIMITED, 30),)), ("8011", ((_COUNT, 12),))),
-    0xF1: (("8003", ((_DIGITS, 14), (_TEXT, 16))),),
-    0xF2: (("414", ((_DIGITS, 13),)), ("254", ((_TEXT, 20),))),
-    0xF3: (("8006", ((_DIGITS, 18),)), ("21", ((_TEXT, 20),))),
-    0xF4: (("8018", ((_DIGITS, 18),)),),
-    0xF5: (("8017", ((_DIGITS, 18),)),),
-    0xF6: (("253", ((_DIGITS, 13), (_TEXT, 17))),),
-    0xF7: (("01", ((_DIGITS, 14),)), ("21", ((_TEXT, 20),))),
-    0xF8: (("255", ((_DIGITS, 13), (_COUNT, 12))),),
-    0xF9: (("00", ((_DIGITS, 18),)),),
-    0xFA: (("8004", ((_DELIMITED, 30),)),),
-    0xFB: (("01", ((_DIGITS, 14),)), ("21", ((_TEXT, 20),))),
-}
-_DATED = 0xFB  # DSGTIN+: a date before the GTIN
-_DATE_TYPES = ("11", "13", "15", "16", "17", "7006", "7007")
-_DATE_AIS = frozenset({"11", "12", "13", "15", "16", "17"})
-_HEX_UPPER, _HEX_LOWER = "0123456789ABCDEF", "0123456789abcdef"
-_CODE_40 = "\0ABCDEFGHIJKLMNOPQRSTUVWXYZ-.:0123456789"
-
 
 def _hex_digits(bits: int) -> int:
     """Return the digits of an encoding of so many bits, filled to whole 16-bit words."""
@@ -108,19 +85,7 @@ def _fits(text: str) -> bool:
         return len(text) == _hex_digits(layout.bits)
     if layout:
         return len(text) >= 24
-    return header in _PLUS and _plus_fits(text, header)
-
-
-def _plus_fits(text: str, header: int) -> bool:
-    try:
-        bits = Bits.of_hex(text)
-        bits.take(8)
-        toggle = bits.take(1)
-        bits.take(3)
-        _plus_elements(bits, header)
-    except Ended:
-        return False
-    return bool(toggle) or (bits.left < 16 + 8 and bits.rest() == 0)
+    return epc_plus.fits(text, header)
 
 
 def read(text: str, context: Context) -> Reading:
@@ -130,15 +95,15 @@ def read(text: str, context: Context) -> Reading:
     if not _HEX.fullmatch(text):
         return reading.fail("illegal-character", "hexadecimal digits are expected")
     header = int(text[:2], 16) if len(text) > 1 else -1
-    if header not in LAYOUTS and header not in _PLUS:
+    if header not in LAYOUTS and header not in epc_plus.HEADERS:
         return reading.fail("bad-header", "no encoding has this header")
     if len(text) % 2:
         return reading.fail("length", "an odd number of hexadecimal digits")
     bits = Bits.of_hex(text)
     bits.take(8)
     try:
-        if header in _PLUS:
-            return _read_plus(reading, bits, header, context)
+        if header in epc_plus.HEADERS:
+            return epc_plus.read(reading, bits, header, context)
         return _read_layout(reading, bits, LAYOUTS[header], context)
     except Ended:
         return reading.fail("length", "shorter than its header says")
@@ -266,129 +231,6 @@ def check_serial(reading: Reading, layout: Layout, serial: str) -> None:
         reading.fail("length", "the serial is longer than its bits", "serial")
 
 
-# ---- TDS 2 ----
-
-
-def _read_plus(reading: Reading, bits: Bits, header: int, context: Context) -> Reading:
-    more = bits.take(1)
-    reading.fields["filter"] = bits.take(3)
-    found = _plus_elements(bits, header)
-    if more:
-        found.extend(_more(reading, bits))
-    else:
-        _end(reading, bits)
-    return epc.finish(reading, found, context)
-
-
-def _plus_elements(bits: Bits, header: int) -> list[gs1.Element]:
-    out: list[gs1.Element] = []
-    dated = _prioritised_date(bits) if header == _DATED else None
-    for code, components in _PLUS[header]:
-        value = "".join(_COMPONENTS[how](bits, most) for how, most in components)
-        if code != "254" or value not in ("", "0"):
-            out.append(gs1.Element(code, value))
-    if dated:
-        out.append(dated)
-    return out
-
-
-def _prioritised_date(bits: Bits) -> gs1.Element:
-    kind = bits.take(4)
-    if kind >= len(_DATE_TYPES):
-        raise Ended
-    return gs1.Element(_DATE_TYPES[kind], _date(bits))
-
-
-def _date(bits: Bits) -> str:
-    return f"{bits.take(7):02d}{bits.take(4):02d}{bits.take(5):02d}"
-
-
-def _decimal(bits: Bits, count: int) -> str:
-    values = [bits.take(4) for _ in range(count)]
-    if any(v > 9 for v in values):
-        raise Ended
-    return "".join(map(str, values))
-
-
-def _integer(bits: Bits, size: int) -> str:
-    text = str(bits.take(number_bits(size))) if size else ""
-    if len(text) > size:
-        raise Ended
-    return text.zfill(size)
-
-
-def _text(bits: Bits, most: int) -> str:
-    """Take text of variable length: encoding, length, characters (TDS 14.5.6)."""
-    encoding, size = bits.take(3), bits.take(most.bit_length())
-    if encoding == 0:
-        return _integer(bits, size)
-    if encoding == 5:
-        return _code_40(bits, size)
-    if encoding > 5:
-        raise Ended
-    width, alphabet = _ALPHABETS[encoding]
-    values = [bits.take(width) for _ in range(size)]
-    return "".join([chr(v) if alphabet is None else alphabet[v] for v in values])
-
-
-_ALPHABETS = {1: (4, _HEX_UPPER), 2: (4, _HEX_LOWER), 3: (6, BASE64URL), 4: (7, None)}
-
-
-def _code_40(bits: Bits, size: int) -> str:
-    """Take URN Code 40: three characters in 16 bits, 1600 a + 40 b + c + 1."""
-    out = ""
-    for _ in range(-(-size // 3)):
-        value = bits.take(16) - 1
-        if not 0 <= value < 64000:
-            raise Ended
-        out += _CODE_40[value // 1600] + _CODE_40[value // 40 % 40] + _CODE_40[value % 40]
-    return out.rstrip("\0")
-
-
-def _count(bits: Bits, most: int) -> str:
-    return _integer(bits, bits.take(most.bit_length()))
-
-
-def _delimited(bits: Bits, most: int) -> str:
-    """Take digits up to 1111 (the end) or 1110 (text follows) (TDS 14.5.5)."""
-    out = ""
-    while (value := bits.take(4)) < 10:
-        out += str(value)
-    if value == 15:
-        return out
-    if value == 14:
-        return out + _text(bits, most)
-    raise Ended
-
-
-_COMPONENTS = {
-    _DIGITS: _decimal,
-    _TEXT: _text,
-    _COUNT: _count,
-    _DELIMITED: _delimited,
-}
-
-
-def _more(reading: Reading, bits: Bits) -> Sequence[gs1.Element]:
-    """Read the AIs behind the EPC; at the first one of unknown layout the rest is left."""
-    out: list[gs1.Element] = []
-    ais, lengths = gs1.table(), gs1.code_lengths()
-    while bits.rest():
-        first = _decimal(bits, 2)
-        code = first + _decimal(bits, lengths.get(first, 2) - 2)
-        ai = ais.get(code)
-        if code in _DATE_AIS:
-            out.append(gs1.Element(code, _date(bits)))
-        elif ai and len(ai.parts) == 1 and ai.parts[0].kind == "X":
-            out.append(gs1.Element(code, _text(bits, ai.high)))
-        elif ai and len(ai.parts) == 1 and "csum" in ai.parts[0].rules:
-            out.append(gs1.Element(code, _decimal(bits, ai.high)))
-        else:
-            reading.warn("unverified-check")
-            break
-    return out
-
-
 # ---- the other direction ----
 
 
@@ -421,61 +263,3 @@ def _put_seven(bits: Bits, text: str, width: int) -> None:
     for c in text:
         bits.put(ord(c), 7)
     bits.put(0, width - 7 * len(text))
-
-
-def build_plus(header: int, filter_value: int, values: Sequence[str]) -> str:
-    """Return the hexadecimal text of a `+` scheme, one value for each of its AIs."""
-    bits = Bits()
-    bits.put(header, 8)
-    bits.put(filter_value, 4)
-    for (_code, components), value in zip(_PLUS[header], values, strict=True):
-        at = 0
-        for how, most in components:
-            piece = value[at : at + most]
-            at += len(piece)
-            _PUTTERS[how](bits, piece, most)
-    return bits.hex()
-
-
-def _put_digits(bits: Bits, piece: str, _most: int) -> None:
-    for c in piece:
-        bits.put(int(c), 4)
-
-
-def _put_text(bits: Bits, piece: str, most: int) -> None:
-    if piece.isdigit():
-        encoding = 0
-    else:
-        encoding = next(e for e, (_, a) in _ALPHABETS.items() if a is None or set(piece) <= set(a))
-    bits.put(encoding, 3)
-    bits.put(len(piece), most.bit_length())
-    if encoding == 0:
-        bits.put(int(piece), number_bits(len(piece)))
-        return
-    width, alphabet = _ALPHABETS[encoding]
-    for c in piece:
-        bits.put(ord(c) if alphabet is None else alphabet.index(c), width)
-
-
-def _put_count(bits: Bits, piece: str, most: int) -> None:
-    bits.put(len(piece), most.bit_length())
-    if piece:
-        bits.put(int(piece), number_bits(len(piece)))
-
-
-def _put_delimited(bits: Bits, piece: str, most: int) -> None:
-    digits = len(piece) - len(piece.lstrip("0123456789"))
-    _put_digits(bits, piece[:digits], most)
-    if digits == len(piece):
-        bits.put(15, 4)
-    else:
-        bits.put(14, 4)
-        _put_text(bits, piece[digits:], most)
-
-
-_PUTTERS = {
-    _DIGITS: _put_digits,
-    _TEXT: _put_text,
-    _COUNT: _put_count,
-    _DELIMITED: _put_delimited,
-}

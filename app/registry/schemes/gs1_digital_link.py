@@ -64,13 +64,11 @@ def read(text: str, context: Context) -> Reading:
     path, _, query = address.partition("?")
     segments = path[slash + 1 :].split("/")
     first = _root(segments)
-    bad = _NOT_URI.search(text)
-    host = _NOT_HOST.search(text, start, slash)
-    if bad or host:
-        if first is None:
-            return _no_link(reading)
-        at = (bad or host).start()  # type: ignore[union-attr]  # one of them is a match
-        return reading.fail("illegal-character", "not a character of a URI", offset=at)
+    bad = _NOT_HOST.search(text, start, slash) or _NOT_URI.search(text)
+    if bad and first is not None:
+        return reading.fail("illegal-character", "not a character of a URI", offset=bad.start())
+    if bad:
+        return _no_link(reading)
     if first is None:
         return _compressed(segments, query, context) or _no_link(reading)
     return _read_plain(reading, segments, first, query, context)

@@ -50,10 +50,9 @@ class _Value:
 def apply(resource: dict[str, Json], patch: Json) -> dict[str, Json]:
     """Return the resource with all operations done in order; the given one is left as it is.
 
-    Raises Malformed for what is no such patch, Unprocessable for an operation that cannot be done.
+    patch: a valid Parameters resource. Raises Malformed for what is no patch, Unprocessable for an
+    operation that cannot be done.
     """
-    if not isinstance(patch, dict) or patch.get("resourceType") != "Parameters":
-        raise Malformed("A FHIRPath Patch is a Parameters resource", at="resourceType")
     holder = {"root": deepcopy(resource)}
     root = Place(holder, "root", None, resource["resourceType"])
     for index, parameter in enumerate(patch.get("parameter", ())):

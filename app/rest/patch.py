@@ -10,8 +10,6 @@ from base64 import b64decode
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-import orjson
-
 from app.errors import (
     Conflict,
     Invalid,
@@ -21,7 +19,7 @@ from app.errors import (
     Unprocessable,
     UnsupportedMediaType,
 )
-from app.fhir import xml
+from app.fhir import json, validate, xml
 from app.rest import criteria, fhirpath_patch, json_patch, negotiate, write, xml_patch
 from app.rest.exchange import Reply, Request, parse_query
 from app.rest.negotiate import Format
@@ -112,7 +110,7 @@ def _patched(request: Request, stored: Stored) -> bytes:
 def _content(request: Request) -> tuple[str, bytes]:
     """Return media type and content of a patch; in a Bundle a Binary carries them."""
     if request.bundled:
-        resource = orjson.loads(request.body)
+        resource = json.parse(request.body)
         if resource.get("resourceType") == "Binary":
             return _of_binary(resource)
     return negotiate.media(request.header("CONTENT_TYPE") or "").type, request.body
@@ -140,6 +138,11 @@ def _xml_patch(body: bytes, patch: bytes) -> bytes:
 
 
 def _fhirpath_patch(body: bytes, patch: bytes) -> bytes:
+    sent = json.parse(patch)
+    if sent.get("resourceType") != "Parameters":
+        raise Malformed("A FHIRPath Patch is a Parameters resource", at="resourceType")
+    if not validate.check(sent, "Parameters"):
+        raise Malformed.of(validate.problems(sent, "Parameters"))
     patched = fhirpath_patch.apply(json_patch.tree(body), json_patch.tree(patch))
     return json_patch.text(patched)
 

@@ -165,7 +165,7 @@ def _of_many(
             for lu, _, number, id_, vid, method, body in page
         ],
         total=counted[0] if counted else None,
-        next=_cursor(page[-1][0], page[-1][1]) if len(rows) > count else None,
+        next=_cursor(page[-1][0], page[-1][1]) if len(rows) > count and page else None,
     )
 
 

@@ -72,6 +72,13 @@ def test_types_and_the_system_have_histories(api: Api, path: str):
     assert len(of_all.entries) == 3
 
 
+@pytest.mark.parametrize("above", ["", "Patient/"])
+def test_a_count_of_zero_asks_for_no_versions(api: Api, path: str, above: str):
+    answer = api.get(f"{above}_history?_count=0")
+
+    assert (answer.status, answer.entries) == (200, [])
+
+
 @pytest.mark.parametrize(
     ("query", "status"),
     [

@@ -157,7 +157,7 @@ def walk(api: Api, url: str | None) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("query", ["", "?_count=2"])
+@pytest.mark.parametrize("query", ["", "?_count=2", "?_count=1", "?_count=0"])
 def test_everything_of_a_patient_and_nothing_of_another(api: Api, world, query: str):
     found = walk(api, f"{world['one']}/$everything{query}")
 

@@ -38,16 +38,16 @@ class _Gathered:
 def run(hub: Hub, request: Request) -> Reply:
     """Return one page of everything about a patient or an encounter."""
     given = {name: value for name in _KNOWN if (value := text(inputs(request), name)) is not None}
-    size = count(given.get("_count"), _COUNT, _COUNT_MAX)
+    size = max(1, count(given.get("_count"), _COUNT, _COUNT_MAX))
     types = _types(request.type, given.get("_type"))
-    at, cursor = _position(request.param("_page"))
+    token = request.param("_page")
     found = _Gathered()
     itself = hub.store.read(request.type, request.id)
-    if (at, cursor) == (0, None) and request.type in types:
+    if token is None and request.type in types:
         found.matches.append(itself)
         _gather_others(found, _referred_to(hub, request), request.type)
     within = [name for name in types if name != request.type]
-    following = _gather(hub, request, given, within, (at, cursor), size, found)
+    following = _gather(hub, request, given, within, _position(token), size, found)
     page = SearchPage(
         found.matches, list(found.others.values()), None, list(given.items()), following
     )

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from app.errors import Invalid
+from app.fhir import validate
 from app.rest import json_patch, patch
 from app.rest.exchange import Reply, Request
 from app.rest.operations.call import Operation, core, inputs, one, parameters
@@ -57,6 +58,9 @@ def _changed(hub: Hub, request: Request, work: Callable[[Labels, Labels], Labels
     given = one(inputs(request), "meta")
     if not isinstance(given, dict):
         raise Invalid("The parameter meta is missing", at="http.meta", code="required")
+    sent = orjson.loads(parameters({"name": "meta", "valueMeta": given}))
+    if not validate.check(sent, "Parameters"):
+        raise Invalid.of(validate.problems(sent, "Parameters"))
 
     def attempt() -> Reply:
         stored = hub.store.read(request.type, request.id)

@@ -34,7 +34,7 @@ _OWN = frozenset(("id", "meta", "resourceType"))
 class Told:
     """When the elements of a resource were told, compactly.
 
-    at: the newest of them; elements: those told at another time, or removed since.
+    at: the newest message; elements: those told at another time, or removed since.
     """
 
     at: int = NEVER
@@ -100,10 +100,11 @@ def together(
         flat.update(after)
         times[element] = said.at if counts else times.get(element, NEVER)
     _remove(flat, times, said)
-    meta = _meta(known, said.body, newer=said.at >= max(times.values(), default=NEVER))
+    newest = max(said.at, told.at if told else NEVER)
+    meta = _meta(known, said.body, newer=said.at == newest)
     body = {"resourceType": said.type, **meta, **_unflat(said.type, flat)}
     lifecycle.finish(said.type, known, body)
-    return body, _compact(times, _elements(said.type, flat))
+    return body, _compact(times, newest, _elements(said.type, flat))
 
 
 def fresh(said: Said, lifecycle: Lifecycle) -> Told:
@@ -152,8 +153,7 @@ def _times(flat: Json, told: Told | None, type_name: str) -> dict[str, int]:
     return times
 
 
-def _compact(times: Mapping[str, int], present: Iterable[str]) -> Told:
-    at = max(times.values(), default=NEVER)
+def _compact(times: Mapping[str, int], at: int, present: Iterable[str]) -> Told:
     here = set(present)
     return Told(at, {name: time for name, time in times.items() if time != at or name not in here})
 

@@ -7,6 +7,7 @@ definitions; R4 resource.html#identifiers, device.html, identifiers.md section 5
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
@@ -19,7 +20,8 @@ Reader = Callable[[Mapping[str, Any]], Iterable[str]]
 
 _DI = "deviceIdentifier"
 _ISSUER = "issuer"
-_CARRIERS = ("carrierHRF", "carrierAIDC")  # as printed for people, as the scanner gives it
+_PRINTED = "carrierHRF"  # for people
+_SCANNED = "carrierAIDC"  # what the scanner gives
 
 
 def identifier_keys(type_name: str, resource: Mapping[str, Any]) -> Iterable[str]:
@@ -62,10 +64,7 @@ def _of_identifier(identifier: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _of_udi(carrier: Mapping[str, Any]) -> Iterable[str]:
-    """Return the keys of a UDI: of the device identifier (UDI-DI) and of the whole carrier.
-
-    An AIDC carrier is base64 in R4, but some senders write its text; what is neither has no keys.
-    """
+    """Return the keys of a UDI: of the device identifier (UDI-DI) and of the whole carrier."""
     device_identifier = carrier.get(_DI)
     if isinstance(device_identifier, str):
         issuer = carrier.get(_ISSUER)
@@ -74,7 +73,16 @@ def _of_udi(carrier: Mapping[str, Any]) -> Iterable[str]:
             if isinstance(issuer, str)
             else udi_keys(device_identifier)
         )
-    for name in _CARRIERS:
-        text = carrier.get(name)
-        if isinstance(text, str):
-            yield from udi_keys(text)
+    printed, scanned = carrier.get(_PRINTED), carrier.get(_SCANNED)
+    if isinstance(printed, str):
+        yield from udi_keys(printed)
+    if isinstance(scanned, str):
+        yield from udi_keys(_decoded(scanned))
+
+
+def _decoded(scanned: str) -> str:
+    """Return the text in a base64Binary; what is none is taken as it is."""
+    try:
+        return base64.b64decode(scanned, validate=True).decode("ascii")
+    except ValueError:  # no base64, or no text in it
+        return scanned

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from app.clock import Clock, WallClock
-from app.store import read, schema
+from app.store import read, resolve, schema
 from app.store.commit import Match
 from app.store.database import SQLITE, Address, Connection, connect
 from app.store.entries import IdentifierKeys
@@ -103,6 +103,18 @@ class Store:
         return run.search(
             _context(self._db, self._setting, self._clock, bases, self.codes), request
         )
+
+    def find_by_keys(self, keys: Sequence[str], *, limit: int = 100) -> list[Stored]:
+        """Return the resources that carry one of these canonical keys, oldest first."""
+        return resolve.find_by_keys(self._db, self._setting.tenant, keys, limit)
+
+    def count_referring(self, source: str, code: str, target: tuple[str, str], most: int) -> int:
+        """Return how many resources of a type refer to `target` by a parameter, up to `most`."""
+        return resolve.count_referring(self._db, self._setting.tenant, source, code, target, most)
+
+    def count_types(self, most: int) -> dict[str, int]:
+        """Return how many resources there are by type, each counted up to `most`."""
+        return resolve.count_types(self._db, self._setting.tenant, most)
 
     def commit(self, changes: Sequence[Change]) -> list[Outcome]:
         """Do all changes or none, durably. Raises the first error, located in its Bundle."""

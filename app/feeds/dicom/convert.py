@@ -8,11 +8,12 @@ counted, an object that comes again counts once.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -21,10 +22,10 @@ from app.errors import Invalid, Issue, Malformed, YilianError
 from app.feeds.dicom import dataset
 from app.feeds.dicom.dataset import DICOMDIR, DataSet
 from app.feeds.dicom.objects import uids
-from app.feeds.dicom.source import DicomSource, study
+from app.feeds.dicom.source import DicomSource, Study, study
 from app.fhir.ids import CONVERT_SECRET, Ids
 from app.fhir.outcome import operation_outcome
-from app.mapping import assigners
+from app.mapping import assigners, explain
 from app.mapping.compile import compile_library
 from app.mapping.library import merge, read_file, read_folder
 from app.mapping.run import Context, Made, Mapping_
@@ -49,12 +50,22 @@ class Converter:
         self.zone = zone
         self.most_instances = most_instances
 
-    def convert(
-        self, instances: Mapping[Key, DataSet], sender: str | None = None, trace: Any = None
-    ) -> Made:
-        """Return what all that is known of one study says. `sender`: the calling AE."""
-        found = study(instances, zone=self.zone, sender=sender, most_instances=self.most_instances)
-        return self.mapping.run(found, self.context, trace)
+    def study(self, instances: Mapping[Key, DataSet], sender: str | None = None) -> Study:
+        """Return the study as the mapping sees it. `sender`: the calling AE."""
+        most = self.most_instances
+        return study(instances, zone=self.zone, sender=sender, most_instances=most)
+
+    def convert(self, instances: Mapping[Key, DataSet], sender: str | None = None) -> Made:
+        """Return what all that is known of one study says."""
+        return self.mapping.run(self.study(instances, sender), self.context)
+
+    def explain(
+        self, instances: Mapping[Key, DataSet], sender: str | None = None
+    ) -> tuple[Made, list[str]]:
+        """Return the same, and which rule made what; needs a mapping loaded with `trace`."""
+        doc, trace = self.study(instances, sender), Trace()
+        made = self.mapping.run(doc, self.context, trace)
+        return made, list(explain.lines(doc, made, trace))
 
 
 def load(folders: Sequence[Path], files: Iterable[Path] = (), *, trace: bool = False) -> Mapping_:
@@ -117,8 +128,14 @@ def created(ds: DataSet) -> str:
 # --------------------------------------------------------------------------------- the command
 
 
-def main(argv: Sequence[str], stdin: IO[bytes], stdout: IO[str]) -> int:
-    """Convert files to NDJSON; return 0, or 1 when a file could not be converted."""
+def main(
+    argv: Sequence[str], stdin: IO[bytes], stdout: IO[str], stderr: IO[str] | None = None
+) -> int:
+    """Convert files to NDJSON; return 0, or 1 when a file could not be converted.
+
+    Warnings and what `--explain` has to tell go to `stderr`.
+    """
+    told = stderr or sys.stderr
     args = _parser().parse_args(argv)
     converter = _converter(args)
     failed = False
@@ -127,12 +144,24 @@ def main(argv: Sequence[str], stdin: IO[bytes], stdout: IO[str]) -> int:
             line = operation_outcome(group.issues)
             failed = failed or any(issue.severity != "information" for issue in group.issues)
         else:
-            trace = Trace() if args.explain else None
-            line = _json.encode(converter.convert(group.instances, args.calling, trace).bundle())
+            made, notes = _converted(converter, group, args)
+            line = _json.encode(made.bundle())
+            for issue in made.issues:
+                told.write(f"{issue.severity}: {issue.text}\n")
+            for note in notes:
+                told.write(f"{note}\n")
         if args.pretty:
             line = msgspec.json.format(line, indent=2)
         stdout.write(line.decode() + "\n")
     return 1 if failed else 0
+
+
+def _converted(
+    converter: Converter, group: Group, args: argparse.Namespace
+) -> tuple[Made, Sequence[str]]:
+    if args.explain:
+        return converter.explain(group.instances, args.calling)
+    return converter.convert(group.instances, args.calling), ()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,13 +9,14 @@ Deviation: PS3.18 F.2.2 wants "Value" to be an array; a bare value is taken as i
 from __future__ import annotations
 
 import json
+import re
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import keyword_for_tag, tag_for_keyword
 
 from app.errors import Malformed, TooMuch
 from app.feeds.dicom import encoding
@@ -39,6 +40,7 @@ _CHARACTER_SET_VRS: Final = frozenset(["SH", "LO", "ST", "LT", "UC", "UT", "PN"]
 _ASCII_VRS: Final = frozenset(["AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"])
 _SINGLE_VRS: Final = frozenset(["ST", "LT", "UT", "UR"])  # a backslash is text in these
 _JSON_DEPTH: Final = 64
+_TAG: Final = re.compile(r"[0-9A-F]{8}")
 
 
 class DataSet(ABC):
@@ -88,8 +90,15 @@ class DataSet(ABC):
                 return self.values(group << 16 | block << 8 | element)
         return []
 
+    def keywords(self) -> list[str]:
+        """Return the keywords of the elements that the dictionary knows."""
+        return [keyword for tag in self._tags() if (keyword := keyword_for_tag(tag))]
+
     @abstractmethod
     def __contains__(self, keyword: object) -> bool: ...
+
+    @abstractmethod
+    def _tags(self) -> Iterable[int]: ...
 
     @abstractmethod
     def _read(self, tag: int) -> list[Any]: ...
@@ -120,6 +129,9 @@ class EncodedDataSet(DataSet):
 
     def __contains__(self, keyword: object) -> bool:
         return tag_for_keyword(str(keyword)) in self._elements
+
+    def _tags(self) -> Iterable[int]:
+        return self._elements
 
     def _read(self, tag: int) -> list[Any]:
         element = self._elements.get(tag)
@@ -171,6 +183,9 @@ class JsonDataSet(DataSet):
     def __contains__(self, keyword: object) -> bool:
         tag = tag_for_keyword(str(keyword))
         return tag is not None and f"{tag:08X}" in self._object
+
+    def _tags(self) -> Iterable[int]:
+        return (int(key, 16) for key in self._object if _TAG.fullmatch(key))
 
     def _read(self, tag: int) -> list[Any]:
         attribute = self._object.get(f"{tag:08X}")

@@ -95,6 +95,11 @@ class Study:
     def key_parts(self) -> tuple[str, ...]:
         return ("dicom", self.uid)
 
+    def places(self) -> Iterable[str]:
+        """Yield the keywords that the first object has, for saying which nobody used."""
+        ds = self.root.ds
+        return ds.keywords() if ds is not None else ()
+
 
 def study(
     instances: Mapping[tuple[str, str, str], DataSet],

@@ -8,6 +8,7 @@ applied in the order they are printed, end right whatever the order of the messa
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from app.feeds.iot.source import document
 from app.feeds.iot.state import State
 from app.fhir.ids import CONVERT_SECRET, Ids
 from app.fhir.outcome import operation_outcome
-from app.mapping import assigners
+from app.mapping import assigners, explain
 from app.mapping.run import Context, Made
 from app.mapping.trace import Trace
 from app.paths import shipped
@@ -41,19 +42,19 @@ class Converted:
 
     mapping: str
     made: Made
-    trace: Trace | None = None
+    explained: tuple[str, ...] = ()
 
 
 class Converter:
     """Converts messages with the mappings of one catalogue."""
 
     def __init__(
-        self, catalogue: Catalogue, context: Context, zone: ZoneInfo, *, explain: bool = False
+        self, catalogue: Catalogue, context: Context, zone: ZoneInfo, *, traced: bool = False
     ) -> None:
         self.catalogue = catalogue
         self.context = context
         self.zone = zone
-        self.explain = explain
+        self.traced = traced
 
     def convert(self, raw: bytes, state: State | None = None, **outside: Any) -> Converted:
         """Return what one message says.
@@ -62,15 +63,16 @@ class Converter:
         messages said, changed by this one. Raises Malformed, TooMuch, NotSupported or Invalid.
         """
         message = messages.message(raw, **outside)
-        entry = self.catalogue.get(self._name(message), trace=self.explain)
+        entry = self.catalogue.get(self._name(message), trace=self.traced)
         zone = times.zone_of(message.utc_offset) or self.zone
         payload = _payload(message, zone)
         doc = document(message, payload, entry.name, entry.vocabulary, zone)
-        trace = Trace() if self.explain else None
+        trace = Trace() if self.traced else None
         made = entry.mapping.run(doc, self._context(entry), trace)
         if state is not None:
             state.merge(made)
-        return Converted(entry.name, made, trace)
+        explained = tuple(explain.lines(doc, made, trace)) if trace is not None else ()
+        return Converted(entry.name, made, explained)
 
     def _context(self, entry: Entry) -> Context:
         values = {
@@ -122,7 +124,11 @@ def _payload(message: Message, zone: Any) -> Any:
 def main(
     argv: Sequence[str], stdin: IO[bytes], stdout: IO[str], stderr: IO[str] | None = None
 ) -> int:
-    """Convert files to NDJSON; return 0, or 1 when a message could not be converted."""
+    """Convert files to NDJSON; return 0, or 1 when a message could not be converted.
+
+    Warnings and what `--explain` has to tell go to `stderr`.
+    """
+    told = stderr or sys.stderr
     args = _parser().parse_args(argv)
     converter = _converter(args)
     name = None
@@ -131,9 +137,11 @@ def main(
         converter.catalogue.get(name)
     state = State()
     failed = False
-    for raw in _entries(args.files, stdin):
-        line, ok = _convert(converter, raw, state, name)
+    for number, raw in enumerate(_entries(args.files, stdin), 1):
+        line, notes, ok = _convert(converter, raw, state, name)
         failed = failed or not ok
+        for note in notes:
+            told.write(f"message {number}: {note}\n")
         if args.pretty:
             line = msgspec.json.format(line, indent=2)
         stdout.write(line.decode() + "\n")
@@ -168,7 +176,7 @@ def _converter(args: argparse.Namespace) -> Converter:
         tables += [site] if site.is_file() else []
     given = [Path(args.mapping)] if args.mapping and _is_file(args.mapping) else []
     context = Context(Ids(CONVERT_SECRET), {"assigners": assigners.load(tables), "zone": zone})
-    return Converter(Catalogue(folders, given), context, zone, explain=args.explain)
+    return Converter(Catalogue(folders, given), context, zone, traced=args.explain)
 
 
 def _is_file(name: str) -> bool:
@@ -187,17 +195,19 @@ def _entries(names: Sequence[str], stdin: IO[bytes]) -> Iterator[bytes | YilianE
 
 def _convert(
     converter: Converter, raw: bytes | YilianError, state: State, mapping: str | None
-) -> tuple[bytes, bool]:
-    """Return the line for one entry, and whether the entry was good."""
+) -> tuple[bytes, Sequence[str], bool]:
+    """Return the line for one entry, what there is to note, and whether the entry was good."""
     if isinstance(raw, YilianError):
-        return operation_outcome(raw.issues), False
+        return operation_outcome(raw.issues), (), False
     try:
         found = converter.convert(raw, state, mapping=mapping)
     except YilianError as exc:
-        return operation_outcome(exc.issues), False
+        return operation_outcome(exc.issues), (), False
+    notes = [f"{issue.severity}: {issue.text}" for issue in found.made.issues]
+    notes += found.explained
     if not found.made.entries:
-        return operation_outcome([_NOTHING]), True
-    return _json.encode(found.made.bundle()), True
+        return operation_outcome([_NOTHING]), notes, True
+    return _json.encode(found.made.bundle()), notes, True
 
 
 _NOTHING = Issue("information", "informational", "there is nothing to convert in this message")

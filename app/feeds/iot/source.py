@@ -45,6 +45,16 @@ class Node:
         return self
 
     @property
+    def place(self) -> str:
+        """Where this is in the payload: params[2].val"""
+        if self.up is None:
+            return "$"
+        if isinstance(self.key, int):
+            return f"{self.up.place}[{self.key}]"
+        outer = self.up.place
+        return f"{outer}.{self.key}" if outer != "$" else str(self.key)
+
+    @property
     def raw(self) -> object:
         value = self.value
         return id(value) if isinstance(value, dict | list) else value
@@ -83,6 +93,12 @@ class Document:
     @property
     def key_parts(self) -> tuple[str, ...]:
         return (self.mapping, self.message_id or self.message.digest[:32])
+
+    def places(self) -> Iterable[str]:
+        """Yield the members of the payload, for saying which nobody used."""
+        value = self.root.value
+        for key, member in value.items() if isinstance(value, dict) else ():
+            yield f"{key}[0]" if isinstance(member, list) and member else str(key)
 
 
 def document(
@@ -325,9 +341,12 @@ def _below(node: Node, step: str | int) -> Iterable[Node]:
 
 
 def _told(access: Access, text: str) -> Access:
+    """Return the access that tells the trace which places it found."""
+
     def tell(getter: Getter) -> Getter:
         def telling(node: Any, run: Any) -> Any:
-            run.trace.read(text)
+            for found in access.nodes(node, run):
+                run.trace.read(text if text.startswith("@") else found.place)
             return getter(node, run)
 
         return telling

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
-_TABLE = Path(__file__).resolve().parent / "data" / "gs1_ais.json"
+_TABLE = os.path.join(os.path.dirname(__file__), "data", "gs1_ais.json")
 
 
 class Part(NamedTuple):
@@ -45,7 +45,9 @@ class AI(NamedTuple):
 def table() -> dict[str, AI]:
     """Return every application identifier by its digits."""
     out = {}
-    for key, row in json.loads(_TABLE.read_text(encoding="utf-8"))["ais"].items():
+    with open(_TABLE, encoding="utf-8") as file:
+        rows = json.load(file)["ais"]
+    for key, row in rows.items():
         parts = [Part(*part) for part in row["parts"]]
         ai = AI(
             parts,

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from app.paths import shipped
 from app.registry.reading import Names
 from app.registry.systems import SID
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def load(paths: Iterable[Path]) -> Names:
@@ -36,4 +38,6 @@ def of(assigners: dict[str, str]) -> Names:
 @cache
 def shipped_names() -> Names:
     """Return the names of the table that ships with the product."""
+    from app.paths import shipped  # only here, like the YAML reader
+
     return load([shipped("mappings") / "assigners.yaml"])

@@ -7,13 +7,16 @@ length of the code, which is bounded before anything looks at it.
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from app.registry import detect, names, systems
 from app.registry.normalise import EAN_CARRIERS, GS, Normal, normalise
 from app.registry.reading import Candidate, Context, Names, Parsed, Problem, Reading
 from app.registry.schemes import SCHEMES, reader
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 _AMBIGUOUS_WITHIN = 0.1
 _EAN = frozenset(EAN_CARRIERS.values())
@@ -45,16 +48,17 @@ def parse(
 
 
 def _context(at: datetime | None, known: Names | None) -> Context:
-    if at is None and known is None:
-        return _of_day(int(time.time()) // _DAY_S)
-    day = (at or datetime.now(UTC)).date().isoformat()
-    return Context(int(day[:4]), day, (lambda: known) if known else names.shipped_names)
+    if at is None:
+        context = _of_day(int(time.time()) // _DAY_S)
+    else:
+        context = Context(at.year, at.date().isoformat(), names.shipped_names)
+    return context if known is None else context._replace(names=lambda: known)
 
 
 @lru_cache(maxsize=2)
 def _of_day(number: int) -> Context:
     """Return the context of the n-th day since 1970: made once a day, not once a code."""
-    day = datetime.fromtimestamp(number * _DAY_S, UTC).date().isoformat()
+    day = time.strftime("%Y-%m-%d", time.gmtime(number * _DAY_S))
     return Context(int(day[:4]), day, names.shipped_names)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from app.errors import (
     Conflict,
@@ -116,12 +116,14 @@ def _content(request: Request) -> tuple[str, bytes]:
     return negotiate.media(request.header("CONTENT_TYPE") or "").type, request.body
 
 
-def _of_binary(resource: Mapping[str, str]) -> tuple[str, bytes]:
+def _of_binary(resource: dict[str, Any]) -> tuple[str, bytes]:
+    if not validate.check(resource, "Binary"):
+        raise Invalid.of(validate.problems(resource, "Binary"))
     try:
         data = b64decode(resource.get("data", ""), validate=True)
     except ValueError as exc:
         raise Invalid("The data is not base64", at="Binary.data") from exc
-    return negotiate.media(resource.get("contentType", "")).type, data
+    return negotiate.media(resource["contentType"]).type, data
 
 
 def _json_patch(body: bytes, patch: bytes) -> bytes:

@@ -76,13 +76,13 @@ class Api:
         self,
         method: str,
         path: str,
-        body: bytes | str | Mapping[str, Any] | list[Any] | None = None,
+        body: Any = None,
         **headers: str,
     ) -> Answer:
         """Send a request; `If_Match="..."` is a header, and paths may be whole addresses."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        if isinstance(body, dict | list):
-            body = json.dumps(body, ensure_ascii=False).encode()
+        if body is not None and not isinstance(body, bytes | str):
+            body = json.dumps(body, ensure_ascii=False).encode(errors="replace")
         if body is not None:
             sent.setdefault("Content-Type", FHIR_JSON)
         path = path.removeprefix("http://localhost")

@@ -196,10 +196,13 @@ class Dispatcher:
         entry = inbox.get(session.db, self._tenant, kept[0])
         if entry.state not in (State.RECEIVED, State.REPLAY):
             return Receipt(entry.id, entry.state, entry.answers[1])
+        again = entry.state is State.REPLAY
         entry, error = self._applied(session, entry, incoming)
-        if not entry.answers[1]:
+        if not again:
             answers = incoming.reply.applied(entry.id, error)
             entry = replace(entry, answers=(entry.answers[0], answers))
+        elif error is None:  # from now on its sender hears that it went well
+            entry = replace(entry, answers=_good_answers(entry.id, incoming))
         inbox.change(session.db, entry)
         return Receipt(entry.id, entry.state, entry.answers[1])
 
@@ -330,6 +333,14 @@ def _unreadable(entry: Entry, error: YilianError) -> Incoming:
         entry.feed, entry.source, entry.peer, entry.kind, entry.control_id, entry.key, entry.raw,
         error, SILENCE,
     )  # fmt: skip
+
+
+def _good_answers(entry_id: int, incoming: Incoming) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """Return the answers to a message that went well at last."""
+    applied = incoming.reply.applied(entry_id, None)
+    if not incoming.staged:
+        return applied, ()
+    return incoming.reply.stored(entry_id, None), applied
 
 
 def _may_be_retried(entry: Entry) -> bool:

@@ -78,10 +78,10 @@ class Feeds:
             lambda: connect(setting.database),
         )
         profile = Profile(ZoneInfo(setting.time_zone))
-        self._door = Door(self.dispatcher, reader(setting), profile, clock, helpers)
+        self.door = Door(self.dispatcher, reader(setting), profile, clock, helpers)
         self._listener = None
         if setting.mllp is not None:
-            self._listener = Listener(setting.mllp, self._door.accept, allow=setting.allow)
+            self._listener = Listener(setting.mllp, self.door.accept, allow=setting.allow)
 
     @property
     def counts(self) -> Counts | None:
@@ -90,8 +90,8 @@ class Feeds:
 
     def start(self) -> Mapping[str, str]:
         """Apply what an earlier life left, then listen; return the addresses by listener."""
-        self._door.start()
-        self.dispatcher.start({FEED: self._door.reread})
+        self.door.start()
+        self.dispatcher.start({FEED: self.door.reread})
         if self._listener is None:
             return {}
         self._listener.start()
@@ -101,7 +101,7 @@ class Feeds:
         """Answer what is complete, then stop; the writer is closed afterwards."""
         if self._listener is not None:
             self._listener.stop(timeout_s)
-        self._door.stop()
+        self.door.stop()
         self.dispatcher.stop()
         if self._lane is not None:
             self._lane.close()

@@ -1,0 +1,321 @@
+"""From the inbox to the store, with HL7 v2 messages: durable, once, in order, nothing partial."""
+
+from dataclasses import replace
+
+import pytest
+
+from app.errors import Unavailable
+from app.feeds import inbox
+from app.feeds.hl7v2 import er7
+from app.feeds.inbox import State
+from app.store.database import Address, connect, transaction
+from tests.support import wait_for
+
+STRUCTURES = {"A40": "ADT_A39", "A31": "ADT_A05", "A03": "ADT_A03", "A12": "ADT_A09"}
+
+
+def adt(event, number, family="Zhang", *, cid, when="20250310080000", more="", acks="|", visit=""):
+    structure = STRUCTURES.get(event, "ADT_A01")
+    return (
+        f"MSH|^~\\&|HIS|F1|YILIAN|HUB|{when}||ADT^{event}^{structure}|{cid}|P|2.5.1|||{acks}|"
+        f"CHN|UNICODE UTF-8\rEVN|{event}|{when}\r"
+        f"PID|1||{number}^^^F1^MR||{family}^San||19800102|F|||||{more}\r{visit}"
+    )
+
+
+def oru(number, code, value, *, cid, filler="L1", when="20250310080000", status="F"):
+    return (
+        f"MSH|^~\\&|LIS|F1|YILIAN|HUB|{when}||ORU^R01^ORU_R01|{cid}|P|2.5.1||||||UNICODE UTF-8\r"
+        f"PID|1||{number}^^^F1^MR||Zhang^San\r"
+        f"OBR|1|P{filler}^HIS|{filler}^LIS|24331-1^Lipids^LN|||20250310070000|||||||||||||||{when}||LAB|F\r"
+        f"OBX|1|NM|{code}^x^L||{value}|mmol/L|||||{status}|||20250310070000\r"
+    )
+
+
+def family_of(patient):
+    return patient["name"][0]["family"]
+
+
+def test_what_is_acknowledged_can_be_read(hospital):
+    assert hospital.codes(adt("A04", "1", cid="C1")) == ["AA"]
+
+    assert family_of(hospital.one("Patient", identifier="1")) == "Zhang"
+    (entry,) = hospital.entries()
+    assert (entry.state, entry.kind, entry.control_id) == (State.APPLIED, "ADT^A04", "C1")
+    assert any(one.startswith("Patient/") for one in entry.touched)
+
+
+def test_enhanced_mode_tells_first_that_it_is_stored(hospital):
+    assert hospital.codes(adt("A04", "1", cid="C1", acks="AL|AL")) == ["CA", "AA"]
+    assert hospital.codes(adt("A04", "2", cid="C2", acks="AL|NE")) == ["CA"]
+    assert hospital.codes(adt("A04", "3", cid="C3", acks="NE|NE")) == []
+
+    assert len(hospital.all("Patient")) == 3
+
+
+def test_a_message_sent_again_gets_its_first_answer_and_changes_nothing(hospital):
+    first = hospital.send(adt("A04", "1", cid="C1")).now
+    hospital.send(adt("A08", "1", "Wang", cid="C2", when="20250310090000"))
+    hospital.later(hours=1)
+    before = hospital.one("Patient", identifier="1")
+
+    again = hospital.send(adt("A04", "1", cid="C1")).now
+    resent = hospital.send(
+        adt("A04", "1", cid="C1").replace("|20250310080000||ADT", "|20250310081500||ADT")
+    ).now
+
+    assert again == resent == first
+    assert hospital.one("Patient", identifier="1") == before
+    assert [one.state for one in hospital.entries()].count(State.DUPLICATE) == 2
+
+
+def test_a_duplicate_in_enhanced_mode_gets_both_answers_again(hospital):
+    raw = adt("A04", "1", cid="C1", acks="AL|AL")
+
+    assert hospital.codes(raw) == hospital.codes(raw) == ["CA", "AA"]
+    assert hospital.one("Patient", identifier="1")["meta"]["versionId"] == "1"
+
+
+def test_the_same_control_id_with_another_content_is_a_new_message(hospital):
+    hospital.send(adt("A04", "1", cid="C1"))
+    hospital.send(adt("A08", "1", "Wang", cid="C1"))
+
+    assert family_of(hospital.one("Patient", identifier="1")) == "Wang"
+
+
+def test_after_the_window_the_same_message_is_new(hospital):
+    hospital.send(adt("A04", "1", cid="C1"))
+    hospital.later(days=8)
+    hospital.send(adt("A04", "1", cid="C1"))
+
+    assert [one.state for one in hospital.entries()] == [State.APPLIED, State.APPLIED]
+
+
+@pytest.mark.parametrize(
+    ("raw", "codes"),
+    [
+        (adt("A04", "", cid="C1"), ["AE"]),
+        (adt("A04", "1", cid=""), ["AE"]),
+        (adt("A40", "1", cid="C1"), ["AE"]),
+        (adt("A40", "1", cid="C1", visit="MRG|1^^^F1^MR\r"), ["AE"]),
+        (adt("A04", "1", cid="C1").replace("2.5.1", "XYZ"), ["AR"]),
+        (adt("A04", "1", cid="C1").replace("ADT^A04^ADT_A01", ""), ["AR"]),
+        (adt("A04", "", cid="C1", acks="AL|AL"), ["CA", "AE"]),
+        ("MSH|^~\\&|HIS|F1|Y|H|2025||ZZZ^Z99|C1|P|2.5.1\rZZ1|1\r", ["AR"]),
+        ("MSH|^~\\&|HIS|F1|Y|H|2025||ZZZ^Z99|C1|P|2.5.1|||AL|AL\rZZ1|1\r", ["CR"]),
+        ("MSH|^~\\&|HIS|F1|Y|H|2025||QBP^Q22|C1|P|2.5.1\rQPD|x\r", ["AR"]),
+        ("nothing of HL7", ["AR"]),
+        ("", ["AR"]),
+    ],
+)
+def test_what_cannot_be_applied_is_told_and_kept(hospital, raw, codes):
+    assert hospital.codes(raw) == codes
+
+    (entry,) = hospital.entries()
+    assert entry.state is State.FAILED
+    assert any(issue.severity == "error" for issue in entry.issues)
+    assert hospital.all("Patient") == []
+
+
+def test_an_acknowledgement_is_not_acknowledged(hospital):
+    assert hospital.codes("MSH|^~\\&|HIS|F1|Y|H|2025||ACK|C1|P|2.5.1\rMSA|AA|9\r") == []
+    assert hospital.entries()[0].state is State.APPLIED
+
+
+def test_each_message_of_a_batch_has_its_answer_and_one_bad_one_hurts_no_other(hospital):
+    raw = adt("A04", "1", cid="C1") + adt("A04", "", cid="C2") + adt("A04", "3", cid="C3")
+
+    answers = [er7.read(one) for one in hospital.send(raw).now]
+
+    assert [(one.get("MSA", 1), one.get("MSA", 2)) for one in answers] == [
+        ("AA", "C1"),
+        ("AE", "C2"),
+        ("AA", "C3"),
+    ]
+    assert len(hospital.all("Patient")) == 2
+
+
+def test_an_older_message_does_not_overwrite_a_newer_one(hospital):
+    hospital.send(adt("A08", "1", "Newest", cid="C2", when="20250310120000"))
+    hospital.send(adt("A08", "1", "Late", cid="C1", when="20250310100000"))
+
+    assert family_of(hospital.one("Patient", identifier="1")) == "Newest"
+
+
+def test_null_removes_and_absent_keeps(hospital):
+    hospital.send(adt("A04", "1", cid="C1", more="5551234"))
+    hospital.send(adt("A08", "1", cid="C2", when="20250310090000"))
+    assert hospital.one("Patient", identifier="1")["telecom"][0]["value"] == "5551234"
+
+    hospital.send(adt("A08", "1", cid="C3", when="20250310100000", more='""'))
+
+    assert "telecom" not in hospital.one("Patient", identifier="1")
+
+
+def test_the_same_results_again_make_no_new_version(hospital):
+    hospital.send(oru("1", "GLU", "5.60", cid="C1"))
+    hospital.send(oru("1", "GLU", "5.60", cid="C2", when="20250310080000"))
+
+    result = hospital.one("Observation", code="GLU")
+    assert result["meta"]["versionId"] == "1"
+    assert '"value":5.60' in hospital.store.read("Observation", result["id"]).body.decode()
+
+
+def test_a_correction_stands_however_late_the_result_comes(hospital):
+    hospital.send(oru("1", "GLU", "5.7", cid="C2", when="20250310090000", status="C"))
+    hospital.send(oru("1", "GLU", "5.6", cid="C1", when="20250310080000"))
+
+    assert hospital.one("Observation", code="GLU")["status"] == "corrected"
+
+
+def test_a_merge_leaves_one_active_record_with_all_data_and_both_numbers(hospital):
+    hospital.send(oru("1", "GLU", "5", cid="C1"))
+    hospital.send(adt("A04", "2", "Li", cid="C2"))
+    hospital.send(adt("A40", "2", "Li", cid="C3", visit="MRG|1^^^F1^MR\r"))
+
+    old, new = sorted(hospital.all("Patient"), key=lambda one: one.get("active", True))
+    assert old["active"] is False
+    assert old["link"] == [{"other": {"reference": f"Patient/{new['id']}"}, "type": "replaced-by"}]
+    assert new["link"][0]["type"] == "replaces"
+    assert {(one["value"], one.get("use")) for one in new["identifier"]} == {
+        ("2", None),
+        ("1", "old"),
+    }
+    assert len(hospital.all("Observation", subject=f"Patient/{new['id']}")) == 1
+
+    hospital.send(oru("1", "CHOL", "5", cid="C4", filler="L2"))
+    hospital.send(adt("A08", "1", "Renamed", cid="C5", when="20250310110000"))
+
+    assert len(hospital.all("Observation", subject=f"Patient/{new['id']}")) == 2
+    survivor = hospital.one("Patient", identifier="2")
+    assert family_of(survivor) == "Renamed"
+    assert {one["value"] for one in survivor["identifier"]} == {"1", "2"}
+
+
+def test_a_circular_merge_is_refused_and_changes_nothing(hospital):
+    hospital.send(adt("A04", "1", cid="C1"))
+    hospital.send(adt("A40", "2", "Li", cid="C2", visit="MRG|1^^^F1^MR\r"))
+    before = hospital.all("Patient")
+
+    assert hospital.codes(adt("A40", "1", cid="C3", visit="MRG|2^^^F1^MR\r")) == ["AE"]
+
+    assert hospital.all("Patient") == before
+    assert hospital.entries()[-1].issues[0].details == "circular-merge"
+
+
+def test_merges_in_a_chain_lead_to_the_last_survivor(hospital):
+    hospital.send(oru("1", "GLU", "5", cid="C1"))
+    hospital.send(adt("A40", "2", cid="C2", visit="MRG|1^^^F1^MR\r"))
+    hospital.send(adt("A40", "3", cid="C3", visit="MRG|2^^^F1^MR\r"))
+    hospital.send(oru("1", "CHOL", "5", cid="C4", filler="L2"))
+
+    (survivor,) = [one for one in hospital.all("Patient") if one.get("active", True)]
+    assert {one["value"] for one in survivor["identifier"]} == {"1", "2", "3"}
+    assert len(hospital.all("Observation", subject=f"Patient/{survivor['id']}")) == 2
+
+
+def test_a_record_made_over_rest_is_the_one_that_is_changed(hospital):
+    hospital.send(adt("A04", "1", cid="C1"))
+    made = hospital.one("Patient", identifier="1")
+    system = made["identifier"][0]["system"]
+    from app.store.types import Change, Method
+
+    body = (
+        b'{"resourceType":"Patient","identifier":[{"system":"%b","value":"77"}]}' % system.encode()
+    )
+    (outcome,) = hospital.store.commit([Change(Method.CREATE, "Patient", body=body)])
+
+    hospital.send(adt("A08", "77", "Wang", cid="C2"))
+
+    assert hospital.one("Patient", identifier="77")["id"] == outcome.id
+
+
+def test_entries_stored_but_not_applied_are_applied_at_the_next_start(database_url, reopen):
+    with reopen(database_url) as hospital:
+        hospital.send(adt("A04", "1", cid="C1", acks="AL|AL"))
+        entry = hospital.entries()[0]
+    db = connect(Address(database_url), write=True)
+    with transaction(db):
+        raw = adt("A04", "2", cid="C2", acks="AL|AL").encode()
+        inbox.add(
+            db,
+            0,
+            replace(
+                entry, id=inbox.next_id(db), state=State.RECEIVED, raw=raw, key=b"2", touched=()
+            ),
+        )
+    db.close()
+
+    with reopen(database_url) as hospital:
+        assert hospital.one("Patient", identifier="2")
+        assert hospital.entries()[-1].state is State.APPLIED
+
+
+def replay(hospital, *ids):
+    db = connect(Address(hospital.url), write=True)
+    with transaction(db):
+        assert inbox.move(db, 0, ids, State.REPLAY) == len(ids)
+    db.close()
+    wait_for(lambda: State.REPLAY not in [one.state for one in hospital.entries()])
+
+
+def test_a_failed_message_that_still_fails_keeps_its_answer(hospital):
+    hospital.send(adt("A40", "2", cid="C1", visit="MRG|1^^^F1^MR\r"))
+    hospital.send(adt("A40", "3", cid="C2", visit="MRG|1^^^F1^MR\r"))
+    failed = hospital.entries()[-1]
+
+    replay(hospital, failed.id)
+
+    assert hospital.entries()[-1] == failed
+
+
+def test_a_failed_message_is_applied_when_it_is_replayed_with_its_cause_gone(hospital):
+    right = hospital.feeds.dispatcher._applier
+    hospital.feeds.dispatcher._applier = Broken()
+    raw = adt("A04", "1", cid="C1", acks="AL|AL")
+    assert hospital.codes(raw) == ["CA", "AE"]
+
+    hospital.feeds.dispatcher._applier = right
+    replay(hospital, 1)
+
+    assert hospital.one("Patient", identifier="1")
+    assert hospital.codes(raw) == ["CA", "AA"]
+
+
+class Broken:
+    """An applier with a programming error."""
+
+    def apply(self, session, stated):
+        raise KeyError("programming error")
+
+
+class FullDisk:
+    """A writer to whom everything fails."""
+
+    def submit_work(self, work, done, *, size=16):
+        done(Unavailable("the disk is full"))
+
+
+@pytest.mark.parametrize(("acks", "codes"), [("|", ["AR"]), ("AL|AL", ["CR"]), ("NE|NE", [])])
+def test_nothing_is_acknowledged_that_could_not_be_stored(hospital, acks, codes):
+    hospital.feeds.dispatcher._writer = FullDisk()
+
+    answers = hospital.send(adt("A04", "1", cid="C1", acks=acks)).now
+
+    read = [er7.read(one) for one in answers]
+    assert [one.get("MSA", 1) for one in read] == codes
+    assert all(one.get("ERR", 3) == "207" for one in read)
+
+
+def test_a_fault_in_applying_is_kept_and_the_next_message_is_served(hospital):
+    right = hospital.feeds.dispatcher._applier
+    hospital.feeds.dispatcher._applier = Broken()
+    raw = adt("A04", "1", cid="C1")
+
+    (answer,) = hospital.send(raw).now
+    assert er7.read(answer).get("ERR", 3) == "207"
+    assert b"KeyError" not in answer
+
+    hospital.feeds.dispatcher._applier = right
+    assert hospital.codes(raw) == ["AA"]
+    assert [one.state for one in hospital.entries()] == [State.DISCARDED, State.APPLIED]

@@ -1,0 +1,108 @@
+"""The inbox table: what is kept of a message, and how it is found again."""
+
+from dataclasses import replace
+
+import pytest
+
+from app.errors import Issue, NotFound
+from app.feeds import inbox
+from app.feeds.inbox import Entry, State, Wanted
+from app.store import schema
+from app.store.database import Address, connect
+
+ENTRY = Entry("hl7v2", "F1|LAB", "192.0.2.1", "ADT^A04", "C1", 1000, b"key", b"digest", b"MSH|raw")
+
+
+@pytest.fixture
+def db(database_url):
+    schema.upgrade(Address(database_url))
+    connection = connect(Address(database_url), write=True)
+    yield connection
+    connection.close()
+
+
+def add(db, **more):
+    entry = replace(ENTRY, id=inbox.next_id(db), **more)
+    inbox.add(db, 0, entry)
+    return entry
+
+
+def test_an_entry_comes_back_as_it_was(db):
+    entry = add(
+        db,
+        answers=((b"CA",), (b"AA",)),
+        issues=(Issue("warning", "value", "text", "PID-3", "d"),),
+        touched=("Patient/1/_history/2",),
+        state=State.APPLIED,
+    )
+
+    assert inbox.get(db, 0, entry.id) == entry
+
+
+def test_there_is_no_such_entry(db):
+    with pytest.raises(NotFound):
+        inbox.get(db, 0, 7)
+
+
+def test_the_same_message_is_found_by_its_key_within_the_window(db):
+    first = add(db, received_us=1000)
+    add(db, received_us=2000, state=State.DUPLICATE)
+    add(db, received_us=2000, key=b"other")
+
+    assert inbox.repeated(db, 0, b"key", 1000).id == first.id
+    assert inbox.repeated(db, 0, b"key", 1001) is None
+    assert inbox.repeated(db, 1, b"key", 0) is None
+
+
+def test_a_change_keeps_the_bytes(db):
+    entry = add(db)
+    inbox.change(db, replace(entry, state=State.FAILED, raw=b""))
+
+    found = inbox.get(db, 0, entry.id)
+    assert (found.state, found.raw) == (State.FAILED, b"MSH|raw")
+
+
+def test_entries_are_listed_newest_first_page_by_page(db):
+    for number in range(5):
+        add(db, received_us=number, control_id=f"C{number}", source=f"S{number % 2}")
+
+    first = inbox.page(db, 0, Wanted(), count=2)
+    second = inbox.page(db, 0, Wanted(), count=2, before=first[-1].id)
+
+    assert [one.control_id for one in (*first, *second)] == ["C4", "C3", "C2", "C1"]
+    assert [one.control_id for one in inbox.page(db, 0, Wanted(source="S1"), count=9)] == [
+        "C3",
+        "C1",
+    ]
+    assert [one.control_id for one in inbox.page(db, 0, Wanted(since_us=3), count=9)] == [
+        "C4",
+        "C3",
+    ]
+    assert not inbox.page(db, 0, Wanted(states=(State.FAILED,)), count=9)
+
+
+def test_waiting_entries_are_the_oldest_of_those_not_applied(db):
+    for state in (State.APPLIED, State.REPLAY, State.RECEIVED, State.FAILED, State.RECEIVED):
+        add(db, state=state)
+
+    assert [one.id for one in inbox.waiting(db, 0, 2)] == [2, 3]
+
+
+def test_failed_entries_may_be_discarded_and_what_was_received_replayed(db):
+    failed, applied = add(db, state=State.FAILED), add(db, state=State.APPLIED)
+    duplicate = add(db, state=State.DUPLICATE)
+    ids = [failed.id, applied.id, duplicate.id]
+
+    assert inbox.move(db, 0, ids, State.DISCARDED, reason="test data") == 1
+    assert inbox.move(db, 0, ids, State.REPLAY) == 2
+    assert inbox.get(db, 0, failed.id).issues[-1].text == "test data"
+
+
+def test_counts_and_retention(db):
+    add(db, state=State.APPLIED, received_us=1)
+    add(db, state=State.RECEIVED, received_us=1)
+    add(db, state=State.APPLIED, received_us=9)
+
+    assert inbox.count_by_state(db, 0) == {State.APPLIED: 2, State.RECEIVED: 1}
+    assert inbox.forget_raw(db, 0, 5) == 1
+    assert [bool(inbox.get(db, 0, n).raw) for n in (1, 2, 3)] == [False, True, True]

@@ -24,7 +24,7 @@ from app.feeds.hl7v2.source import Document, Hl7Source
 from app.fhir.ids import CONVERT_SECRET, Ids
 from app.fhir.outcome import operation_outcome
 from app.fhir.validate import problems
-from app.mapping import assigners, explain, library
+from app.mapping import assigners, examples, explain, library
 from app.mapping.compile import compile_condition, compile_library
 from app.mapping.run import Context, Made, Mapping_, Run
 from app.mapping.trace import Trace
@@ -217,6 +217,10 @@ class _Engine:
         for index in range(count):
             self._variant(tuple(index == other for other in range(count)))
 
+    def examples(self) -> list[library.Example]:
+        """Return the worked examples of all files."""
+        return library.merge("hl7v2", self._files).examples
+
     def mapping_for(self, message: er7.Message) -> Mapping_:
         """Return the mapping with the overlays that are meant for this message."""
         if not self._conditional:
@@ -273,6 +277,8 @@ def main(
     parser = _parser()
     try:
         args = parser.parse_args(argv)
+        if not args.files and not args.examples:
+            parser.error("name at least one FILE")
     except SystemExit as exc:
         return 2 if exc.code else 0
     try:
@@ -284,6 +290,8 @@ def main(
         for issue in exc.issues:
             err.write(f"{issue.at or 'convert'}: {issue.severity}: {issue.text}\n")
         return 2
+    if args.examples:
+        return _run_examples(engine, options, err)
     status = 0
     for name in args.files:
         try:
@@ -302,6 +310,21 @@ def main(
             status = 1 if result.refused else status
     out.flush()
     return status
+
+
+def _run_examples(engine: _Engine, options: Options, err: IO[str]) -> int:
+    """Run the worked examples of all mapping files in use; say which do not come out."""
+    found = engine.examples()
+    wrong = 0
+    for example in found:
+        raw = library.examples_text(example).encode()
+        results = convert(raw, options)
+        lines = examples.failures(results[0].bundle, example.expect)
+        wrong += bool(lines)
+        for line in lines:
+            err.write(f"{example.file}:{example.line}: {example.title}: {line}\n")
+    err.write(f"{len(found) - wrong} of {len(found)} examples come out as written\n")
+    return 1 if wrong else 0
 
 
 def _write(result: Result, args: argparse.Namespace, out: IO[bytes]) -> None:
@@ -341,7 +364,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Print one FHIR R4 Bundle for each HL7 v2 message, one JSON object a line.",
     )
     parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="a file of messages; - reads stdin"
+        "files", nargs="*", metavar="FILE", help="a file of messages; - reads stdin"
     )
     parser.add_argument(
         "--mapping",
@@ -379,6 +402,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--no-provenance", action="store_true", help="leave out MessageHeader and Provenance"
+    )
+    parser.add_argument(
+        "--examples",
+        action="store_true",
+        help="run the worked examples of the mapping files instead of converting",
     )
     parser.add_argument("--bundle-type", choices=("transaction", "message"), default="transaction")
     return parser

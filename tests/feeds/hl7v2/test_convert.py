@@ -1,0 +1,316 @@
+"""HL7 v2 messages to Bundles (app/feeds/hl7v2/convert.py and mappings/hl7v2)."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from app.feeds.hl7v2.convert import Options, convert, main
+from app.fhir.validate import problems
+from app.mapping import examples, library
+from app.paths import shipped
+
+FIXTURES = shipped("fixtures") / "hl7v2"
+ZPI = FIXTURES / "convert-zpi.yaml"
+EXAMPLES = library.merge("hl7v2", library.read_folder(shipped("mappings") / "hl7v2")).examples
+MSH = "MSH|^~\\&|HIS|H0001|HUB|YL|20240502091500||{}|M1|P|{}"
+PID = "PID|1||ZY17^^^H0001^MR||张^伟^^^^^L||19800101|M"
+
+
+def message(type_, *segments, version="2.5.1"):
+    return "\r".join([MSH.format(type_, version), *segments]).encode() + b"\r"
+
+
+def resources(raw, type_=None, **options):
+    (result,) = convert(raw, Options(**options))
+    assert result.bundle is not None, result.issues
+    found = [entry["resource"] for entry in result.bundle["entry"]]
+    return [r for r in found if r["resourceType"] == type_] if type_ else found
+
+
+def only(raw, type_, **options):
+    (found,) = resources(raw, type_, **options)
+    return found
+
+
+def run(*argv, stdin=b""):
+    out, err = io.BytesIO(), io.StringIO()
+    status = main(list(argv), io.BytesIO(stdin), out, err)
+    return status, [json.loads(line) for line in out.getvalue().splitlines()], err.getvalue()
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: f"{e.file}:{e.line}")
+def test_the_examples_of_the_mapping_files_come_out_as_written(example):
+    (result,) = convert(library.examples_text(example).encode())
+
+    assert examples.failures(result.bundle, example.expect) == []
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: f"{e.file}:{e.line}")
+def test_every_printed_resource_is_valid_r4(example):
+    for resource in resources(library.examples_text(example).encode()):
+        found = problems(resource, resource["resourceType"])
+        assert [issue for issue in found if issue.severity in ("error", "fatal")] == []
+
+
+@pytest.mark.parametrize(
+    "path", sorted((FIXTURES / "messages").glob("*.hl7")), ids=lambda path: path.name
+)
+def test_every_fixture_converts_to_valid_resources_or_is_refused_cleanly(path):
+    for result in convert(path.read_bytes()):
+        assert result.bundle is not None or result.issues
+        for entry in result.bundle["entry"] if result.bundle else ():
+            resource = entry["resource"]
+            found = problems(resource, resource["resourceType"])
+            assert [issue for issue in found if issue.severity in ("error", "fatal")] == []
+
+
+def test_the_same_message_gives_the_same_bundle():
+    raw = message("ADT^A01", PID, "PV1|1|I|W^1^2|||||||||||||||||V1^^^H0001^VN")
+
+    assert convert(raw)[0].bundle == convert(raw)[0].bundle
+
+
+def test_references_point_to_entries_of_the_bundle_and_identities_meet_over_messages():
+    first = convert(message("ADT^A04", PID))[0].bundle["entry"]
+    later = convert(message("ORU^R01", PID, "OBR|1||F1^L|x^X^L", "OBX|1|ST|c^C^L||v||||||F"))[0]
+
+    urls = {e["fullUrl"] for e in later.bundle["entry"]}
+    observation = next(
+        e["resource"]
+        for e in later.bundle["entry"]
+        if e["resource"]["resourceType"] == "Observation"
+    )
+    patient = next(e for e in first if e["resource"]["resourceType"] == "Patient")
+    assert observation["subject"]["reference"] == patient["fullUrl"]
+    assert patient["fullUrl"] in urls
+    assert patient["request"] == {
+        "method": "PUT",
+        "url": "Patient?identifier=urn:x-yilian:ns:H0001|ZY17",
+    }
+
+
+def test_two_hospitals_with_the_same_number_never_meet():
+    other = message("ADT^A04", PID.replace("^^^H0001", "")).replace(b"|H0001|", b"|H0002|")
+    mine = message("ADT^A04", PID.replace("^^^H0001", ""))
+
+    ids = {convert(raw)[0].bundle["entry"][0]["fullUrl"] for raw in (mine, other)}
+    assert len(ids) == 2
+
+
+def test_a_resident_id_is_never_the_key_of_a_patient():
+    pid = "PID|1||11010519491231002X^^^&2.16.156.10011.1.3&ISO^NI||张^伟"
+    (result,) = convert(message("ADT^A04", pid))
+
+    entry = next(e for e in result.bundle["entry"] if e["resource"]["resourceType"] == "Patient")
+    assert entry["request"]["url"].startswith(
+        "Patient?identifier=https://yilian.example/fhir/sid/record|H0001:patient:"
+    )
+
+
+@pytest.mark.parametrize(
+    ("sent", "value"),
+    [
+        ("2024", "2024"),
+        ("202405", "2024-05"),
+        ("20240502", "2024-05-02"),
+        ("2024050208", "2024-05-02T08:00:00+08:00"),
+        ("202405020830", "2024-05-02T08:30:00+08:00"),
+        ("20240502083000.1234+0530", "2024-05-02T08:30:00.1234+05:30"),
+        ("20240502083000+08", "2024-05-02T08:30:00+08:00"),
+        ("2024-05-02 08:30", "2024-05-02T08:30:00+08:00"),
+        ("20240230", None),
+        ("soon", None),
+    ],
+)
+def test_times_keep_precision_and_offset_and_impossible_ones_are_dropped(sent, value):
+    raw = message("ORU^R01", PID, "OBR|1||F1|x^X^L", f"OBX|1|ST|c^C^L||v||||||F|||{sent}")
+    (result,) = convert(raw)
+
+    observation = next(
+        e["resource"]
+        for e in result.bundle["entry"]
+        if e["resource"]["resourceType"] == "Observation"
+    )
+    assert observation.get("effectiveDateTime") == value
+    dropped = [i.at for i in result.issues if i.details == "impossible-date"]
+    assert dropped == ([] if value else ["OBX-14"])
+
+
+def test_the_offset_of_msh_7_holds_for_the_whole_message():
+    raw = message("ORU^R01", PID, "OBR|1||F1|x^X^L|||202405020830", "OBX|1|ST|c||v||||||F")
+    raw = raw.replace(b"20240502091500", b"20240502091500-0500")
+
+    assert only(raw, "Observation")["effectiveDateTime"] == "2024-05-02T08:30:00-05:00"
+
+
+def test_the_zone_can_be_set():
+    raw = message("ORU^R01", PID, "OBR|1||F1|x^X^L|||202407020830", "OBX|1|ST|c||v||||||F")
+
+    found = only(raw, "Observation", time_zone="Europe/Berlin")
+    assert found["effectiveDateTime"] == "2024-07-02T08:30:00+02:00"
+
+
+def test_lines_of_text_are_one_text_and_other_repetitions_components():
+    text = message("ORU^R01", PID, "OBR|1||F1|x^X^L", "OBX|1|TX|c^C^L||one~two||||||F")
+    codes = message("ORU^R01", PID, "OBR|1||F1|x^X^L", "OBX|1|CE|c^C^L||a^A^L~b^B^L||||||F")
+
+    assert only(text, "Observation")["valueString"] == "one\ntwo"
+    components = only(codes, "Observation")["component"]
+    assert [c["valueCodeableConcept"]["text"] for c in components] == ["A", "B"]
+
+
+def test_the_same_test_twice_in_one_order_is_two_observations():
+    raw = message(
+        "ORU^R01", PID, "OBR|1||F1|x^X^L",
+        "OBX|1|NM|c^C^L||1||||||F", "OBX|2|NM|c^C^L||2||||||F",
+    )  # fmt: skip
+
+    values = [str(o["valueQuantity"]["value"]) for o in resources(raw, "Observation")]
+    assert values == ["1", "2"]
+
+
+def test_null_is_never_a_value():
+    raw = message("ADT^A08", 'PID|1||7^^^H0001^MR||""||""|""|||""||""')
+
+    patient = only(raw, "Patient")
+    assert not {"name", "birthDate", "gender", "address", "telecom"} & set(patient)
+
+
+def test_a_person_who_is_named_twice_is_one_resource():
+    raw = message("ADT^A01", PID, "PV1|1|I|||||D1^王^芳|D1^王^芳|||||||||D1^王^芳||V1^^^H0001^VN")
+
+    assert len(resources(raw, "Practitioner")) == 1
+
+
+@pytest.mark.parametrize("version", ["2.1", "2.2", "2.3", "2.3.1", "2.4", "2.6", "2.8.2", "2.9"])
+def test_every_version_gives_patient_and_encounter(version):
+    raw = message("ADT^A01", "EVN|A01|20240502", PID, "PV1|1|I", version=version)
+
+    assert only(raw, "Patient")["birthDate"] == "1980-01-01"
+    assert only(raw, "Encounter")["class"]["code"] == "IMP"
+
+
+def test_any_message_with_a_pid_gives_a_patient():
+    assert only(message("XYZ^Z99", PID), "Patient")["gender"] == "male"
+
+
+def test_an_acknowledgement_holds_nothing_to_convert():
+    status, printed, _ = run("-", stdin=message("ACK", "MSA|AA|M0"))
+
+    assert status == 0
+    assert printed[0]["issue"][0]["severity"] == "information"
+
+
+def test_a_broken_message_takes_its_place_and_the_others_still_convert():
+    good = message("ADT^A04", PID)
+
+    status, printed, err = run("-", stdin=good + b"MSH|^^^^|\r" + good)
+
+    assert status == 1
+    assert [p["resourceType"] for p in printed] == ["Bundle", "OperationOutcome", "Bundle"]
+    assert "-:2: error: " in err
+
+
+def test_wrong_usage_is_2(tmp_path):
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(
+        "overlay: hl7v2\nrules:\n  - extend: patient\n    set: {nme: PID-5}\n", "utf-8"
+    )
+
+    assert run()[0] == 2
+    assert run("no-such-file.hl7")[0] == 2
+    assert run("--time-zone", "Mars/Base", "-")[0] == 2
+    status, _, err = run("--mapping", str(broken), "-")
+    assert status == 2
+    assert f"{broken}:4: error: Patient has no element `nme`" in err
+
+
+def test_provenance_names_what_was_written_and_the_raw_message():
+    raw = message("ADT^A04", "EVN|A04|20240502090000", PID)
+    found = only(raw, "Provenance")
+
+    assert found["recorded"] == "2024-05-02T09:15:00+08:00"
+    assert found["occurredDateTime"] == "2024-05-02T09:00:00+08:00"
+    assert found["entity"][0]["what"]["identifier"]["value"] == (
+        "urn:x-yilian:msg:hl7v2:H0001:HIS#M1"
+    )
+    assert only(raw, "Patient")["meta"]["source"] == "urn:x-yilian:msg:hl7v2:H0001:HIS#M1"
+    types = {r["resourceType"] for r in resources(raw, provenance=False)}
+    assert types == {"Patient"}
+
+
+def test_a_bundle_of_type_message_begins_with_its_header():
+    (result,) = convert(message("ADT^A04", PID), Options(bundle_type="message"))
+
+    entries = result.bundle["entry"]
+    assert result.bundle["type"] == "message"
+    assert entries[0]["resource"]["resourceType"] == "MessageHeader"
+    assert all("request" not in entry for entry in entries)
+
+
+def test_explain_names_rule_and_field_of_every_element_and_what_was_not_used():
+    raw = message("ADT^A04", PID + "||||||||||||||||||||||||Q")
+    (result,) = convert(raw, Options(explain=True))
+
+    lines = list(result.explained)
+    assert any(
+        "Patient.name[0].family  <- PID-5.1.1" in line and "hl7v2/base.yaml:" in line
+        for line in lines
+    )
+    assert any("Patient.birthDate  <- PID-7" in line for line in lines)
+    assert "unused: PID-32" in lines
+
+
+def test_explaining_changes_nothing():
+    raw = message("ADT^A01", PID, "PV1|1|I|W^1^2||||D1^王^芳")
+
+    plain, explained = convert(raw)[0].bundle, convert(raw, Options(explain=True))[0].bundle
+    assert json.dumps(plain, sort_keys=True, default=str) == json.dumps(
+        explained, sort_keys=True, default=str
+    )
+
+
+def test_an_overlay_maps_a_site_segment_and_runs_its_example():
+    status, _, err = run("--mapping", str(ZPI), "--examples")
+
+    assert status == 0, err
+    assert "examples come out as written" in err
+
+
+def test_an_overlay_for_one_sender_leaves_the_others_alone():
+    raw = message("ADT^A04", PID, "ZPI|1|小明|AB")
+
+    assert len(only(raw, "Patient", mappings=(ZPI,))["name"]) == 2
+    elsewhere = raw.replace(b"|H0001|", b"|H0002|")
+    assert len(only(elsewhere, "Patient", mappings=(ZPI,))["name"]) == 1
+
+
+def test_strict_refuses_what_is_not_valid(tmp_path):
+    overlay = tmp_path / "bad.yaml"
+    overlay.write_text(
+        "overlay: hl7v2\nrules:\n  - extend: patient\n    set: {photo: [{url: PID-3.1}]}\n", "utf-8"
+    )
+    raw = message("ADT^A04", PID.replace("ZY17", "Z Y"))
+
+    (lenient,) = convert(raw, Options(mappings=(overlay,)))
+    (strict,) = convert(raw, Options(mappings=(overlay,), strict=True))
+    assert lenient.bundle is not None
+    assert strict.refused
+
+
+def test_no_message_text_reaches_the_issues():
+    raw = message("ADT^A04", "PID|1||MARKER7^^^MARKERX^MR||MARKER^MARKER||MARKER|M")
+
+    (result,) = convert(raw)
+    assert result.issues
+    assert "MARKER" not in " ".join(issue.text + str(issue.at) for issue in result.issues)
+
+
+def test_the_shipped_mappings_pass_their_own_check():
+    path = Path(__file__).parent / "nothing.yaml"
+    assert not path.exists()
+    status, _, err = run("--mapping", str(ZPI), "-", stdin=message("ADT^A04", PID))
+
+    assert status == 0, err

@@ -22,6 +22,7 @@ from app.clock import Clock, WallClock
 from app.errors import Unavailable, YilianError
 from app.feeds.running import Feeds, helpers
 from app.feeds.running import Setting as FeedsSetting
+from app.registry.indexed import identifier_keys
 from app.rest.services import Options
 from app.settings import Address as Listening
 from app.settings import Settings
@@ -51,7 +52,7 @@ class Parts:
 
     @property
     def store_setting(self) -> Setting:
-        return Setting(zone=ZoneInfo(self.settings.time_zone))
+        return Setting(zone=ZoneInfo(self.settings.time_zone), identifier_keys=identifier_keys)
 
     @property
     def needs_ingest(self) -> bool:
@@ -74,7 +75,7 @@ class Hub:
     def __init__(self, parts: Parts, *, clock: Clock | None = None) -> None:
         self._parts = parts
         self.clock: Clock = clock or WallClock()
-        self.http = Options(software_version=released())
+        self.http = Options(software_version=released(), zone=ZoneInfo(parts.settings.time_zone))
         self.store: Store = open_worker(
             parts.settings.database, parts.writer_socket, parts.store_setting, self.clock
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from typing import Protocol
 
 from app.clock import Clock
@@ -46,6 +47,14 @@ class Store(Protocol):
         """Do all changes or none."""
         ...
 
+    def find_by_keys(self, keys: Sequence[str], *, limit: int = 100) -> list[Stored]:
+        """Return the resources that carry one of these canonical identifier keys."""
+        ...
+
+    def count_referring(self, source: str, code: str, target: tuple[str, str], most: int) -> int:
+        """Return how many resources of a type refer to `target` by a parameter, up to `most`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -53,6 +62,7 @@ class Options:
 
     base_url: the public FHIR base, when it is known; else `Forwarded` of a trusted proxy or a
         `Host` that names one of `hosts` decides.
+    zone: of dates and times without one.
     """
 
     base_url: str | None = None
@@ -64,6 +74,7 @@ class Options:
     compress_from_bytes: int = 2048
     history_count: int = 100
     history_count_max: int = 1000
+    zone: tzinfo = UTC
     software_version: str = "0.1.0"
     software_date: str = "2026-11-22"
 

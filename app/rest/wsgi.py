@@ -11,7 +11,7 @@ from flask import Blueprint, Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from app.errors import YilianError
-from app.rest import ops, problems
+from app.rest import identify, ops, problems
 from app.rest.base import MOUNT
 from app.rest.facade import Facade
 from app.rest.services import Hub
@@ -39,7 +39,7 @@ def _flask(hub: Hub, blueprints: Sequence[Blueprint]) -> Flask:
     """Return the Flask application for all but FHIR, with RFC 9457 problem JSON for errors."""
     flask = Flask("yilian", static_folder=None)
     flask.config["MAX_CONTENT_LENGTH"] = hub.http.max_body_bytes
-    for blueprint in (ops.blueprint(hub), *blueprints):
+    for blueprint in (ops.blueprint(hub), identify.blueprint(hub), *blueprints):
         flask.register_blueprint(blueprint)
     flask.register_error_handler(YilianError, _refusal)
     flask.register_error_handler(HTTPException, _http)

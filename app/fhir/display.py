@@ -1,0 +1,81 @@
+"""A short text by which a person recognises a resource: what Reference.display would say.
+
+R4 references.html#Reference.display. By the shape of the values, not by resource type: the first
+of the usual elements that holds a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_ELEMENTS = (
+    "name",
+    "deviceName",
+    "title",
+    "code",
+    "description",
+    "modelNumber",
+    "type",
+    "vaccineCode",
+)
+_TEXTS = ("text", "name", "display")
+
+
+def display(resource: Mapping[str, Any]) -> str | None:
+    """Return the text, or None for a resource that says nothing of the kind."""
+    for name in _ELEMENTS:
+        text = _text(resource.get(name))
+        if text:
+            if name == "modelNumber" and resource.get("manufacturer"):
+                return f"{resource['manufacturer']} {text}"
+            return text
+    return None
+
+
+def value(observation: Mapping[str, Any]) -> str | None:
+    """Return the value of an Observation or of one of its components as one short text."""
+    for name, held in observation.items():
+        if name.startswith("value") and name[5:6].isupper():
+            return _value(held)
+    parts = [
+        f"{_text(part.get('code')) or '?'} {said}"
+        for part in observation.get("component") or ()
+        if (said := value(part))
+    ]
+    return "; ".join(parts) or None
+
+
+def _value(held: Any) -> str | None:
+    if isinstance(held, bool):
+        return str(held).lower()
+    if isinstance(held, str | int | float):
+        return str(held)
+    if "value" in held:
+        unit = held.get("unit") or held.get("code") or ""
+        return f"{held.get('comparator', '')}{held['value']} {unit}".strip()
+    return _text(held)
+
+
+def _text(held: Any) -> str | None:
+    """Return the text in a string, HumanName, CodeableConcept, Coding, or the first of a list."""
+    if isinstance(held, str):
+        return held
+    if isinstance(held, list):
+        return next((text for text in map(_text, held) if text), None)
+    if not isinstance(held, dict):
+        return None
+    for name in _TEXTS:
+        if isinstance(held.get(name), str):
+            return str(held[name])
+    if "family" in held or "given" in held:
+        return _person(held)
+    return _text(held.get("coding")) or held.get("code")
+
+
+def _person(name: Mapping[str, Any]) -> str:
+    """Return family and given names: together in Han script, else apart."""
+    family, given = str(name.get("family", "")), name.get("given") or []
+    if any("\u3400" <= letter <= "\u9fff" for letter in family):
+        return family + "".join(given)
+    return " ".join([*given, family]).strip()

@@ -1,0 +1,247 @@
+"""`/id`: what a code is, and what is registered under it. identifiers.md sections 2 and 7.
+
+Any code gets an answer with status 200: that it cannot be read, or that nobody is registered under
+it, is the answer. `resolved` holds the resources that carry the code at the finest level anybody
+carries it; of a device it tells in the same answer what it measured, on whom, and whose it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import orjson
+from flask import Blueprint, Response, request
+
+from app.clock import from_us
+from app.errors import Deleted, Invalid, Malformed, NotFound, TooMuch
+from app.fhir import dates
+from app.fhir.display import display, value
+from app.registry import Parsed, parse
+from app.rest.services import Hub, Store
+from app.store.entries import local_reference
+from app.store.types import SearchRequest, Stored
+
+LISTED = 20  # observations told with a device
+COUNTED = 1000  # how far they are counted
+_RESOURCES = 20  # resources told of one code
+_CODES = 10_000  # codes in one request
+_LINES = ("application/x-ndjson", "application/jsonl", "application/ndjson")
+
+Json = dict[str, Any]
+
+
+def blueprint(hub: Hub) -> Blueprint:
+    """Return the routes of the resolver."""
+    routes = Blueprint("identify", __name__)
+    resolver = Resolver(hub)
+
+    @routes.get("/id")
+    def one() -> Response:
+        asked = request.args
+        if "code" not in asked:
+            raise Invalid("say which code: /id?code=", at="http.code", code="required")
+        return _json(resolver.answer(dict(asked.items())))
+
+    @routes.post("/id")
+    def many() -> Response:
+        body = request.get_data()
+        if request.mimetype in _LINES:
+            lines = [line for line in body.splitlines() if line.strip()]
+            answers = [resolver.answer_or_refusal(_line(line)) for line in _bounded(lines)]
+            written = b"".join(_dumped(answer) + b"\n" for answer in answers)
+            return _response(written, "application/x-ndjson")
+        asked = _parsed(body)
+        if isinstance(asked, list):
+            return _json([resolver.answer_or_refusal(each) for each in _bounded(asked)])
+        if not isinstance(asked, dict) or not isinstance(asked.get("code"), str):
+            raise Invalid("a JSON object with a `code` is needed", at="$.code", code="required")
+        return _json(resolver.answer(asked))
+
+    return routes
+
+
+class Resolver:
+    """Answers codes from the store of one hub."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def answer_or_refusal(self, asked: Any) -> Json:
+        """Answer one of many: what is no request is told in its place."""
+        if not isinstance(asked, dict) or not isinstance(asked.get("code"), str):
+            return _refused("no JSON object with a code")
+        try:
+            return self.answer(asked)
+        except Invalid as exc:
+            return _refused(str(exc))
+
+    def answer(self, asked: Mapping[str, Any]) -> Json:
+        """Return what a code is and who carries it; `at` asks for a time in the past."""
+        at = self._time(asked.get("at"))
+        hint = asked.get("as")
+        parsed = parse(asked["code"], as_=str(hint) if hint else None, at=at[0] if at else None)
+        out = {"n": asked["n"]} if "n" in asked else {}
+        out |= parsed.as_dict()
+        out["resolved"] = list(self._resolved(parsed, at[1] if at else None))
+        return out
+
+    def _time(self, text: Any) -> tuple[datetime, int] | None:
+        """Return the end of the time asked for, for codes and in microseconds for the store."""
+        if text is None or text == "":
+            return None
+        try:
+            _, end = dates.bounds(str(text).replace(" ", "+"), self._hub.http.zone)
+        except Invalid as exc:
+            raise Invalid("`at` is a FHIR date or dateTime", at="http.at") from exc
+        return from_us(end - 1), end - 1
+
+    def _resolved(self, parsed: Parsed, at_us: int | None) -> Iterator[Json]:
+        store = self._hub.store
+        for key in _by_preference(parsed):
+            found = store.find_by_keys([key], limit=_RESOURCES)
+            if found:
+                for stored in found:
+                    then = stored if at_us is None else _as_of(store, stored, at_us)
+                    if then is not None:
+                        yield _told(store, then, key, at_us)
+                return
+
+
+def _by_preference(parsed: Parsed) -> Iterable[str]:
+    """Return the keys to look up: finest first, then those of the other readings.
+
+    A reading that is registered beats one that is likelier (identifiers.md 2.2).
+    """
+    others = (one.canonical for one in parsed.candidates if one.canonical is not None)
+    return dict.fromkeys((*reversed(parsed.keys), *others))
+
+
+def _as_of(store: Store, stored: Stored, at_us: int) -> Stored | None:
+    """Return the version that was current at a time, None when there was none."""
+    page = store.history(stored.type, stored.id, at=(at_us, at_us + 1), count=1)
+    return next((one for one in page.versions if not one.deleted), None)
+
+
+def _told(store: Store, stored: Stored, key: str, at_us: int | None) -> Json:
+    resource = orjson.loads(stored.body)
+    told = _summary(stored.type, stored.id, resource) | {"key": key}
+    more = _MORE.get(stored.type)
+    return told | more(store, stored, resource, at_us) if more else told
+
+
+def _summary(type_: str, id_: str, resource: Mapping[str, Any]) -> Json:
+    told = {"resource": f"{type_}/{id_}", "type": type_, "id": id_, "display": display(resource)}
+    return {name: text for name, text in told.items() if text is not None}
+
+
+# --- devices -------------------------------------------------------------------------------------
+
+
+def _of_device(store: Store, stored: Stored, device: Mapping[str, Any], at_us: int | None) -> Json:
+    """Return what a device measured (newest first), the patient it is on, and its owner."""
+    here = f"Device/{stored.id}"
+    params = [("device", here), ("_sort", "-date"), ("_count", str(LISTED))]
+    if at_us is not None:
+        params.insert(1, ("date", f"le{from_us(at_us).isoformat(timespec='seconds')}"))
+    page = store.search(SearchRequest("Observation", params))
+    made = [(each, orjson.loads(each.body)) for each in page.matches]
+    total = len(made)
+    if page.next is not None:
+        total = store.count_referring("Observation", "device", ("Device", stored.id), COUNTED)
+    listed = [_reading(each, observation) for each, observation in made]
+    told: Json = {
+        "observations": {"total": total, "more": total >= COUNTED, "listed": listed},
+    }
+    patient = device.get("patient") or next(
+        (subject for _, o in made if _is_patient(subject := o.get("subject"))), None
+    )
+    for name, reference in (("patient", patient), ("owner", device.get("owner"))):
+        if reference:
+            told[name] = _followed(store, reference)
+    return told
+
+
+def _reading(stored: Stored, observation: Mapping[str, Any]) -> Json:
+    told = _summary(stored.type, stored.id, observation)
+    effective = observation.get("effectivePeriod") or {}
+    told["effective"] = (
+        observation.get("effectiveDateTime")
+        or observation.get("effectiveInstant")
+        or effective.get("start")
+    )
+    told["value"] = value(observation)
+    told["subject"] = (observation.get("subject") or {}).get("reference")
+    return {name: text for name, text in told.items() if text is not None}
+
+
+def _is_patient(reference: Any) -> bool:
+    return isinstance(reference, dict) and str(reference.get("reference")).startswith("Patient/")
+
+
+def _followed(store: Store, reference: Mapping[str, Any]) -> Json:
+    """Return what a reference leads to; what is not here stays as it is written."""
+    local = local_reference(str(reference.get("reference", "")))
+    if local is not None:
+        try:
+            target = store.read(*local)
+        except (NotFound, Deleted):
+            return dict(reference)
+        return _summary(*local, orjson.loads(target.body))
+    return dict(reference)
+
+
+# What is told beyond the resource itself.
+_MORE = {"Device": _of_device}
+
+
+# --- bodies --------------------------------------------------------------------------------------
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        pass
+    try:
+        return json.loads(body)  # JSON allows an escaped lone surrogate, the fast reader does not
+    except (ValueError, RecursionError) as exc:
+        raise Malformed("the body is not JSON") from exc
+
+
+def _line(line: bytes) -> Any:
+    try:
+        return _parsed(line)
+    except Malformed:
+        return None
+
+
+def _bounded(asked: list[Any]) -> list[Any]:
+    if len(asked) > _CODES:
+        raise TooMuch(f"more than {_CODES} codes in one request")
+    return asked
+
+
+def _refused(text: str) -> Json:
+    problem = {"code": "format", "message": text}
+    nothing: Json = {"keys": [], "fields": {}, "candidates": [], "errors": [problem]}
+    return {"valid": False, "scheme": "unknown", **nothing, "warnings": [], "resolved": []}
+
+
+def _dumped(answer: Any) -> bytes:
+    try:
+        return orjson.dumps(answer)
+    except orjson.JSONEncodeError:  # a lone surrogate, which UTF-8 cannot hold
+        return json.dumps(answer, separators=(",", ":")).encode()
+
+
+def _json(answer: Any) -> Response:
+    return _response(_dumped(answer), "application/json")
+
+
+def _response(body: bytes, content_type: str) -> Response:
+    response = Response(body, 200, content_type=content_type)
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response

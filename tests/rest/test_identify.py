@@ -1,0 +1,199 @@
+"""/id: any code is read, and a registered one leads to its resources (identifiers.md 2 and 7)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from app.registry.indexed import identifier_keys
+from app.store.store import Setting, open_store
+from tests.rest.conftest import BASE, Api, OneProcess
+
+UDI = "(01)09521234000037(21)P100"
+SCANNED = "]d20109521234000037" + "21P100"
+LINK = "https://id.example.org/01/09521234000037/21/P100"
+EPC = "urn:epc:id:sgtin:9521234.000003.P100"
+
+
+@pytest.fixture(scope="module")
+def api(backend_url: str) -> Iterator[Api]:
+    setting = Setting(
+        zone=ZoneInfo("Asia/Shanghai"), bases=(f"{BASE}/",), identifier_keys=identifier_keys
+    )
+    store = open_store(backend_url, setting)
+    yield Api(OneProcess(store))
+    store.close()
+
+
+def asked(api, code, **more):
+    query = "&".join(f"{name}={quote(value)}" for name, value in {"code": code, **more}.items())
+    answer = api.get(f"/id?{query}")
+    assert answer.status == 200, answer.body
+    return answer.json
+
+
+@pytest.fixture(scope="module")
+def ward(api):
+    """A hospital's monitor that measured a patient twice."""
+    owner = api.create({"resourceType": "Organization", "name": "西湖医院"})
+    patient = api.create({"resourceType": "Patient", "name": [{"family": "张", "given": ["伟"]}]})
+    device = api.create(
+        {
+            "resourceType": "Device",
+            "udiCarrier": [{"deviceIdentifier": "09521234000037", "carrierHRF": UDI}],
+            "manufacturer": "演示医疗",
+            "modelNumber": "CM-10",
+            "owner": {"reference": f"Organization/{owner['id']}"},
+        }
+    )
+    for hour, rate in ((8, 72.5), (9, 84)):
+        api.create(
+            {
+                "resourceType": "Observation",
+                "status": "final",
+                "code": {"coding": [{"system": "http://loinc.org", "code": "8867-4"}]},
+                "subject": {"reference": f"Patient/{patient['id']}"},
+                "device": {"reference": f"Device/{device['id']}"},
+                "effectiveDateTime": f"2026-03-28T0{hour}:00:00+08:00",
+                "valueQuantity": {"value": rate, "unit": "/min"},
+            }
+        )
+    return {"owner": owner["id"], "patient": patient["id"], "device": device["id"]}
+
+
+@pytest.mark.parametrize("code", [UDI, SCANNED, LINK, EPC], ids=["printed", "scan", "link", "epc"])
+def test_every_carrier_of_a_udi_leads_to_the_same_device(api, ward, code):
+    answer = asked(api, code)
+
+    assert answer["canonical"] == "gs1:01:09521234000037:21:P100"
+    assert [one["resource"] for one in answer["resolved"]] == [f"Device/{ward['device']}"]
+    assert answer["resolved"][0]["display"] == "演示医疗 CM-10"
+
+
+def test_a_device_tells_what_it_measured_on_whom_and_whose_it_is(api, ward):
+    (device,) = asked(api, UDI)["resolved"]
+
+    assert device["observations"]["total"] == 2
+    assert [one["value"] for one in device["observations"]["listed"]] == ["84 /min", "72.5 /min"]
+    assert device["observations"]["listed"][0]["display"] == "8867-4"
+    assert device["patient"]["resource"] == f"Patient/{ward['patient']}"
+    assert device["patient"]["display"] == "张伟"
+    assert device["owner"]["display"] == "西湖医院"
+
+
+def test_a_time_in_the_past_shows_what_was_then(api, ward):
+    (device,) = asked(api, UDI, at="2126-01-01")["resolved"]
+
+    assert device["observations"]["total"] == 2
+    assert asked(api, UDI, at="2026-03-28T08:30:00+08:00")["resolved"] == []
+
+
+def test_the_item_leads_to_its_devices_when_the_unit_is_unknown(api, ward):
+    (device,) = asked(api, "(01)09521234000037(21)OTHER")["resolved"]
+
+    assert device["key"] == "gs1:01:09521234000037"
+
+
+@pytest.mark.parametrize(
+    ("identifier", "code"),
+    [
+        ({"system": "urn:oid:2.16.156.10011.1.3", "value": "110105199003071239"},
+         "110105199003071239"),
+        ({"system": "urn:x-hospital:mrn", "value": "Aa-7"}, "urn:x-hospital:mrn|Aa-7"),
+    ],
+    ids=["resident id", "token"],
+)  # fmt: skip
+def test_a_number_leads_to_the_person(api, identifier, code):
+    person = api.create({"resourceType": "Patient", "identifier": [identifier]})
+
+    assert [one["id"] for one in asked(api, code)["resolved"]] == [person["id"]]
+
+
+def test_what_is_changed_or_deleted_is_no_longer_found(api):
+    code = "urn:x-moved:mrn|1"
+    identifier = {"system": "urn:x-moved:mrn", "value": "1"}
+    person = api.create({"resourceType": "Patient", "identifier": [identifier]})
+    assert len(asked(api, code)["resolved"]) == 1
+
+    api.put(f"Patient/{person['id']}", {"resourceType": "Patient", "id": person["id"]})
+    assert asked(api, code)["resolved"] == []
+
+    other = api.create({"resourceType": "Patient", "identifier": [identifier]})
+    api.delete(f"Patient/{other['id']}")
+    assert asked(api, code)["resolved"] == []
+
+
+@pytest.mark.parametrize("code", ["", "(01)09521234000038(21)P100", "\udc00", "x" * 5000])
+def test_a_code_that_cannot_be_read_is_answered_too(api, code):
+    answer = api.post("/id", {"code": code}, Content_Type="application/json")
+
+    assert answer.status == 200
+    assert answer.json["valid"] is False
+    assert answer.json["errors"]
+    assert answer.json["resolved"] == []
+
+
+def test_many_codes_are_answered_in_order_with_their_numbers(api):
+    codes = [{"n": 7, "code": UDI}, "no object", {"n": 8, "code": "1.2.840.10008"}]
+
+    answers = api.post("/id", codes, Content_Type="application/json").json
+
+    assert [one.get("n") for one in answers] == [7, None, 8]
+    assert [one["valid"] for one in answers] == [True, False, True]
+
+
+def test_lines_are_answered_with_lines(api):
+    lines = b'{"code":"1.2.840.10008"}\n\nnot json\n{"code":"' + UDI.encode() + b'"}\n'
+
+    answer = api.post("/id", lines, Content_Type="application/x-ndjson")
+
+    assert answer.headers["Content-Type"] == "application/x-ndjson"
+    found = [json.loads(line)["valid"] for line in answer.body.splitlines()]
+    assert found == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "at"),
+    [
+        ("GET", "/id", None, "http.code"),
+        ("GET", "/id?code=1&at=noon", None, "http.at"),
+        ("POST", "/id", b"{", None),
+        ("POST", "/id", b"{}", "$.code"),
+        ("POST", "/id", b'{"code":7}', "$.code"),
+    ],
+)
+def test_a_broken_request_is_a_problem_with_its_place(api, method, path, body, at):
+    answer = api.request(method, path, body, Content_Type="application/json")
+
+    assert answer.status == 400
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json["errors"][0].get("at") == at
+
+
+def test_keys_come_from_identifiers_and_udi_carriers_of_any_type():
+    definition = {
+        "resourceType": "DeviceDefinition",
+        "identifier": [{"system": "urn:x-a", "value": "1"}],
+        "udiDeviceIdentifier": [
+            {
+                "deviceIdentifier": "09521234000037",
+                "issuer": "http://hl7.org/fhir/NamingSystem/gs1-di",
+            }
+        ],
+    }
+    questions = {"resourceType": "QuestionnaireResponse", "identifier": {"value": "x"}}
+    scanned = {"udiCarrier": [{"carrierAIDC": "MDEwOTUyMTIzNDAwMDAzNzIxUDEwMA=="}]}
+
+    assert list(identifier_keys("DeviceDefinition", definition)) == [
+        "id:urn:x-a|1",
+        "gs1:01:09521234000037",
+    ]
+    assert list(identifier_keys("QuestionnaireResponse", questions)) == []
+    assert list(identifier_keys("Device", scanned)) == [
+        "gs1:01:09521234000037",
+        "gs1:01:09521234000037:21:P100",
+    ]

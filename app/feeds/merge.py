@@ -21,7 +21,8 @@ Json = dict[str, Any]
 
 NEVER = -(1 << 62)
 
-# Types of which a message always says all: a newer statement replaces an older one as a whole.
+# Types of which a message says all, unless its lifecycle has rules for them: a newer statement
+# replaces an older one as a whole.
 WHOLE = frozenset(("Binary", "MessageHeader", "Observation", "Provenance"))
 
 # Elements whose parts are told apart from each other (A13 takes the end of a visit back).
@@ -79,7 +80,7 @@ def together(
 
     known: None for a new resource. No argument is changed.
     """
-    if said.type in WHOLE:
+    if said.type in WHOLE and not lifecycle.specials(said.type):
         return _whole(known, told or Told(), said)
     flat = _flat(said.type, known or {})
     times = _times(flat, told, said.type)

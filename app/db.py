@@ -10,7 +10,7 @@ from app import settings
 from app.errors import Unavailable
 from app.store import schema
 from app.store.database import SQLITE, Address, Connection, connect
-from app.store.writer import chained
+from app.store.seal import chained
 
 _ROWS = 10_000
 

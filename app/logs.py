@@ -31,7 +31,7 @@ FIELDS = frozenset(
         "code", "details", "status", "resource_type", "operation", "issue", "version",
         # how much and how long
         "count", "changes", "size_bytes", "took_ms", "wait_ms", "queue", "attempt",
-        "exit_code", "limit", "workers",
+        "exit_code", "limit", "workers", "done", "total",
     }
 )  # fmt: skip
 

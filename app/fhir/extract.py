@@ -629,13 +629,23 @@ def source(resource_type: str, parameters: SearchParameters = shared) -> str:
 
 def _written(resource_type: str, parameters: SearchParameters) -> _Writer:
     writer = _Writer()
-    writer.function(parameters.of(resource_type), always_present(resource_type))
+    writer.function(parameters.indexed(resource_type), always_present(resource_type))
     return writer
 
 
 def compiled(resource_type: str, parameters: SearchParameters) -> Extractor:
     """Return a new extractor for the parameters as they are now."""
-    writer = _written(resource_type, parameters)
+    return _compiled(resource_type, _written(resource_type, parameters))
+
+
+def compiled_for(resource_type: str, params: Iterable[Param]) -> Extractor:
+    """Return a new extractor for some parameters of a type alone."""
+    writer = _Writer()
+    writer.function({param.code: param for param in params}, 0)
+    return _compiled(resource_type, writer)
+
+
+def _compiled(resource_type: str, writer: _Writer) -> Extractor:
     code = compile("\n".join(writer.lines), f"<search values of {resource_type}>", "exec")
     namespace = dict(writer.names)
     exec(code, namespace)  # noqa: S102 - our own source, from definitions; names are repr'd

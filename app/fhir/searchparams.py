@@ -204,28 +204,51 @@ class Param:
         return f"Param({self.resource_type}.{self.code})"
 
 
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    """The tables made so far: resource type -> code -> parameter."""
+
+    ready: dict[str, Mapping[str, Param]]
+    indexed: dict[str, Mapping[str, Param]]
+
+
 class SearchParameters:
-    """The parameters of every type: R4's own, and those posted since."""
+    """The parameters of every type: R4's own, and those posted since.
+
+    Safe to read from many threads while one registers: what changes is replaced, never altered.
+    """
 
     def __init__(self) -> None:
         self.generation = 0  # moves when a posted parameter comes or goes
         self._posted: dict[str, tuple[Param, ...]] = {}
-        self._tables: dict[str, Mapping[str, Param]] = {}
+        self._building: frozenset[str] = frozenset()  # urls: indexed, but not to be searched yet
+        self._tables = _Tables({}, {})
         self._numbers: dict[int, Param] = {}
 
     def of(self, resource_type: str) -> Mapping[str, Param]:
         """Return code -> parameter of a resource type. Raises NotFound for an unknown type."""
-        table = self._tables.get(resource_type)
+        tables = self._tables
+        table = tables.ready.get(resource_type)
         if table is None:
-            posted = {
-                p.code: p
-                for params in self._posted.values()
-                for p in params
-                if p.resource_type == resource_type
-            }
-            table = MappingProxyType({**_base_table(resource_type), **posted})
-            self._tables[resource_type] = table
+            table = tables.ready[resource_type] = self._table(resource_type, self._building)
         return table
+
+    def indexed(self, resource_type: str) -> Mapping[str, Param]:
+        """Return what `of` does and the parameters that cannot be searched by yet."""
+        tables = self._tables
+        table = tables.indexed.get(resource_type)
+        if table is None:
+            table = tables.indexed[resource_type] = self._table(resource_type, frozenset())
+        return table
+
+    def _table(self, resource_type: str, without: frozenset[str]) -> Mapping[str, Param]:
+        posted = {
+            p.code: p
+            for url, params in self._posted.items()
+            for p in params
+            if p.resource_type == resource_type and url not in without
+        }
+        return MappingProxyType({**_base_table(resource_type), **posted})
 
     def find(self, resource_type: str, code: str) -> Param | None:
         """Return one parameter, None if the type has none of that name."""
@@ -238,29 +261,32 @@ class SearchParameters:
         names = _names_in_order()
         return self.find(*names[number - 1]) if 0 < number <= len(names) else None
 
-    def register(self, resource: Mapping[str, Any], first_number: int) -> tuple[Param, ...]:
+    def register(
+        self, resource: Mapping[str, Any], first_number: int, *, ready: bool = True
+    ) -> tuple[Param, ...]:
         """Make a posted SearchParameter usable; replaces an earlier one of the same url.
 
         Its base types, in alphabetical order, get `first_number` and the following numbers
         (`bases` says how many). One that R4 itself has, by url, changes nothing and gives ().
+        One that is not `ready` is indexed (`indexed`), but nobody finds it yet (`of`).
 
         Raises Invalid as `check` does.
         """
         params = self._build(resource, first_number)
-        self.unregister(resource["url"])
+        url = resource["url"]
         if params:
-            self._posted[resource["url"]] = params
-            self._numbers.update((p.number, p) for p in params)
-            self._changed()
+            building = self._building - {url} if ready else self._building | {url}
+            self._change({**self._posted, url: params}, building)
+        else:
+            self.unregister(url)
         return params
 
     def unregister(self, url: str) -> tuple[Param, ...]:
         """Forget a posted parameter and return what it was."""
-        params = self._posted.pop(url, ())
-        for param in params:
-            del self._numbers[param.number]
+        params = self._posted.get(url, ())
         if params:
-            self._changed()
+            posted = {u: p for u, p in self._posted.items() if u != url}
+            self._change(posted, self._building - {url})
         return params
 
     def check(self, resource: Mapping[str, Any]) -> None:
@@ -271,9 +297,12 @@ class SearchParameters:
         """Return all posted parameters."""
         return tuple(chain.from_iterable(self._posted.values()))
 
-    def _changed(self) -> None:
+    def _change(self, posted: dict[str, tuple[Param, ...]], building: frozenset[str]) -> None:
+        """Put a new state in place: first what tables are made of, the generation last."""
+        self._posted, self._building = posted, building
+        self._numbers = {p.number: p for params in posted.values() for p in params}
+        self._tables = _Tables({}, {})
         self.generation += 1
-        self._tables.clear()
 
     def _build(self, resource: Mapping[str, Any], first_number: int) -> tuple[Param, ...]:
         if resource["url"] in _base_urls():
@@ -292,7 +321,7 @@ class SearchParameters:
         )
 
     def _build_for(self, resource: Mapping[str, Any], base: str, number: int) -> Param:
-        taken = self.find(base, resource["code"])
+        taken = self.indexed(base).get(resource["code"])
         if taken is not None and taken.url != resource["url"]:
             raise Invalid(
                 f"{base} has a search parameter of this code already",
@@ -318,7 +347,7 @@ class SearchParameters:
             )
         if param.type != "composite":
             return param
-        by_url = {p.url: p for p in self.of(base).values()}
+        by_url = {p.url: p for p in self.indexed(base).values()}
         return _with_components(param, list(_posted_components(resource)), by_url)
 
 
@@ -565,6 +594,11 @@ def _narrows(param: Param, others: Iterable[Param]) -> tuple[Param, str] | None:
 # --- what everyone shares ------------------------------------------------------------------------
 
 shared = SearchParameters()
+
+
+def is_own(url: str) -> bool:
+    """Say whether R4 itself has a search parameter of this url."""
+    return url in _base_urls()
 
 
 def params(resource_type: str) -> Mapping[str, Param]:

@@ -53,7 +53,12 @@ def capabilities(hub: Hub, request: Request) -> Reply:
     make = _MODES.get(request.param("mode") or "full")
     if make is None:
         raise NotSupported("There is no such mode of metadata", at="http.mode")
-    body, tag = make(request.base, hub.http.software_version, hub.http.software_date)
+    body, tag = make(
+        request.base,
+        hub.http.software_version,
+        hub.http.software_date,
+        hub.store.search_generation(),
+    )
     headers = [("ETag", f'W/"{tag}"')]
     if tag in tags(request.header("IF_NONE_MATCH")):
         return Reply(304, headers=headers)
@@ -61,8 +66,11 @@ def capabilities(hub: Hub, request: Request) -> Reply:
 
 
 @lru_cache(maxsize=8)
-def _statement(base: str, version: str, date: str) -> tuple[bytes, str]:
-    """Return the CapabilityStatement as JSON, and its entity tag."""
+def _statement(base: str, version: str, date: str, generation: int) -> tuple[bytes, str]:
+    """Return the CapabilityStatement as JSON, and its entity tag.
+
+    generation: of the posted search parameters; those that are indexed are declared.
+    """
     return _tagged(
         {
             "resourceType": "CapabilityStatement",
@@ -76,7 +84,7 @@ def _statement(base: str, version: str, date: str) -> tuple[bytes, str]:
 
 
 @lru_cache(maxsize=8)
-def _terminology(base: str, version: str, date: str) -> tuple[bytes, str]:
+def _terminology(base: str, version: str, date: str, generation: int) -> tuple[bytes, str]:
     """Return the TerminologyCapabilities: no code system is served by terminology operations."""
     return _tagged({"resourceType": "TerminologyCapabilities", **_instance(base, version, date)})
 

@@ -43,6 +43,10 @@ class Store(Protocol):
         """Return one page of matches. Raises Invalid or NotSupported for a bad parameter."""
         ...
 
+    def search_generation(self) -> int:
+        """Learn which SearchParameters were posted; the number moves when they change."""
+        ...
+
     def commit(self, changes: Sequence[Change]) -> list[Outcome]:
         """Do all changes or none."""
         ...

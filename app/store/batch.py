@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.store.database import POSTGRESQL, Connection
+from app.store.effects import Effect
 
 Row = tuple[Any, ...]
 
@@ -56,7 +57,8 @@ _DELETES: Sequence[tuple[str, str]] = (
 class Batch:
     """Rows to write; the names are those of `_INSERTS` and `_DELETES`.
 
-    changed: (s, method, vid, lu, d, have, body, pk, vid before) of rows of `res` to update.
+    changed: (s, method, vid, lu, d, have, body, pk, vid before) of rows of `res` to update;
+    effects: (effect, id, body or None when deleted), what follows from the rows.
     """
 
     res: list[Row] = field(default_factory=list)
@@ -76,9 +78,10 @@ class Batch:
     qtys_gone: list[Row] = field(default_factory=list)
     dts_gone: list[Row] = field(default_factory=list)
     idents_gone: list[Row] = field(default_factory=list)
+    effects: list[tuple[Effect, str, bytes | None]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.res or self.log or self.changed or self.codes)
+        return bool(self.res or self.log or self.changed or self.ix or self.codes)
 
     def marks(self) -> list[int]:
         """Return where every list ends now, for `cut`."""
@@ -95,7 +98,7 @@ _NAMES = tuple(Batch.__dataclass_fields__)
 
 
 def write(db: Connection, batch: Batch) -> int:
-    """Write all rows; return how many rows of `res` were updated."""
+    """Write all rows, then their effects; return how many rows of `res` were updated."""
     for name, sql in _DELETES:
         rows = getattr(batch, name)
         if rows:
@@ -105,6 +108,8 @@ def write(db: Connection, batch: Batch) -> int:
         _insert_at_once(db, batch)
     else:
         _insert_by_table(db, batch)
+    for effect, id_, body in batch.effects:
+        effect.written(db, id_, body)
     return changed
 
 

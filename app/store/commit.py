@@ -284,6 +284,7 @@ class WritePath:
         self._unindex(type_name, state, None)
         batch.changed.append((state.s, DELETED, vid, lu, state.d, 0, b"", state.pk, state.vid))
         self._log(type_name, number, id_, state.pk, state.s, vid, DELETED, lu, b"")
+        self._follow(type_name, id_, None)
         return Outcome(Result.DELETED, type_name, id_, vid, lu, b"")
 
     def _put(self, step: _Step, targets: Mapping[str, str], now: int) -> Outcome:
@@ -305,7 +306,10 @@ class WritePath:
         entries = change.entries
         if inherited.keys() - fhir_json.inheritable(change.body).keys():
             # What was inherited is found by search too.
-            entries = self._preparer.entries(change.type, fhir_json.parse(body))
+            entries = self._preparer.entries(change.type, fhir_json.load(body))
+        elif change.generation != self._preparer.generation:
+            # Prepared by a process that did not know yet what was posted.
+            entries = self._preparer.entries(change.type, fhir_json.load(change.body))
         number = definitions.type_number(change.type)
         rows = self._rows(change.type, pk, entries, targets)
         method = UPDATED if exists else CREATED
@@ -321,8 +325,15 @@ class WritePath:
         self._index(change.type, state, rows)
         self._learn(entries)
         self._log(change.type, number, step.id, pk, rows.s, vid, method, lu, body)
+        self._follow(change.type, step.id, body)
         result = Result.UPDATED if exists else Result.CREATED
         return Outcome(result, change.type, step.id, vid, lu, body)
+
+    def _follow(self, type_name: str, id_: str, body: bytes | None) -> None:
+        """Collect what else a write of this type does."""
+        effect = self._preparer.effects.get(type_name)
+        if effect is not None:
+            self._batch.effects.append((effect, id_, body))
 
     def _state(self, number: int, id_: str) -> _State | None:
         lock = " FOR UPDATE" if self._db.dialect == POSTGRESQL else ""
@@ -354,6 +365,9 @@ class WritePath:
     def _index(self, type_name: str, state: _State | None, rows: _Rows) -> None:
         if state is not None and state.exists:
             rows = self._unindex(type_name, state, rows)
+        self._add(rows)
+
+    def _add(self, rows: _Rows) -> None:
         batch = self._batch
         batch.ix.extend(rows.ix)
         batch.strs.extend(rows.strs)
@@ -361,12 +375,17 @@ class WritePath:
         batch.dts.extend(rows.dts)
         batch.idents.extend(rows.idents)
 
+    def index_also(self, type_name: str, pk: int, s: int, entries: Entries) -> None:
+        """Collect rows of a resource as it is stored, beside those it has."""
+        self._add(self._rows(type_name, pk, entries, {}, s))
+        self._learn(entries)
+
     def _unindex(self, type_name: str, state: _State, new: _Rows | None) -> _Rows:
         """Collect the deletion of the old version's rows; return the rows that are really new.
 
         The old rows are worked out from the old body: no table says which rows a resource has.
         """
-        entries = self._preparer.entries(type_name, fhir_json.parse(state.body))
+        entries = self._preparer.entries(type_name, fhir_json.load(state.body))
         old = self._rows(type_name, state.pk, entries, {})
         new = new or _Rows(old.s)
         batch = self._batch
@@ -384,22 +403,25 @@ class WritePath:
             new.idents - old.idents,
         )
 
-    def _rows(self, type_name: str, pk: int, entries: Entries, targets: Mapping[str, str]) -> _Rows:
-        """Return the rows of `entries` with references resolved to pks."""
+    def _rows(
+        self,
+        type_name: str,
+        pk: int,
+        entries: Entries,
+        targets: Mapping[str, str],
+        s: int | None = None,
+    ) -> _Rows:
+        """Return the rows of `entries` with references resolved to pks.
+
+        s: the resource's owner, if it is not to be found among these references.
+        """
         refs, urls = _resolved(entries, targets)
         pks = self._target_pks({(target, id_) for _, target, id_ in refs})
         d, tenant = entries.d, self._tenant
-        owners = owner_params(type_name)
-        s = pk
-        if owners and type_name != "Patient":
-            s = next(
-                (
-                    pks[target, id_]
-                    for p, target, id_ in refs
-                    if target == "Patient" and p in owners
-                ),
-                pk,
-            )
+        if s is None:
+            owners = owner_params(type_name) if type_name != "Patient" else ()
+            owned = (pks[t, id_] for p, t, id_ in refs if t == "Patient" and p in owners)
+            s = next(owned, pk)
         found = set(entries.keys)
         for p, target, id_ in refs:
             found.add(keys.reference(p, pks[target, id_]))

@@ -220,6 +220,15 @@ class PostgresConnection:
         self._db.close()
 
 
+def driver_errors(dialect: str) -> tuple[type[Exception], ...]:
+    """Return what the driver of a dialect raises."""
+    if dialect == SQLITE:
+        return (sqlite3.Error,)
+    import psycopg
+
+    return (psycopg.Error,)
+
+
 def connect(address: Address, *, write: bool = False) -> Connection:
     """Open a connection; on SQLite `write` decides between the writer's and a reader's."""
     if address.dialect == SQLITE:

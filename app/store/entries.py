@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from app.fhir import definitions, searchparams
-from app.fhir.extract import Values, extractor
+from app.fhir.extract import Extractor, Values, extractor
 from app.fhir.strings import fold
 from app.store import keys
 
@@ -124,9 +124,10 @@ def entries_of(
     zone: tzinfo,
     bases: tuple[str, ...] = (),
     identifier_keys: IdentifierKeys | None = None,
+    extract: Extractor | None = None,
 ) -> Entries:
-    """Return the index entries of a valid resource."""
-    values = extractor(type_name)(resource, zone)
+    """Return the index entries of a valid resource; `extract` leaves out some parameters."""
+    values = (extract or extractor(type_name))(resource, zone)
     primary = searchparams.primary_date(type_name)
     entries = Entries(
         d=_primary(values, primary.number if primary else 0, primary is not None),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 
 from app.fhir import definitions, searchparams
 from app.store import keys
@@ -35,7 +35,8 @@ def referrers(
     row = db.one("SELECT pk FROM res WHERE tenant=? AND type=? AND id=?", (tenant, number, id_))
     if row is None:
         return []
-    wanted = db.array([keys.reference(p, row[0]) for p in _referring(type_name)])
+    numbers = _referring(type_name, searchparams.shared.generation)
+    wanted = db.array([keys.reference(p, row[0]) for p in numbers])
     rows = db.all(
         "SELECT DISTINCT res.pk, res.type, res.id, res.body FROM ix JOIN res ON res.pk = ix.pk"
         f" WHERE {db.in_list('ix.k')} AND {_HERE} ORDER BY res.pk",
@@ -45,9 +46,9 @@ def referrers(
     return [one for one in named if one[0] not in but]
 
 
-@cache
-def _referring(type_name: str) -> tuple[int, ...]:
-    """Return the numbers of the parameters that may lead to a type."""
+@lru_cache(maxsize=512)
+def _referring(type_name: str, generation: int) -> tuple[int, ...]:
+    """Return the numbers of the parameters that may lead to a type, posted ones too."""
     return tuple(
         param.number
         for source in definitions.resource_types()

@@ -14,7 +14,11 @@ from typing import Any
 from app.errors import Invalid, Issue, UnknownType, YilianError
 from app.fhir import definitions, references, validate
 from app.fhir import json as fhir_json
+from app.fhir.extract import Extractor
+from app.store.database import Connection
+from app.store.effects import Effects
 from app.store.entries import Entries, IdentifierKeys, entries_of
+from app.store.posted import Posted
 from app.store.types import Change, Method
 
 
@@ -23,7 +27,8 @@ class Prepared:
     """A change that is valid in itself.
 
     body: compact JSON without this server's id and meta; body_id: the id the sender wrote into it;
-    conditional: conditional references of the body; from_set: it belongs to a Bundle.
+    conditional: conditional references of the body; generation: of the posted search parameters
+    that `entries` knows.
     """
 
     method: Method
@@ -39,6 +44,7 @@ class Prepared:
     body_id: str | None = None
     entries: Entries | None = None
     conditional: list[str] = field(default_factory=list)
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +52,26 @@ class Preparer:
     """What preparing needs to know of this installation.
 
     zone: for dates without one; bases: own base URLs with a trailing slash: references that begin
-    with one are local; identifier_keys: canonical identifier keys of a resource, for `ident`.
+    with one are local; identifier_keys: canonical identifier keys of a resource, for `ident`;
+    effects: what else writes of some types do; posted: the posted search parameters.
     """
 
     tenant: int
     zone: tzinfo
     bases: tuple[str, ...] = ()
     identifier_keys: IdentifierKeys | None = None
+    effects: Effects = field(default_factory=dict)
+    posted: Posted | None = None
+
+    @property
+    def generation(self) -> int:
+        """The generation of posted search parameters that `entries` knows, or an older one."""
+        return self.posted.generation if self.posted else 0
+
+    def notice(self, db: Connection) -> None:
+        """Learn which search parameters were posted since."""
+        if self.posted is not None:
+            self.posted.notice(db)
 
     def prepare(self, changes: Sequence[Change]) -> list[Prepared]:
         """Return the changes ready for `commit`. Raises the first change's error that has one."""
@@ -93,20 +112,26 @@ class Preparer:
         prepared.body_id = resource.get("id")
         if change.method is Method.UPDATE and change.criteria is None:
             _require_same_id(change, prepared.body_id)
+        if change.type in self.effects:
+            self.effects[change.type].check(resource)
+        prepared.generation = self.generation  # before the entries: may be too old, never too new
         prepared.entries = self.entries(change.type, resource)
         if change.entry is not None:
             prepared.conditional = references.conditional(body)
         return prepared
 
-    def entries(self, type_name: str, resource: dict[str, Any]) -> Entries:
-        """Return the index entries of a parsed resource."""
+    def entries(
+        self, type_name: str, resource: dict[str, Any], extract: Extractor | None = None
+    ) -> Entries:
+        """Return the index entries of a parsed resource; `extract`: of some parameters alone."""
         return entries_of(
             type_name,
             resource,
             tenant=self.tenant,
             zone=self.zone,
             bases=self.bases,
-            identifier_keys=self.identifier_keys,
+            identifier_keys=self.identifier_keys if extract is None else None,
+            extract=extract,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from pathlib import Path
@@ -11,11 +11,16 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from app.clock import Clock, WallClock
+from app.fhir import searchparams
+from app.fhir.searchparams import Param
 from app.store import read, resolve, schema
 from app.store.commit import Match
 from app.store.database import SQLITE, Address, Connection, connect
+from app.store.effects import Effects
 from app.store.entries import IdentifierKeys
+from app.store.posted import Posted, Progress
 from app.store.prepare import Preparer
+from app.store.reindex import Upkeep
 from app.store.search import demand, run
 from app.store.search.context import Codes, Context
 from app.store.types import (
@@ -42,8 +47,10 @@ class Setting:
     bases: tuple[str, ...] = ()
     identifier_keys: IdentifierKeys | None = None
 
-    def preparer(self) -> Preparer:
-        return Preparer(self.tenant, self.zone, self.bases, self.identifier_keys)
+    def preparer(self, posted: Posted | None = None) -> Preparer:
+        """Return what prepares writes; `posted` also learns of each SearchParameter written."""
+        effects: Effects = {} if posted is None else {"SearchParameter": posted}
+        return Preparer(self.tenant, self.zone, self.bases, self.identifier_keys, effects, posted)
 
 
 class Store:
@@ -53,12 +60,23 @@ class Store:
     the writer process of a SQLite file).
     """
 
-    def __init__(self, address: Address, setting: Setting, clock: Clock, writer: Writer) -> None:
+    def __init__(
+        self,
+        address: Address,
+        setting: Setting,
+        clock: Clock,
+        writer: Writer,
+        preparer: Preparer,
+        posted: Posted,
+        upkeep: Upkeep | None = None,
+    ) -> None:
         self._address = address
         self._setting = setting
         self._clock = clock
         self._writer = writer
-        self._preparer = setting.preparer()
+        self._preparer = preparer
+        self._posted = posted
+        self._upkeep = upkeep
         self._local = threading.local()
         self._connections: list[Connection] = []
         self.codes: Codes | None = None  # the terminology service, once there is one
@@ -99,6 +117,7 @@ class Store:
 
     def search(self, request: SearchRequest) -> SearchPage:
         """Return one page of matches. Raises UnknownType, Invalid, NotSupported, TooCostly."""
+        self._posted.notice(self._db)
         bases = (*self._setting.bases, *((request.base + "/",) if request.base else ()))
         return run.search(
             _context(self._db, self._setting, self._clock, bases, self.codes), request
@@ -118,13 +137,31 @@ class Store:
 
     def commit(self, changes: Sequence[Change]) -> list[Outcome]:
         """Do all changes or none, durably. Raises the first error, located in its Bundle."""
+        self._posted.notice(self._db)
         return self._writer.commit(self._preparer.prepare(changes))
+
+    def search_parameters(self, type: str) -> Mapping[str, Param]:
+        """Return code -> what a type can be searched by now, ready posted parameters included."""
+        self._posted.notice(self._db)
+        return searchparams.params(type)
+
+    def search_generation(self) -> int:
+        """Learn which SearchParameters were posted; the number moves when they change."""
+        self._posted.notice(self._db)
+        return self._posted.generation
+
+    def reindex_progress(self) -> list[Progress]:
+        """Return how far the indexing of each posted SearchParameter has come."""
+        return self._posted.progress(self._db)
 
     def close(self) -> None:
         """Finish what was handed in and close the connections."""
+        if self._upkeep is not None:
+            self._upkeep.close()
         self._writer.close()
         for connection in self._connections:
             connection.close()
+        self._posted.close()
 
     @property
     def writer(self) -> Writer:
@@ -142,15 +179,24 @@ class Store:
 
 
 def open_store(
-    url: str, setting: Setting | None = None, clock: Clock | None = None, *, upgrade: bool = True
+    url: str,
+    setting: Setting | None = None,
+    clock: Clock | None = None,
+    *,
+    upgrade: bool = True,
+    upkeep: bool = True,
 ) -> Store:
-    """Open the database of `url` for reading and writing, at the newest schema."""
+    """Open the database of `url` for reading and writing, at the newest schema.
+
+    upkeep: index posted search parameters and seal the change log in the background.
+    """
     address, setting, clock = Address(url), setting or Setting(), clock or WallClock()
     _settle_schema(address, upgrade=upgrade)
-    writer = local_writer(
-        address, preparer=setting.preparer(), clock=clock, match=_matcher(setting, clock)
-    )
-    return Store(address, setting, clock, writer)
+    posted = Posted(setting.tenant)
+    preparer = setting.preparer(posted)
+    writer = local_writer(address, preparer=preparer, clock=clock, match=_matcher(setting, clock))
+    keeper = Upkeep(address, posted=posted, preparer=preparer, writer=writer) if upkeep else None
+    return Store(address, setting, clock, writer, preparer, posted, keeper)
 
 
 def open_worker(
@@ -160,7 +206,9 @@ def open_worker(
     address, setting, clock = Address(url), setting or Setting(), clock or WallClock()
     if address.dialect != SQLITE:
         return open_store(url, setting, clock, upgrade=False)
-    return Store(address, setting, clock, SocketWriter(socket))
+    posted = Posted(setting.tenant)
+    preparer = setting.preparer(posted)
+    return Store(address, setting, clock, SocketWriter(socket), preparer, posted)
 
 
 def _settle_schema(address: Address, *, upgrade: bool) -> None:

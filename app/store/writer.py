@@ -18,9 +18,8 @@ import queue
 import socket
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -30,7 +29,9 @@ from app.fhir import definitions
 from app.store import wire
 from app.store.commit import Match, Target, WritePath, stub
 from app.store.database import SQLITE, Address, Connection, connect
+from app.store.entries import Entries
 from app.store.prepare import Prepared, Preparer
+from app.store.seal import Chain
 from app.store.types import Outcome
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,10 @@ class Session:
         outcomes = self._path.evaluate(changes)
         self._path.flush()
         return outcomes
+
+    def index_also(self, type_name: str, pk: int, s: int, entries: Entries) -> None:
+        """Write index rows of a resource as it is stored, beside those it has."""
+        self._path.index_also(type_name, pk, s, entries)
 
     @contextlib.contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -124,7 +129,9 @@ class GroupWriter:
             match=match,
         )
         self._session = Session(self._db, self._path)
-        self._chain = _Chain(self._db)
+        self._preparer = preparer
+        preparer.notice(self._db)
+        self._chain = Chain(self._db)
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
@@ -221,40 +228,8 @@ class GroupWriter:
         self._db.commit()
         self._path.committed()
         self._chain.committed()
+        self._preparer.notice(self._db)  # nobody else writes this file: it is known in time
         return results
-
-
-class _Chain:
-    """The chain of digests over the change log: what is sealed cannot be changed unseen."""
-
-    def __init__(self, db: Connection) -> None:
-        self._db = db
-        row = db.one("SELECT seq, digest FROM seal ORDER BY seq DESC LIMIT 1")
-        self._sealed: tuple[int, bytes] = (row[0], row[1]) if row else (0, b"")
-        self._next = self._sealed
-
-    def add(self) -> None:
-        """Seal the log rows of this transaction."""
-        rows = self._db.all(
-            "SELECT seq, digest FROM log WHERE seq > ? ORDER BY seq", (self._next[0],)
-        )
-        if rows:
-            self._next = (rows[-1][0], chained(self._next[1], (row[1] for row in rows)))
-            self._db.run("INSERT INTO seal (seq, digest) VALUES (?, ?)", self._next)
-
-    def committed(self) -> None:
-        self._sealed = self._next
-
-    def rolled_back(self) -> None:
-        self._next = self._sealed
-
-
-def chained(previous: bytes, digests: Iterable[bytes]) -> bytes:
-    """Return the digest that seals `digests` upon `previous`."""
-    total = sha256(previous)
-    for digest in digests:
-        total.update(digest)
-    return total.digest()
 
 
 def _as_error(exc: Exception) -> YilianError:
@@ -407,7 +382,10 @@ class PostgresWriter:
         for _ in range(_ATTEMPTS):
             db, path = self._session()
             try:
-                return attempt(db, path)
+                self._preparer.notice(db)
+                result = attempt(db, path)
+                self._preparer.notice(db)  # of what this very write posted
+                return result
             except races:
                 db.rollback()
                 path.rolled_back()
@@ -440,7 +418,10 @@ class PostgresWriter:
             {f"{change.type}?{change.criteria}" for change in changes if change.criteria}
         )
         plain = not criteria and all(
-            change.id is None and not change.conditional for change in changes
+            change.id is None
+            and not change.conditional
+            and change.type not in self._preparer.effects
+            for change in changes
         )
         if not plain:
             db.begin()

@@ -9,8 +9,8 @@ import pytest
 
 from app.errors import Conflict, Invalid, NotFound, PreconditionFailed, UnknownType
 from app.store.database import Address, connect
+from app.store.seal import chained
 from app.store.types import Change, Method, Result
-from app.store.writer import chained
 
 PATIENT = {"resourceType": "Patient", "name": [{"family": "王"}], "gender": "female"}
 

@@ -1,0 +1,370 @@
+"""Posted SearchParameters: checked, numbered, indexed in the background, found exactly."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from app.errors import Invalid, PreconditionFailed, UnknownParameter
+from app.fhir.searchparams import FIRST_CUSTOM_NUMBER
+from app.store.database import Address, connect
+from app.store.posted import Posted
+from app.store.reindex import Walk
+from app.store.store import Setting, open_store
+from app.store.types import Change, Method, SearchRequest
+from tests.store.conftest import ZONE
+from tests.support import wait_for
+
+EYE = "http://example.org/eye"
+
+
+def parameter(code="eye", **more):
+    return {
+        "resourceType": "SearchParameter",
+        "id": code,
+        "url": f"http://example.org/SearchParameter/{code}",
+        "name": code,
+        "status": "active",
+        "description": "x",
+        "code": code,
+        "base": ["Patient"],
+        "type": "token",
+        "expression": f"Patient.extension('{EYE}').value",
+        **more,
+    }
+
+
+def patient(colour=None, **more):
+    extension = [{"url": EYE, "valueCode": colour}] if colour else []
+    return {"resourceType": "Patient", **({"extension": extension} if extension else {}), **more}
+
+
+def ready(kit):
+    """Wait until the posted parameter is ready, and this process knows it."""
+    wait_for(lambda: [p.ready for p in kit.store.reindex_progress()] == [True])
+    wait_for(lambda: _searchable(kit))
+
+
+def _searchable(kit):
+    return "eye" in kit.store.search_parameters("Patient")
+
+
+def walk(kit, chunk=100):
+    """Return the walk of the one posting there is, over a store without upkeep."""
+    posted = kit.store._posted
+    db = connect(Address(kit.url))
+    kit.connections.append(db)
+    posted.learn(db)
+    ((id_, posting),) = posted.all(db).items()
+    return Walk(
+        id_,
+        posting,
+        posted=posted,
+        preparer=kit.store._preparer,
+        writer=kit.store.writer,
+        db=db,
+        chunk=chunk,
+    )
+
+
+@pytest.fixture
+def still(kit):
+    """The kit with nothing going on in the background."""
+    kit.store._upkeep.close()
+    kit.connections = []
+    yield kit
+    for db in kit.connections:
+        db.close()
+
+
+# --- posting -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("more", "at"),
+    [
+        ({"expression": "Patient.("}, "SearchParameter.expression"),
+        ({"expression": "Patient.nothing"}, "SearchParameter.expression"),
+        ({"expression": "Patient.birthDate"}, "SearchParameter.expression"),
+        ({"base": ["Patiend"]}, "SearchParameter.base[0]"),
+        ({"code": "gender"}, "SearchParameter.code"),
+        ({"type": "composite"}, "SearchParameter.component"),
+    ],
+)
+def test_a_parameter_that_cannot_work_is_refused(kit, more, at):
+    with pytest.raises(Invalid) as caught:
+        kit.create(parameter(**more))
+
+    assert caught.value.at == at
+    assert kit.store.reindex_progress() == []
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"status": "draft", "expression": "("},
+        {"expression": None},
+        {"url": "http://hl7.org/fhir/SearchParameter/individual-gender", "code": "gender"},
+    ],
+)
+def test_one_that_is_not_in_force_is_only_stored(kit, more):
+    resource = {name: v for name, v in parameter(**more).items() if v is not None}
+
+    assert kit.create(resource).version_id == 1
+    assert kit.store.reindex_progress() == []
+
+
+@pytest.mark.parametrize(
+    ("more", "at"),
+    [
+        ({"code": "other", "url": parameter()["url"]}, "SearchParameter.url"),
+        ({"url": "http://o"}, "SearchParameter.code"),
+    ],
+)
+def test_two_parameters_do_not_share_a_url_or_a_name(kit, more, at):
+    kit.update(parameter())
+
+    with pytest.raises(Invalid) as caught:
+        kit.update(parameter(**{**more, "id": "second"}))
+
+    assert caught.value.at == at
+    assert len(kit.store.reindex_progress()) == 1
+
+
+def test_a_transaction_that_fails_posts_nothing(kit):
+    good = Change(Method.UPDATE, "SearchParameter", "eye", json.dumps(parameter()).encode())
+    body = b'{"resourceType":"Patient","id":"p"}'
+    bad = Change(Method.UPDATE, "Patient", "p", body, if_match=("9",))
+
+    with pytest.raises(PreconditionFailed):
+        kit.store.commit([good, bad])
+
+    assert kit.store.reindex_progress() == []
+
+
+# --- indexing ------------------------------------------------------------------------------------
+
+
+def test_old_and_new_resources_are_found_once_it_is_ready(kit):
+    kit.update(patient("brown", id="old"))
+    kit.update(patient(id="none"))
+    with pytest.raises(UnknownParameter):
+        kit.found("Patient", "eye=brown")
+
+    kit.update(parameter())
+    kit.update(patient("brown", id="new"))
+    ready(kit)
+
+    assert sorted(kit.found("Patient", "eye=brown")) == ["new", "old"]
+    assert sorted(kit.found("Patient", "eye:missing=true")) == ["none"]
+    assert sorted(kit.found("Patient", "eye:missing=false")) == ["new", "old"]
+    assert sorted(kit.found("Patient", "eye:not=brown")) == ["none"]
+    kit.update(patient("blue", id="old"))
+    assert kit.found("Patient", "eye=brown") == ["new"]
+    kit.delete("Patient", "old")
+    assert kit.found("Patient", "eye=blue") == []
+
+
+VALUES = [
+    ("string", "String", "Ähre", "mark=ahr"),
+    ("uri", "Uri", "http://a/b", "mark:below=http://a"),
+    ("number", "Decimal", 5.5, "mark=gt5"),
+    ("date", "DateTime", "2024-03-01", "mark=2024-03"),
+    ("quantity", "Quantity", {"value": 1, "system": "s", "code": "c"}, "mark=1|s|c"),
+    ("reference", "Reference", {"reference": "Location/new"}, "mark=Location/new"),
+    ("token", "Identifier", {"system": "s", "value": "v"}, "mark=s|v"),
+]
+
+
+@pytest.mark.parametrize(("kind", "datatype", "value", "query"), VALUES)
+def test_every_search_type_is_indexed_over_old_resources(kit, kind, datatype, value, query):
+    extension = [{"url": "http://m", f"value{datatype}": value}]
+    subject = {"resourceType": "Encounter", "status": "planned", "class": {"code": "AMB"}}
+    kit.update({**subject, "id": "with", "extension": extension})
+    kit.update({**subject, "id": "without"})
+
+    expression = "Encounter.extension('http://m').value"
+    kit.update(parameter("mark", base=["Encounter"], type=kind, expression=expression))
+    wait_for(lambda: "mark" in kit.store.search_parameters("Encounter"))
+
+    assert kit.found("Encounter", query) == ["with"]
+    assert kit.found("Encounter", "mark:missing=true") == ["without"]
+
+
+def test_a_new_meaning_gets_new_numbers_and_is_indexed_anew(kit):
+    kit.update({**patient("brown", id="p"), "gender": "male"})
+    kit.update(parameter())
+    ready(kit)
+
+    kit.update(parameter(expression="Patient.gender"))
+    ready(kit)
+    wait_for(lambda: kit.store.search_parameters("Patient")["eye"].number > FIRST_CUSTOM_NUMBER)
+
+    assert kit.found("Patient", "eye=brown") == []
+    assert kit.found("Patient", "eye=male") == ["p"]
+
+
+def test_a_change_of_words_changes_nothing(kit):
+    kit.update(parameter())
+    ready(kit)
+    generation = kit.store._posted.generation
+
+    kit.update(parameter(description="in other words"))
+
+    assert kit.store._posted.generation == generation
+    assert kit.store.search_parameters("Patient")["eye"].number == FIRST_CUSTOM_NUMBER
+
+
+@pytest.mark.parametrize("how", ["delete", "retire"])
+def test_a_deleted_or_retired_parameter_is_unknown_again(kit, how):
+    kit.update(parameter())
+    ready(kit)
+
+    if how == "delete":
+        kit.delete("SearchParameter", "eye")
+    else:
+        kit.update(parameter(status="retired"))
+    wait_for(lambda: not _searchable(kit))
+
+    with pytest.raises(UnknownParameter):
+        kit.found("Patient", "eye=brown")
+    kit.update(parameter())
+    ready(kit)
+    assert kit.store.search_parameters("Patient")["eye"].number > FIRST_CUSTOM_NUMBER
+
+
+# --- the walk ------------------------------------------------------------------------------------
+
+
+def test_a_walk_goes_on_where_it_was_interrupted(still):
+    for n in range(7):
+        still.update(patient("brown", id=f"p{n}"))
+    still.update(parameter())
+    first = walk(still, chunk=3)
+    first.begin()
+
+    assert first.step()
+    (half,) = still.store.reindex_progress()
+    assert (half.done, half.total, half.ready) == (3, 7, False)
+    second = walk(still, chunk=3)  # as a new process would
+    while second.step():
+        pass
+
+    (done,) = still.store.reindex_progress()
+    assert (done.done, done.total, done.ready) == (7, 7, True)
+    wait_for(lambda: _searchable(still))
+    assert len(still.found("Patient", "eye=brown")) == 7
+
+
+def test_a_new_process_finishes_what_the_old_one_began(still):
+    for n in range(5):
+        still.update(patient("brown", id=f"p{n}"))
+    still.update(parameter())
+    walk(still, chunk=2).step()
+    still.store.close()
+
+    again = open_store(still.url, Setting(zone=ZONE), still.clock)
+    try:
+        wait_for(lambda: "eye" in again.search_parameters("Patient"))
+        page = again.search(SearchRequest("Patient", [("eye", "brown")]))
+        assert len(page.matches) == 5
+    finally:
+        again.close()
+
+
+def test_what_changes_between_reading_and_writing_a_chunk_is_indexed_as_it_is(still):
+    still.update(patient("brown", id="changed"))
+    still.update(patient("brown", id="deleted"))
+    still.update(patient("brown", id="same"))
+    still.update(parameter())
+    going = walk(still)
+    read = going._read("Patient", "")
+
+    still.update(patient("blue", id="changed"))
+    still.update(patient("brown", id="kept", active=True))
+    still.delete("Patient", "deleted")
+    still.store.writer.run(lambda session: going._write(session, "Patient", read, None))
+    wait_for(lambda: _searchable(still))
+
+    assert sorted(still.found("Patient", "eye=brown")) == ["kept", "same"]
+    assert still.found("Patient", "eye=blue") == ["changed"]
+    assert still.found("Patient", "eye:missing=true") == []
+
+
+def test_a_parameter_deleted_meanwhile_ends_its_walk(still):
+    still.update(patient("brown", id="p"))
+    still.update(parameter())
+    going = walk(still)
+    still.delete("SearchParameter", "eye")
+
+    assert not going.step()
+    assert still.store.reindex_progress() == []
+
+
+def test_entries_prepared_before_the_parameter_was_known_lose_nothing(still):
+    late = Change(Method.UPDATE, "Patient", "p", json.dumps(patient("brown", id="p")).encode())
+    prepared = still.store._preparer.prepare([late])
+    still.update(parameter())
+    going = walk(still)
+    while going.step():
+        pass
+
+    still.store.writer.commit(prepared)
+    wait_for(lambda: _searchable(still))
+
+    assert still.found("Patient", "eye=brown") == ["p"]
+
+
+def test_writes_during_the_walk_leave_the_index_exact(kit):
+    colours = ["brown", "blue", None]
+    state = {}
+    for n in range(120):
+        state[f"p{n}"] = colours[n % 3]
+        kit.update(patient(state[f"p{n}"], id=f"p{n}"))
+    stop = threading.Event()
+
+    def write(part):
+        for turn in itertools.count():
+            if stop.is_set():
+                return
+            for n in range(part, 120, 2):
+                colour = colours[(n + turn) % 3]
+                kit.update(patient(colour, id=f"p{n}"))
+                state[f"p{n}"] = colour
+            kit.update(patient("brown", id=f"new-{part}-{turn}"))
+            state[f"new-{part}-{turn}"] = "brown"
+
+    with ThreadPoolExecutor(2) as pool:
+        writers = [pool.submit(write, part) for part in range(2)]
+        kit.update(parameter())
+        wait_for(lambda: [p.ready for p in kit.store.reindex_progress()] == [True])
+        stop.set()
+        for writer in writers:
+            writer.result()
+    wait_for(lambda: _searchable(kit))
+
+    for colour in ("brown", "blue"):
+        expected = {id_ for id_, value in state.items() if value == colour}
+        assert set(kit.found("Patient", f"eye={colour}&_count=1000")) == expected
+    missing = {id_ for id_, value in state.items() if value is None}
+    assert set(kit.found("Patient", "eye:missing=true&_count=1000")) == missing
+
+
+# --- other processes -----------------------------------------------------------------------------
+
+
+def test_another_process_learns_of_a_parameter_by_its_generation(kit):
+    other = Posted(0)
+    db = connect(Address(kit.url))
+    other.notice(db)
+    assert other.generation == 0
+
+    kit.update(parameter())
+    ready(kit)
+
+    wait_for(lambda: (other.notice(db), other.generation)[1] == 2)
+    db.close()

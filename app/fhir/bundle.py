@@ -43,10 +43,11 @@ class Entry:
         return f"Bundle.entry[{self.index}]"
 
 
-def read(body: bytes) -> tuple[str, list[Entry]]:
+def read(body: bytes) -> tuple[str, list[SentEntry]]:
     """Return type and entries of a Bundle sent to be processed (R4 http.html#transaction).
 
-    Raises Malformed for what is no JSON, Invalid for what is no such Bundle.
+    Raises Malformed for what is no JSON, Invalid for what is no Bundle. Whether an entry can be
+    processed is seen by `entry`, for a batch fails entry by entry.
     """
     try:
         sent = _DECODER.decode(body)
@@ -62,10 +63,11 @@ def read(body: bytes) -> tuple[str, list[Entry]]:
         raise Malformed("The body is not valid JSON in UTF-8") from exc
     if sent.resource_type != "Bundle":
         raise Invalid("Only a Bundle can be posted to the base address", at="resourceType")
-    return sent.type, [_entry(index, entry) for index, entry in enumerate(sent.entry)]
+    return sent.type, sent.entry
 
 
-def _entry(index: int, sent: _Entry) -> Entry:
+def entry(index: int, sent: SentEntry) -> Entry:
+    """Return an entry to be processed. Raises Invalid, naming the place in the Bundle."""
     at = f"Bundle.entry[{index}]"
     request = sent.request
     if request is None:
@@ -73,7 +75,9 @@ def _entry(index: int, sent: _Entry) -> Entry:
     if request.method not in METHODS:
         raise Invalid("The method is not one of R4", at=f"{at}.request.method", code="code-invalid")
     resource = bytes(sent.resource) or None
-    if request.method in ("POST", "PUT", "PATCH") and resource is None and "$" not in request.url:
+    if request.method in ("POST", "PUT", "PATCH") and not (
+        resource or "$" in request.url or "_search" in request.url
+    ):
         raise Invalid("The entry has no resource", at=f"{at}.resource", code="required")
     return Entry(
         index,
@@ -105,7 +109,9 @@ class _Request(_Part):
     if_none_exist: str | None = None
 
 
-class _Entry(_Part):
+class SentEntry(_Part):
+    """One Bundle.entry as it was sent."""
+
     modifier_extension: Raw = _ABSENT
     link: Raw = _ABSENT
     full_url: str | None = None
@@ -126,7 +132,7 @@ class _Bundle(Struct, forbid_unknown_fields=True, rename="camel", kw_only=True):
     timestamp: str | None = None
     total: Raw = _ABSENT
     link: Raw = _ABSENT
-    entry: list[_Entry] = []
+    entry: list[SentEntry] = []
     signature: Raw = _ABSENT
 
 

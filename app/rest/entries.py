@@ -70,34 +70,28 @@ def failed(status: int, error: YilianError) -> bundle.Parts:
 class Placed:
     """A context that places the errors of its block in an entry."""
 
-    __slots__ = ("_entry",)
+    __slots__ = ("_at",)
 
-    def __init__(self, entry: bundle.Entry) -> None:
-        self._entry = entry
+    def __init__(self, index: int) -> None:
+        self._at = f"Bundle.entry[{index}]"
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if isinstance(error, YilianError):
-            located(error, self._entry)
+            error.issues = [replace(i, at=_place(self._at, i.at)) for i in error.issues]
 
 
-def located(error: YilianError, entry: bundle.Entry) -> YilianError:
-    """Return the error with every issue placed in the entry it is about."""
-    error.issues = [replace(issue, at=_place(entry, issue.at)) for issue in error.issues]
-    return error
-
-
-def _place(entry: bundle.Entry, at: str | None) -> str:
+def _place(entry_at: str, at: str | None) -> str:
     """Return `Patient.name[0]` as `Bundle.entry[3].resource.name[0]`."""
     if not at:
-        return entry.at
+        return entry_at
     if at.startswith("Bundle.entry["):
         return at
     head, _, rest = at.partition(".")
     if definitions.is_resource_type(head):
-        return f"{entry.at}.resource.{rest}" if rest else f"{entry.at}.resource"
+        return f"{entry_at}.resource.{rest}" if rest else f"{entry_at}.resource"
     if head == "http":
-        return f"{entry.at}.request"
-    return f"{entry.at}.{at}"
+        return f"{entry_at}.request"
+    return f"{entry_at}.{at}"

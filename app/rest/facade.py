@@ -2,8 +2,8 @@
 
 It reads the request, routes it, and renders what comes back: a resource, or any error as an
 OperationOutcome in the format that was asked for. It is plain WSGI because Flask's own cost per
-request (75 us) is more than most interactions here need. A read by id without a query does not
-even make a `Request`: the stored bytes go out as they are.
+request (75 us) is more than most interactions here need. A plain read by id does not get as far as
+a handler: the stored bytes go out as they are.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ _PROCESSES = {"batch": batch.answers, "transaction": transaction.answers}
 
 def process(hub: Hub, request: Request) -> Reply:
     """Do what the entries ask for; the answers stand in the order of the request."""
-    kind, entries = bundle.read(content.resource(request))
+    kind, sent = bundle.read(content.resource(request))
     answers = _PROCESSES.get(kind)
     if answers is None:
         raise Invalid("The Bundle has to be a batch or a transaction", at="Bundle.type")
-    return Reply(200, bundle.join(f"{kind}-response", answers(hub, request, entries)))
+    return Reply(200, bundle.join(f"{kind}-response", answers(hub, request, sent)))

@@ -7,7 +7,7 @@ them is found out before anything is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from app.errors import Invalid, MethodNotAllowed
@@ -45,31 +45,31 @@ class _Asked:
         return (self.shape, self.request.method) in _CHANGES
 
 
-def answers(hub: Hub, outer: Request, sent: Sequence[bundle.Entry]) -> Sequence[bundle.Parts]:
+def answers(hub: Hub, outer: Request, sent: Sequence[bundle.SentEntry]) -> Sequence[bundle.Parts]:
     """Return the response entries of a transaction.
 
     Raises the error of the first entry that cannot be done; then nothing was written.
     """
-    asked = [_asked(entry, outer) for entry in sent]
-    _refuse_equal_urls(sent)
+    asked = [_asked(bundle.entry(index, one), outer) for index, one in enumerate(sent)]
+    _refuse_equal_urls(one.entry for one in asked)
     writes = sorted((a for a in asked if a.writes), key=lambda a: _ORDER[a.request.method])
     reads = [a for a in asked if not a.writes]
     for one in reads:
-        with entries.Placed(one.entry):
+        with entries.Placed(one.entry.index):
             _try(hub, one, writes)
     done = {
         one.entry.index: entries.answered(one.request, write.told(hub, one.request, outcome))
         for one, outcome in zip(writes, _commit(hub, writes), strict=True)
     }
     for one in reads:
-        with entries.Placed(one.entry):
+        with entries.Placed(one.entry.index):
             reply = route.answer(hub, one.request, one.segments)
         done[one.entry.index] = entries.answered(one.request, reply)
     return [done[index] for index in sorted(done)]
 
 
 def _asked(entry: bundle.Entry, outer: Request) -> _Asked:
-    with entries.Placed(entry):
+    with entries.Placed(entry.index):
         request, segments = entries.request_of(entry, outer)
         request.index, request.full_url = entry.index, entry.full_url
         asked = _Asked(entry, request, segments, route.locate(request, segments))
@@ -85,7 +85,7 @@ def _only_reads(asked: _Asked) -> bool:
     return request.method in ("GET", "HEAD") or asked.shape == "search"
 
 
-def _refuse_equal_urls(sent: Sequence[bundle.Entry]) -> None:
+def _refuse_equal_urls(sent: Iterable[bundle.Entry]) -> None:
     """Refuse a fullUrl that stands twice: R4 bdl-7."""
     seen: set[str] = set()
     for entry in sent:
@@ -128,5 +128,5 @@ def _commit(hub: Hub, writes: Sequence[_Asked]) -> Sequence[Outcome]:
 
 
 def _change(hub: Hub, one: _Asked) -> Change:
-    with entries.Placed(one.entry):
+    with entries.Placed(one.entry.index):
         return _CHANGES[one.shape, one.request.method](hub, one.request)

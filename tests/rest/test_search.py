@@ -107,6 +107,19 @@ def test_compartments_are_searched_by_get_and_post(api: Api):
     assert api.get(f"Organization/{id}/Patient").status == 404
 
 
+def test_a_whole_compartment_can_be_searched(api: Api):
+    id = api.create(patient())["id"]
+    subject = {"reference": f"Patient/{id}"}
+    mine = api.create(observation(subject=subject))["id"]
+    problem = api.create({"resourceType": "Condition", "subject": subject})["id"]
+    api.create(observation())
+
+    answer = api.get(f"Patient/{id}/*")
+
+    assert {e["resource"]["id"] for e in answer.entries} == {mine, problem}
+    assert len(api.get(f"Patient/{id}/*?_type=Condition").entries) == 1
+
+
 def test_the_whole_system_can_be_searched(api: Api, value: str):
     id = api.get(f"Patient?{of(value)}&_count=1").entries[0]["resource"]["id"]
 

@@ -89,6 +89,21 @@ def in_compartment(context: Context, compartment: str, id_: str, type_name: str)
     return Pks([*own, *list_pks(context, type_name, [linked], _LINKED_MAX)])
 
 
+def in_compartment_of_types(
+    context: Context, compartment: str, id_: str, types: Sequence[str]
+) -> Condition:
+    """Return the condition of belonging to a compartment for a search over several types.
+
+    The owner itself is left out, the only member without a key: the address names it already.
+    """
+    found: list[int] = []
+    for type_name in types:
+        if type_name != compartment and type_name in definitions.compartment(compartment):
+            condition = in_compartment(context, compartment, id_, type_name)
+            found += condition.keys if isinstance(condition, Keys) else ()
+    return Keys(list(dict.fromkeys(found)))
+
+
 def _of_param(
     context: Context, param: Param, name: Name, value: str, *, own: bool = False
 ) -> Condition:

@@ -10,7 +10,7 @@ from app.fhir import definitions
 from app.store.search import include, sort
 from app.store.search.conditions import Condition
 from app.store.search.context import Context
-from app.store.search.demand import demand, in_compartment
+from app.store.search.demand import demand, in_compartment, in_compartment_of_types
 from app.store.search.page import Cursor, page, total
 from app.store.search.plan import Plan, make
 from app.store.types import SearchPage, SearchRequest
@@ -44,7 +44,11 @@ def search(context: Context, request: SearchRequest) -> SearchPage:
     ignored: list[Issue] = []
     if request.compartment is not None:
         compartment, id_ = request.compartment
-        conditions.append(in_compartment(context, compartment, id_, types[0]))
+        conditions.append(
+            in_compartment(context, compartment, id_, types[0])
+            if len(types) == 1
+            else in_compartment_of_types(context, compartment, id_, types)
+        )
     for name, value in request.params:
         if name in _NOT_OURS or name == "_type":
             used.append((name, value))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from app.mapping.run import Made
+from app.fhir.ids import RECORD
+from app.mapping.run import NAMELESS, Made
 from app.mapping.trace import Trace
 
 
@@ -17,7 +18,13 @@ def lines(doc: Any, made: Made, trace: Trace) -> Iterable[str]:
     for entry in made.entries:
         rule = entry.rule.name if entry.rule else "mention"
         yield f"{entry.type} {entry.full_url} ({rule})"
-        for step in by_url.get(entry.full_url, ()):
+        steps = by_url.get(entry.full_url, ())
+        if entry.key is not None and entry.key[0] == RECORD and entry.type not in NAMELESS:
+            at = f"  [{entry.rule.at}]" if entry.rule else ""
+            yield f"  {entry.type}.identifier  <- record key{at}"
+        if "meta" in (entry.body or ()) and not any(".meta" in step.path for step in steps):
+            yield f"  {entry.type}.meta  <- (message)  [every]"
+        for step in steps:
             sources = " ".join(step.sources) or "constant"
             yield f"  {step.path}  <- {sources}  [{step.at}]"
     for place in doc.places():

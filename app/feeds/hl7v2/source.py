@@ -202,7 +202,7 @@ class Hl7Source:
 
     def path(self, text: str, at: str | None, trace: bool) -> Access:
         if text in _NAMES:
-            return _named(_NAMES[text], "" if text in _SCOPED else None)
+            return _named(text, "" if text in _SCOPED else None, trace)
         if inside := _INSIDE.fullmatch(text):
             return _inside_path(inside[1], inside[2])
         if text.startswith("."):
@@ -237,7 +237,10 @@ def _type_of(segment: str, number: int) -> str:
     return types[number - 1] if number <= len(types) else "-"
 
 
-def _named(get: Callable[[Document], str | None], reads: str | None) -> Access:
+def _named(name: str, reads: str | None, trace: bool) -> Access:
+    """Something about the message as a whole."""
+    get = _NAMES[name]
+
     def one(_: Any, run: Run) -> Any:
         return get(run.doc) or None
 
@@ -245,7 +248,8 @@ def _named(get: Callable[[Document], str | None], reads: str | None) -> Access:
         found = one(node, run)
         return [] if found is None else [found]
 
-    return Access(one, many, one, many, reads=reads)
+    access = Access(one, many, one, many, reads=reads)
+    return _reading(access, lambda at: [f"({name})"]) if trace else access
 
 
 def _segment_path(id_: str) -> Access:
@@ -389,7 +393,8 @@ def _part_path(text: str, trace: bool) -> Access:
         return Access(one, many, node, nodes, reads="")
 
     def places(part: Any) -> list[str]:
-        return [f"{part.place}.{comp}" if comp else part.place] if part.id is None else []
+        tail = "".join(f".{n}" for n in (comp, sub) if n)
+        return [part.place + tail] if part.id is None else []
 
     return _reading(Access(one, many, node, nodes, reads=""), places)
 

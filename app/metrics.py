@@ -33,7 +33,7 @@ def exposition() -> bytes:
 
 
 def counted(application: Wsgi) -> Wsgi:
-    """Return the application with its requests counted and timed (8 us a request on a busy machine)."""
+    """Return the application with its requests counted and timed (8 us each, machine busy)."""
     count = _counting()
     clock = time.perf_counter
 

@@ -110,6 +110,7 @@ _WANTED = {  # table 0155: is an answer wanted on (success, failure)
     "SU": (True, False),
 }
 
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")  # an answer must not break its frame
 _PLACE = re.compile(
     r"(?P<segment>[A-Z][A-Z0-9]{2})(?:\[(?P<sequence>\d+)\])?"
     r"(?:-(?P<field>\d+)(?:\[(?P<repetition>\d+)\])?"
@@ -273,11 +274,11 @@ def _wanted(wish: str, verdict: Verdict) -> bool:
 def _readable(line: bytes, codec: str | None) -> tuple[str, str]:
     """Return the text of a MSH line and its codec, by Latin-1 where nothing fits."""
     if codec is not None:
-        return line.decode(codec, "ignore"), codec
+        return _CONTROLS.sub("", line.decode(codec, "ignore")), codec
     try:
         decoded = charset.decode(line)
     except Invalid:
-        return line.decode("latin-1"), "latin-1"
+        return _CONTROLS.sub("", line.decode("latin-1")), "latin-1"
     return decoded.text, decoded.codec
 
 

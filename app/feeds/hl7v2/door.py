@@ -32,6 +32,7 @@ from app.feeds.inbox import Entry
 log = logging.getLogger(__name__)
 
 FEED = "hl7v2"
+_LONGEST_NAME = 200  # characters
 _HANDED_OUT = 256  # messages with the helpers at a time: what a pipe holds is memory
 
 
@@ -184,10 +185,10 @@ class Door:
         kind = (header.component(9, 1), header.component(9, 2))
         return Incoming(
             feed=FEED,
-            source=f"{header.field(4)}|{header.field(3)}",
+            source=_named(f"{header.field(4)}|{header.field(3)}"),
             peer=peer,
-            kind="^".join(part for part in kind if part),
-            control_id=header.field(10),
+            kind=_named("^".join(part for part in kind if part)),
+            control_id=_named(header.field(10)),
             key=key_of(header, raw),
             raw=raw,
             stated=stated,
@@ -255,6 +256,11 @@ def key_of(header: Header, raw: bytes) -> bytes:
     head = "\x1f".join(fields).encode("utf-8", "surrogatepass")
     rest = raw[end:] if fields else raw
     return sha256(b"%b\x1e%b\x1e%b" % (FEED.encode(), head, rest)).digest()[:20]
+
+
+def _named(text: str) -> str:
+    """Return a text to find an entry by: what a broken message gives may be anything."""
+    return "".join(char for char in text[:_LONGEST_NAME] if char.isprintable())
 
 
 # --- promises ------------------------------------------------------------------------------------

@@ -9,10 +9,10 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 # Tests use half a minute of processor time: more processes than this only start more databases.
 PYTEST_ARGS ?= --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
-.PHONY: run test lint format bench lock wheel clean help
+.PHONY: run test lint format bench soak lock wheel clean help
 
 help:
-	@sed -n '2,4p' Makefile; echo "#   make lint | format | bench | lock | wheel | clean"
+	@sed -n '2,4p' Makefile; echo "#   make lint | format | bench | soak | lock | wheel | clean"
 
 run: $(VENV)/run.stamp
 	@exec $(BIN)/yilian serve $(ARGS)
@@ -31,6 +31,11 @@ format: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m bench $(ARGS)
+
+# For hours: 500 killed hubs on each database, 20,000 broken messages.
+soak: $(VENV)/dev.stamp
+	YILIAN_KILL_ROUNDS=500 YILIAN_KILL_MESSAGES=2000 YILIAN_MUTATIONS=20000 \
+	  $(BIN)/python -m pytest --quiet tests/feeds/test_kill.py tests/feeds/test_hostile.py $(ARGS)
 
 wheel: $(VENV)/dev.stamp
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .

@@ -73,6 +73,11 @@ class Preparer:
         if self.posted is not None:
             self.posted.notice(db)
 
+    def settle(self, db: Connection) -> None:
+        """Learn which search parameters were posted by what was just committed."""
+        if self.posted is not None:
+            self.posted.settle(db)
+
     def prepare(self, changes: Sequence[Change]) -> list[Prepared]:
         """Return the changes ready for `commit`. Raises the first change's error that has one."""
         return [self._one(change) for change in changes]

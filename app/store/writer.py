@@ -228,7 +228,7 @@ class GroupWriter:
         self._db.commit()
         self._path.committed()
         self._chain.committed()
-        self._preparer.notice(self._db)  # nobody else writes this file: it is known in time
+        self._preparer.settle(self._db)  # nobody else writes this file: it is known in time
         return results
 
 
@@ -384,7 +384,7 @@ class PostgresWriter:
             try:
                 self._preparer.notice(db)
                 result = attempt(db, path)
-                self._preparer.notice(db)  # of what this very write posted
+                self._preparer.settle(db)
                 return result
             except races:
                 db.rollback()

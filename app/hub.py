@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from app import metrics
+from app import console, folder, metrics, rest
 from app.clock import Clock, WallClock
 from app.errors import Unavailable, YilianError
+from app.feeds.doors import Setting as DoorsSetting
+from app.feeds.received import Received
 from app.feeds.running import Feeds, helpers
 from app.feeds.running import Setting as FeedsSetting
 from app.registry.indexed import identifier_keys
@@ -57,7 +59,8 @@ class Parts:
     @property
     def needs_ingest(self) -> bool:
         """Whether there is work for the ingest process: a file to write, or a feed to hear."""
-        return self.database.dialect == SQLITE or self.settings.mllp is not None
+        told = (self.settings.mllp, self.settings.dicom, self.settings.mqtt)
+        return self.database.dialect == SQLITE or any(one is not None for one in told)
 
     def at(self, addresses: Mapping[str, str]) -> Parts:
         """Return the parts with the addresses the listeners really have, to be had again."""
@@ -79,6 +82,11 @@ class Hub:
         self.store: Store = open_worker(
             parts.settings.database, parts.writer_socket, parts.store_setting, self.clock
         )
+        self.inbox = Received(parts.database)
+
+    def listeners(self) -> Mapping[str, str]:
+        """Return listener -> address, of those that accept."""
+        return folder.announced(self._parts.settings.data)
 
     def not_ready(self) -> Sequence[str]:
         """Return what is not serving yet, in words for an operator; empty when all is."""
@@ -98,6 +106,7 @@ class Hub:
 
     def close(self) -> None:
         """Finish what was handed in and close the connections."""
+        self.inbox.close()
         self.store.close()
 
     def _database_answers(self) -> bool:
@@ -108,6 +117,12 @@ class Hub:
         except YilianError:
             return False
         return True
+
+
+def application(parts: Parts) -> rest.Wsgi:
+    """Return the HTTP application of one worker process."""
+    hub = Hub(parts)
+    return rest.create_app(hub, [console.blueprint(hub)])
 
 
 def ingest(parts: Parts, ready: Report, stop: threading.Event) -> None:
@@ -124,6 +139,16 @@ def ingest(parts: Parts, ready: Report, stop: threading.Event) -> None:
         time_zone=parts.settings.time_zone,
         mllp=parts.settings.mllp,
         allow=parts.settings.allow,
+        doors=DoorsSetting(
+            preparer=parts.store_setting.preparer(),
+            id_secret=parts.id_secret.encode(),
+            time_zone=parts.settings.time_zone,
+            objects=parts.settings.data.absolute() / "objects",
+            dicom=parts.settings.dicom,
+            mqtt=parts.settings.mqtt,
+            allow=parts.settings.allow,
+            overlay=parts.settings.overlay,
+        ),
     )
     readers = helpers(setting)  # before the store brings threads
     store = open_store(parts.settings.database, parts.store_setting, clock, upgrade=False)

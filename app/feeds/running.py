@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo
 from app.clock import Clock
 from app.feeds.apply import Applier
 from app.feeds.dispatch import Dispatcher
+from app.feeds.doors import Doors
+from app.feeds.doors import Setting as DoorsSetting
 from app.feeds.hl7v2.convert import Options
 from app.feeds.hl7v2.door import FEED, Door, Profile
 from app.feeds.hl7v2.helpers import Helper
@@ -30,7 +32,8 @@ _MOST_HELPERS = 4
 class Setting:
     """What the feeds need to know of their installation.
 
-    mllp: where to listen, None for not at all; allow: networks that may connect.
+    mllp: where to listen, None for not at all; allow: networks that may connect. doors: the same
+    for DICOM and MQTT.
     """
 
     database: Address
@@ -39,6 +42,7 @@ class Setting:
     time_zone: str
     mllp: tuple[str, int] | None
     allow: Sequence[Network] = ()
+    doors: DoorsSetting | None = None
 
 
 def reader(setting: Setting) -> Reader:
@@ -79,6 +83,7 @@ class Feeds:
         )
         profile = Profile(ZoneInfo(setting.time_zone))
         self.door = Door(self.dispatcher, reader(setting), profile, clock, helpers)
+        self._doors = Doors(setting.doors, self.dispatcher, clock) if setting.doors else None
         self._listener = None
         if setting.mllp is not None:
             self._listener = Listener(setting.mllp, self.door.accept, allow=setting.allow)
@@ -91,16 +96,22 @@ class Feeds:
     def start(self) -> Mapping[str, str]:
         """Apply what an earlier life left, then listen; return the addresses by listener."""
         self.door.start()
-        self.dispatcher.start({FEED: self.door.reread})
-        if self._listener is None:
-            return {}
-        self._listener.start()
-        return {"mllp": f"{self._listener.address[0]}:{self._listener.port}"}
+        others = self._doors.rereads if self._doors else {}
+        self.dispatcher.start({FEED: self.door.reread, **others})
+        addresses = {}
+        if self._listener is not None:
+            self._listener.start()
+            addresses["mllp"] = f"{self._listener.address[0]}:{self._listener.port}"
+        if self._doors is not None:
+            addresses.update(self._doors.start())
+        return addresses
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Answer what is complete, then stop; the writer is closed afterwards."""
         if self._listener is not None:
             self._listener.stop(timeout_s)
+        if self._doors is not None:
+            self._doors.stop(timeout_s)
         self.door.stop()
         self.dispatcher.stop()
         if self._lane is not None:

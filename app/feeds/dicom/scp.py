@@ -56,9 +56,9 @@ Accept = Callable[[Received], int]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one listener lets its peers do; `allow` empty: every address may connect.
+    """What one listener lets its peers do.
 
-    Loopback addresses always may. `object_bytes` over the limit aborts the association (the rest
+    allow: networks whose hosts may connect; loopback addresses always may. `object_bytes` over the limit aborts the association (the rest
     of the object would have to be received before anything could be answered).
     """
 
@@ -145,7 +145,7 @@ class _Server(ThreadedAssociationServer):
         address = ipaddress.ip_address(client_address[0].split("%", 1)[0])
         if isinstance(address, ipaddress.IPv6Address):
             address = address.ipv4_mapped or address
-        if not self.allow or address.is_loopback or any(address in net for net in self.allow):
+        if address.is_loopback or any(address in network for network in self.allow):
             return True
         log.warning("dicom.refused", extra={"feed": "dicom"})
         return False

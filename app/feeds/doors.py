@@ -1,0 +1,118 @@
+"""The doors beside HL7 v2: objects over DICOM, device messages over MQTT.
+
+Both read with the shipped mappings and the site's overlays, and hand what they receive to the
+dispatcher. A broker that is away is no reason not to start: the subscriber goes on trying.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from app.clock import Clock
+from app.errors import Unavailable
+from app.feeds.dicom import convert as dicom_convert
+from app.feeds.dicom import door as dicom_door
+from app.feeds.dicom import scp
+from app.feeds.dicom.objects import ObjectStore
+from app.feeds.dispatch import Dispatcher, Reread
+from app.feeds.iot import convert as iot_convert
+from app.feeds.iot import door as iot_door
+from app.feeds.iot import mqtt
+from app.feeds.iot.catalogue import Catalogue
+from app.fhir.ids import Ids
+from app.mapping import assigners
+from app.mapping.run import Context
+from app.paths import shipped
+from app.store.prepare import Preparer
+
+_ASSIGNERS = "assigners.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What these doors need to know of their installation.
+
+    dicom: where to listen; mqtt: the broker's URL; None for not at all. objects: the folder of
+    received DICOM objects. overlay: the site's own mappings.
+    """
+
+    preparer: Preparer
+    id_secret: bytes
+    time_zone: str
+    objects: Path
+    dicom: tuple[str, int] | None = None
+    mqtt: str | None = None
+    allow: Sequence[scp.Network] = ()
+    overlay: Path | None = None
+
+
+class Doors:
+    """The doors of one process, from start to stop."""
+
+    def __init__(self, setting: Setting, dispatcher: Dispatcher, clock: Clock) -> None:
+        self._setting = setting
+        self.iot = _iot(setting, dispatcher, clock)
+        self._dicom = _dicom(setting, dispatcher, clock)
+        self._listener: scp.Listener | None = None
+        self._subscriber: mqtt.Subscriber | None = None
+
+    @property
+    def rereads(self) -> Mapping[str, Reread]:
+        """How each feed reads its entries again."""
+        return {dicom_door.FEED: self._dicom.reread, iot_door.FEED: self.iot.reread}
+
+    def start(self) -> Mapping[str, str]:
+        """Listen and subscribe; return the addresses by listener. Raises Unavailable."""
+        self.iot.start()
+        addresses = {}
+        if self._setting.dicom is not None:
+            self._listener = self._listen(self._setting.dicom)
+            host, port = self._listener.address
+            addresses["dicom"] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        if self._setting.mqtt is not None:
+            self._subscriber = mqtt.serve(self._setting.mqtt, self.iot.published)
+        return addresses
+
+    def _listen(self, address: tuple[str, int]) -> scp.Listener:
+        limits = scp.Limits(allow=self._setting.allow)
+        try:
+            return scp.serve(address, self._dicom.accept, limits=limits)
+        except OSError as exc:
+            reason = exc.strerror or "the address is not usable"
+            raise Unavailable(f"--dicom: cannot listen on {address}: {reason}") from exc
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """Take no more, and finish what was taken."""
+        if self._subscriber is not None:
+            self._subscriber.close(timeout_s)
+        if self._listener is not None:
+            self._listener.close(timeout_s)
+        self.iot.stop()
+
+
+def _folders(setting: Setting) -> list[Path]:
+    return [shipped("mappings")] + ([setting.overlay] if setting.overlay else [])
+
+
+def _context(setting: Setting, **values: object) -> Context:
+    tables = [folder / _ASSIGNERS for folder in _folders(setting)]
+    known = assigners.load(path for path in tables if path.is_file())
+    return Context(Ids(setting.id_secret), {"assigners": known, **values})
+
+
+def _iot(setting: Setting, dispatcher: Dispatcher, clock: Clock) -> iot_door.Door:
+    zone = ZoneInfo(setting.time_zone)
+    catalogue = Catalogue([folder / "iot" for folder in _folders(setting)])
+    converter = iot_convert.Converter(catalogue, _context(setting, zone=zone), zone)
+    return iot_door.Door(dispatcher, converter, clock, setting.preparer)
+
+
+def _dicom(setting: Setting, dispatcher: Dispatcher, clock: Clock) -> dicom_door.Door:
+    mapping = dicom_convert.load([folder / "dicom" for folder in _folders(setting)])
+    context = _context(setting, mapping_digest=mapping.digest)
+    converter = dicom_convert.Converter(mapping, context, ZoneInfo(setting.time_zone))
+    objects = ObjectStore(setting.objects)
+    return dicom_door.Door(dispatcher, converter, objects, clock, setting.preparer)

@@ -1,0 +1,58 @@
+"""A running hub takes objects and device messages through its real sockets."""
+
+import io
+import json
+import shutil
+import subprocess
+
+import pytest
+
+from app.feeds.dicom import send as send_dicom
+from app.feeds.iot import send as send_iot
+from tests.support import ROOT, free_port, running_hub, wait_for
+
+FIXTURES = ROOT / "fixtures"
+MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/opt/homebrew/sbin")
+
+
+@pytest.fixture
+def broker():
+    if MOSQUITTO is None:
+        pytest.skip("mosquitto is not installed")
+    port = free_port()
+    process = subprocess.Popen(
+        [MOSQUITTO, "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    yield f"mqtt://127.0.0.1:{port}"
+    process.terminate()
+    process.wait(10)
+
+
+def count(hub, query) -> int:
+    status, _, body = hub.request("GET", f"/fhir/{query}")
+    assert status == 200
+    return json.loads(body)["total"]
+
+
+def test_a_ct_study_and_device_messages_reach_the_store(tmp_path, broker):
+    with running_hub(tmp_path / "data", "--dicom", "127.0.0.1:0", "--mqtt", broker) as hub:
+        out = io.StringIO()
+        paths = sorted((FIXTURES / "dicom" / "ct-chest").glob("*.dcm"))
+
+        assert send_dicom.main([hub.addresses["dicom"], *map(str, paths)], io.BytesIO(), out) == 0
+        monitor = str(FIXTURES / "iot" / "monitor.json")
+        wait_for(lambda: _published(broker, monitor))
+
+        wait_for(lambda: count(hub, "ImagingStudy?_summary=count") == 1)
+        wait_for(lambda: count(hub, "Observation?_summary=count") == 6)
+        wait_for(lambda: _instances(hub) == 4)
+        assert count(hub, "Patient?identifier=ZY20261101&_summary=count") >= 1
+
+
+def _instances(hub) -> int:
+    _, _, body = hub.request("GET", "/fhir/ImagingStudy")
+    return json.loads(body)["entry"][0]["resource"]["numberOfInstances"]
+
+
+def _published(broker, path) -> bool:
+    return send_iot.main([broker, "--mapping", "monitor", path], io.BytesIO(), io.StringIO()) == 0

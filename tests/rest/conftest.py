@@ -13,6 +13,7 @@ import pytest
 from werkzeug.test import Client
 
 from app.clock import Clock, WallClock
+from app.registry.indexed import identifier_keys
 from app.rest import create_app
 from app.rest.services import Options
 from app.store.store import Setting, Store, open_store
@@ -133,7 +134,10 @@ def identified(value: str) -> list[dict[str, str]]:
 @pytest.fixture(scope="session")
 def api(backend_url: str) -> Iterator[Api]:
     """The facade on one database of each kind for all tests: they use values of their own."""
-    store = open_store(backend_url, Setting(zone=ZoneInfo("Asia/Shanghai"), bases=(f"{BASE}/",)))
+    setting = Setting(
+        zone=ZoneInfo("Asia/Shanghai"), bases=(f"{BASE}/",), identifier_keys=identifier_keys
+    )
+    store = open_store(backend_url, setting)
     yield Api(OneProcess(store))
     store.close()
 

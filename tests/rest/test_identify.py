@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from urllib.parse import quote
-from zoneinfo import ZoneInfo
 
 import pytest
 
 from app.registry.indexed import identifier_keys
-from app.store.store import Setting, open_store
-from tests.rest.conftest import BASE, Api, OneProcess
 
 UDI = "(01)09521234000037(21)P100"
 SCANNED = "]d20109521234000037" + "21P100"
 LINK = "https://id.example.org/01/09521234000037/21/P100"
 EPC = "urn:epc:id:sgtin:9521234.000003.P100"
-
-
-@pytest.fixture(scope="module")
-def api(backend_url: str) -> Iterator[Api]:
-    setting = Setting(
-        zone=ZoneInfo("Asia/Shanghai"), bases=(f"{BASE}/",), identifier_keys=identifier_keys
-    )
-    store = open_store(backend_url, setting)
-    yield Api(OneProcess(store))
-    store.close()
 
 
 def asked(api, code, **more):

@@ -64,6 +64,15 @@ class Folder:
         os.close(self._lock)
 
 
+def announced(path: Path) -> Mapping[str, str]:
+    """Return where the hub that runs on a data folder listens; nothing while none is ready."""
+    try:
+        found: dict[str, str] = json.loads((path / _ADDRESSES).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
 def _write_private(file: Path, text: str) -> None:
     """Write the file whole or not at all, readable by its owner only, durably."""
     fresh = file.with_name(f"{file.name}.new")

@@ -38,7 +38,7 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
-from app import hub, logs, metrics, rest
+from app import hub, logs, metrics
 from app.errors import Unavailable, YilianError
 from app.folder import Folder
 from app.settings import Address, Settings
@@ -148,7 +148,7 @@ def _serve(server: Any, parts: hub.Parts, lifeline: tuple[int, int]) -> int:
 
         pause = threading.Event()
         _tie(lifeline, finish)
-        return metrics.counted(rest.create_app(hub.Hub(parts)))
+        return metrics.counted(hub.application(parts))
 
     multiprocessing.set_start_method("fork", force=True)  # the default differs between versions
     try:

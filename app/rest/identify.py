@@ -24,7 +24,7 @@ from app.rest.services import Hub, Store
 from app.store.entries import local_reference
 from app.store.types import SearchRequest, Stored
 
-LISTED = 20  # observations told with a device
+LISTED = 10  # observations told with a device
 COUNTED = 1000  # how far they are counted
 _RESOURCES = 20  # resources told of one code
 _CODES = 10_000  # codes in one request

@@ -1,0 +1,229 @@
+"""The pages: what is running, what was received, what became of it.
+
+`/inbox` and `/inbox/{id}` answer JSON to programs and HTML to browsers. The bytes of messages and
+of answers are patient data: they are shown on this machine only (`local.py`), and that is logged.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+from flask import Blueprint, Request, Response, current_app, render_template, request
+
+from app.clock import from_us, instant
+from app.console import texts
+from app.console.counts import Kept
+from app.console.local import is_local
+from app.console.services import Hub, Message
+from app.errors import Forbidden, Invalid, NotFound
+from app.store.entries import local_reference
+
+log = logging.getLogger(__name__)
+
+TYPES_MOST = 100_000  # resources of one type are counted so far
+MESSAGES_MOST = 10_000
+_LAST = 10  # messages on the start page
+_PAGE, _PAGE_MOST = 50, 500
+_STATES = ("received", "applied", "duplicate", "failed", "discarded", "replay")
+_TEXT_MOST = 64 << 10  # of a message are shown as text
+_CHARSETS = ("utf-8", "gb18030")
+
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self';"
+    " img-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none';"
+    " base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "Vary": "Accept, Accept-Language",
+}
+
+
+def blueprint(hub: Hub) -> Blueprint:
+    """Return the routes of the console."""
+    console = Blueprint(
+        "console",
+        __name__,
+        template_folder="templates",
+        static_folder="static",
+        static_url_path="/static",
+    )
+    types = Kept(lambda: hub.store.count_types(TYPES_MOST))
+    feeds = Kept(lambda: _by_feed(hub))
+
+    @console.get("/")
+    def start() -> Response:
+        return _page(
+            "start.html",
+            hub,
+            listeners=hub.listeners(),
+            base=request.host_url,
+            iot=any(rule.rule.startswith("/iot/") for rule in current_app.url_map.iter_rules()),
+            types=sorted(types.get().items()),
+            types_most=TYPES_MOST,
+            feeds=feeds.get(),
+            states=_STATES,
+            messages_most=f"{MESSAGES_MOST:,}",
+            messages=hub.inbox.page(count=_LAST),
+        )
+
+    @console.get("/inbox")
+    def inbox() -> Response:
+        count = _number("count", _PAGE)
+        count = min(_PAGE if count is None else count, _PAGE_MOST)
+        wanted = {name: request.args.get(name) for name in ("feed", "source", "control_id")}
+        states = [name for name in request.args.getlist("state") if name]
+        if not set(states) <= set(_STATES):
+            raise Invalid(f"a state is one of {', '.join(_STATES)}", at="http.state")
+        found = hub.inbox.page(
+            **wanted, states=states, before=_number("before", None), count=count + 1
+        )
+        more = len(found) > count
+        messages = found[:count]
+        following = _following(messages[-1].id) if more and messages else None
+        if _wants_json(request):
+            listed = [_facts(message) for message in messages]
+            return _json({"messages": listed, "next": following})
+        return _page("inbox.html", hub, messages=messages, following=following)
+
+    @console.get("/inbox/<int:id_>")
+    def message(id_: int) -> Response:
+        found = _entry(hub, id_)
+        local = is_local(request)
+        if local and (found.raw or any(found.answers)):
+            log.warning("inbox.shown", extra={"inbox_id": found.id, "feed": found.feed})
+        if _wants_json(request):
+            facts = _facts(found) | {"size_bytes": len(found.raw)}
+            if local:
+                facts["answers"] = [_text(answer) for part in found.answers for answer in part]
+            return _json(facts)
+        answers = [_text(answer) for part in found.answers for answer in part] if local else []
+        text = _text(found.raw) if local else None
+        return _page("message.html", hub, message=found, local=local, text=text, answers=answers)
+
+    @console.get("/inbox/<int:id_>/raw")
+    def raw(id_: int) -> Response:
+        if not is_local(request):
+            raise Forbidden("message contents are shown on the hub's own machine only")
+        found = _entry(hub, id_)
+        if not found.raw:
+            raise NotFound("the bytes of this message are no longer kept")
+        log.warning("inbox.shown", extra={"inbox_id": found.id, "feed": found.feed})
+        response = Response(found.raw, content_type="application/octet-stream")
+        response.headers.update(_HEADERS)
+        response.headers["Content-Disposition"] = f'attachment; filename="message-{id_}"'
+        return response
+
+    return console
+
+
+def _by_feed(hub: Hub) -> Mapping[str, Mapping[str, int]]:
+    """Return feed -> state -> how many of the newest messages."""
+    found: dict[str, dict[str, int]] = {}
+    for one in hub.inbox.counts(MESSAGES_MOST):
+        found.setdefault(one.feed, {})[one.state] = one.count
+    return found
+
+
+def _entry(hub: Hub, id_: int) -> Message:
+    if id_ >= 1 << 63:
+        raise NotFound("there is no such inbox entry")
+    return hub.inbox.get(id_)
+
+
+def _number(name: str, default: int | None) -> int | None:
+    text = request.args.get(name)
+    if not text:
+        return default
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 1 << 63):
+        raise Invalid("a positive whole number is needed", at=f"http.{name}")
+    return int(text)
+
+
+def _following(last: int) -> str:
+    """Return the address of the next page of this listing."""
+    query = {**request.args.to_dict(flat=False), "before": [str(last)]}
+    pairs = [(name, value) for name, values in query.items() for value in values]
+    return f"{request.path}?{urlencode(pairs)}"
+
+
+def _facts(message: Message) -> dict[str, Any]:
+    """Return a message for programs, without its bytes and answers."""
+    issues = [
+        {"severity": i.severity, "code": i.code, "text": i.text, "at": i.at} for i in message.issues
+    ]
+    return {
+        "id": message.id,
+        "received": instant(message.received_us),
+        "state": message.state.name.lower(),
+        "feed": message.feed,
+        "source": message.source,
+        "peer": message.peer,
+        "kind": message.kind,
+        "control_id": message.control_id,
+        "repeats": message.repeats or None,
+        "issues": issues,
+        "touched": list(message.touched),
+    }
+
+
+def _text(raw: bytes) -> str | None:
+    """Return bytes as text to look at, None for what is none (DICOM)."""
+    if not raw or b"\0" in raw or len(raw) > _TEXT_MOST:
+        return None
+    for charset in _CHARSETS:
+        try:
+            text = raw.decode(charset)
+        except UnicodeDecodeError:
+            continue
+        return text.replace("\r\n", "\n").replace("\r", "\n")
+    return raw.decode("latin-1").replace("\r", "\n")
+
+
+# --- answers -------------------------------------------------------------------------------------
+
+
+def _wants_json(asked: Request) -> bool:
+    """Return whether a program asks: a browser names text/html."""
+    return asked.accept_mimetypes.best_match(["application/json", "text/html"]) != "text/html"
+
+
+def _language(asked: Request) -> str:
+    chosen = asked.args.get("lang", "")
+    if chosen in texts.LANGUAGES:
+        return chosen
+    return asked.accept_languages.best_match(list(texts.LANGUAGES)) or "en"
+
+
+def _page(template: str, hub: Hub, **values: Any) -> Response:
+    language = _language(request)
+    html = render_template(
+        template,
+        t=texts.texts(language),
+        tag=texts.TAGS[language],
+        language=language,
+        languages=texts.LANGUAGES,
+        version=hub.http.software_version,
+        when=lambda us: f"{from_us(us).astimezone(hub.http.zone):%Y-%m-%d %H:%M:%S}",
+        versionless=_versionless,
+        **values,
+    )
+    response = Response(html, content_type="text/html; charset=utf-8")
+    response.headers.update(_HEADERS)
+    return response
+
+
+def _versionless(reference: str) -> str:
+    """Return Type/id of Type/id/_history/version."""
+    local = local_reference(reference)
+    return "/".join(local) if local else reference
+
+
+def _json(content: Any) -> Response:
+    response = Response(orjson.dumps(content), content_type="application/json")
+    response.headers.update(_HEADERS)
+    return response

@@ -14,6 +14,7 @@ from itertools import product
 # NUL cannot be stored by PostgreSQL; U+0001 separates parts in the store's index rows.
 _FORBIDDEN = str.maketrans("", "", "\x00\x01")
 _HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_PART = re.compile(f"{_HAN.pattern}|[^{_HAN.pattern[1:-1]}]+")
 _MAX_READINGS = 8  # of one name: a character with two readings doubles them
 
 
@@ -57,13 +58,7 @@ def pinyin(text: str) -> tuple[str, ...]:
     """
     if not _HAN.search(text):
         return ()
-    from pypinyin import Style
-    from pypinyin import pinyin as readings
-
-    syllables = [
-        [fold(form) for form in dict.fromkeys(forms)]
-        for forms in readings(text, style=Style.NORMAL, heteronym=True, errors="default")
-    ]
+    syllables = [_readings(part) for part in _PART.findall(text)]
     whole: dict[str, None] = {}
     initials: dict[str, None] = {}
     for index, choice in enumerate(product(*syllables)):
@@ -73,3 +68,18 @@ def pinyin(text: str) -> tuple[str, ...]:
         whole["".join(joined)] = None
         initials["".join(syllable[:1] for syllable in joined)] = None
     return (*whole, *initials)
+
+
+@lru_cache(maxsize=1 << 15)
+def _readings(part: str) -> tuple[str, ...]:
+    """Return the readings of one Han character; Latin text reads as it is.
+
+    By character: the dictionary of phrases knows words, names are new each time and cost 100 us.
+    """
+    if not _HAN.match(part):
+        return (fold(part),)
+    from pypinyin import Style
+    from pypinyin import pinyin as readings
+
+    (forms,) = readings(part, style=Style.NORMAL, heteronym=True, errors="default")
+    return tuple(dict.fromkeys(fold(form) for form in forms))

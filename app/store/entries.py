@@ -16,13 +16,16 @@ from typing import Any
 
 from app.fhir import definitions, searchparams
 from app.fhir.extract import Extractor, Values, extractor
-from app.fhir.strings import fold
+from app.fhir.searchpaths import Get, Step
+from app.fhir.strings import fold, pinyin
 from app.store import keys
 
 D_MISSING = -(1 << 63) + 1  # no primary date: sorts before every date, after all in descending
 LONG_US = 366 * 86_400 * 1_000_000
 LONG = 1 << 30  # added to `dt.p` of an interval longer than a year
 POSITION = 1  # `qty.u` of a geographic position: lo is the latitude, hi the longitude
+PINYIN = 1 << 29  # added to `str.p` of a Chinese name's pinyin
+_NAME_MAX = 50  # characters of a name that are spelled
 EXACT = "\x01"
 _STRING_MAX = 200  # characters of a string that are indexed; PostgreSQL limits index rows
 
@@ -139,6 +142,7 @@ def entries_of(
     _ranges(entries, values, tenant, primary.number if primary else 0)
     scope = tenant << 32
     entries.strs.extend((scope | p, string_value(text)) for p, text in values.strings)
+    _spell(entries, values, scope, type_name, resource)
     for p, value in values.uris:
         entries.keys.append(keys.uri(tenant, p, value))
         if p not in _unordered(type_name):
@@ -150,6 +154,56 @@ def entries_of(
             keys.canonical(tenant, key) for key in identifier_keys(type_name, resource)
         )
     return entries
+
+
+@lru_cache(maxsize=256)
+def spelled_params(type_name: str) -> Mapping[int, str | None]:
+    """Return the numbers of R4's string parameters over names of people or parts of them.
+
+    With the element (of `HumanName`s) where whole names are meant.
+    """
+    table = searchparams.params(type_name).values()
+    own = [p for p in table if p.type == "string" and p.bit is not None and not p.is_alias]
+    whole: dict[tuple[Step, ...], str] = {
+        where.steps: step.name
+        for p in own
+        for where in p.locations
+        for step in where.steps
+        if where.type == "HumanName" and len(where.steps) == 1 and isinstance(step, Get)
+    }
+    return {
+        p.number: whole.get(where.steps)
+        for p in own
+        for where in p.locations
+        if where.steps[:1] in whole
+    }
+
+
+def _spell(
+    entries: Entries, values: Values, scope: int, type_name: str, resource: Mapping[str, Any]
+) -> None:
+    """Add the pinyin of names with Han characters, so that Latin letters find them too.
+
+    Rows of their own number: `:exact`, `:contains` and the order stay those of the name itself.
+    """
+    foreign = [(p, text) for p, text in values.strings if not text.isascii()]
+    if not foreign:
+        return
+    spelled = spelled_params(type_name)
+    found = {(p, form) for p, text in foreign if p in spelled for form in _forms(text)}
+    if not found:
+        return
+    for p, element in spelled.items():
+        for name in resource.get(element, ()) if element else ():
+            whole = "".join([name.get("family", ""), *filter(None, name.get("given", ()))])
+            found.update((p, form) for form in _forms(whole))
+    entries.strs.extend((scope | p | PINYIN, form) for p, form in sorted(found))
+
+
+def _forms(text: str) -> Iterable[str]:
+    """Return the pinyin of a name, without the forms that another one begins with."""
+    forms = pinyin(text[:_NAME_MAX])
+    return [f for f in forms if not any(o != f and o.startswith(f) for o in forms)]
 
 
 def _primary(values: Values, p: int, has_primary: bool) -> int:

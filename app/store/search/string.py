@@ -7,13 +7,14 @@ from typing import Any
 from app.fhir.searchparams import Param
 from app.fhir.strings import fold
 from app.store.database import POSTGRESQL
-from app.store.entries import EXACT, string_value
+from app.store.entries import EXACT, PINYIN, spelled_params, string_value
 from app.store.search.conditions import Condition, Nothing, Rows
 from app.store.search.context import Context, plain
 from app.store.search.parse import alternatives, unescape
 
 AFTER = "\U0010ffff"  # sorts after every character that can follow a prefix
 OWN_MODIFIERS = frozenset({"equals", "ends"})  # what `_filter` needs: eq and ew of the folded text
+_EQUALS = {1: "=?", 2: " IN (?,?)"}
 _PREFIX_MAX = 200  # as many characters as are indexed
 
 
@@ -23,12 +24,24 @@ def condition(context: Context, param: Param, modifier: str | None, value: str) 
     params: list[Any] = []
     for row in plain(param):
         for each in alternatives(value):
-            test, more = _test(context, modifier, unescape(each))
-            tests.append(f"(#.p=? AND {test})")
-            params += [context.scope(row), *more]
+            text = unescape(each)
+            test, more = _test(context, modifier, text)
+            numbers = [context.scope(row)]
+            if modifier is None and _may_be_pinyin(text) and _is_spelled(row):
+                numbers.append(numbers[0] | PINYIN)
+            tests.append(f"(#.p{_EQUALS[len(numbers)]} AND {test})")
+            params += [*numbers, *more]
     if not tests:
         return Nothing()
     return Rows("str", " OR ".join(tests), params)
+
+
+def _may_be_pinyin(text: str) -> bool:
+    return text.isascii() and text.isalpha()
+
+
+def _is_spelled(param: Param) -> bool:
+    return param.number in spelled_params(param.resource_type)
 
 
 def _test(context: Context, modifier: str | None, text: str) -> tuple[str, list[Any]]:

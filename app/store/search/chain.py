@@ -109,7 +109,7 @@ def referred_by(context: Context, source: str, param: Param, bodies: Sequence[by
     allowed = set(targets(param))
     wanted: dict[str, set[str]] = {}
     for body in bodies:
-        values = extractor(source)(fhir_json.parse(body), context.zone)
+        values = extractor(source)(fhir_json.load(body), context.zone)
         for number, text, _ in values.references:
             local = local_reference(text, context.bases) if number in numbers else None
             if local is not None and local[0] in allowed:

@@ -117,7 +117,7 @@ def _forward(context: Context, sources: Sequence[Found], wish: Wish) -> list[Fou
             continue
         params = _params(type_name, wish.code)
         allowed = {row.number: set(targets(p)) for p in params for row in plain(p)}
-        values = extractor(type_name)(fhir_json.parse(source.stored.body), context.zone)
+        values = extractor(type_name)(fhir_json.load(source.stored.body), context.zone)
         for number, text, _ in values.references:
             local = local_reference(text, context.bases)
             if (
@@ -149,7 +149,7 @@ def _canonical(
                 (keys.uri(context.tenant, param.number, bare),),
             )
             for id_, body in rows:
-                if not version or fhir_json.parse(body).get("version") == version:
+                if not version or fhir_json.load(body).get("version") == version:
                     found[target, id_] = None
     return found
 

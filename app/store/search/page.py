@@ -66,7 +66,7 @@ def page(
         places.update((row[-1], row) for row in rows)
         for each in fetch(context, [row[-1] for row in rows]):
             if plan.verifiers and not passes(
-                each.stored.type, fhir_json.parse(each.stored.body), plan.verifiers
+                each.stored.type, fhir_json.load(each.stored.body), plan.verifiers
             ):
                 continue
             found.append(each)
@@ -89,7 +89,7 @@ def total(plan: Plan) -> int:
         rows = context.db.all(f"SELECT DISTINCT a.pk {text}", params)
         pks = [row[0] for row in rows]
         return sum(
-            passes(each.stored.type, fhir_json.parse(each.stored.body), plan.verifiers)
+            passes(each.stored.type, fhir_json.load(each.stored.body), plan.verifiers)
             for start in range(0, len(pks), 500)
             for each in fetch(context, pks[start : start + 500])
         )

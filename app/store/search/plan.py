@@ -158,7 +158,7 @@ def verified(
     """Return those of `pks` whose body passes, in their order."""
     db = context.db
     rows = db.all(f"SELECT pk,body FROM res WHERE {db.in_list('pk')}", (db.array(pks),))
-    good = {pk for pk, body in rows if body and passes(type_name, fhir_json.parse(body), verifiers)}
+    good = {pk for pk, body in rows if body and passes(type_name, fhir_json.load(body), verifiers)}
     return [pk for pk in pks if pk in good]
 
 

@@ -69,7 +69,9 @@ class Door:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish what was published."""
+        """Finish what was published; without effect on a door that was never started."""
+        if self._thread.ident is None:
+            return
         self._queue.put(None)
         self._thread.join()
 

@@ -22,7 +22,7 @@ CONVERT_SECRET = b"yilian convert: no installation secret"
 _BLOCK = 64  # of SHA-256, in bytes
 _INNER = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER = bytes(byte ^ 0x5C for byte in range(256))
-_PLAIN = re.compile(r"[A-Za-z0-9:/._~-]*")
+_KEY = re.compile(r"[A-Za-z0-9:/._~%-]*")
 _TOKEN_SPECIAL = str.maketrans({"\\": "\\\\", "|": "\\|", ",": "\\,", "$": "\\$"})
 
 
@@ -70,6 +70,8 @@ def criteria(system: str | None, value: str) -> str:
     The token's own delimiters are escaped first (R4 search.html#escaping), then the URL's: a
     record key, which is percent-encoded already, gets its `%` encoded once more.
     """
-    if not _PLAIN.fullmatch(value):
+    if _KEY.fullmatch(value):  # record keys: all there is to encode is `%`
+        value = value.replace("%", "%25")
+    else:
         value = quote(value.translate(_TOKEN_SPECIAL), safe=":/-._~")
     return f"identifier={_quoted(system or '', ':/-._~')}|{value}"

@@ -235,6 +235,20 @@ def remembered(get: Getter, key_of: Getter) -> Getter:
     return remember
 
 
+def shared(get: Getter, name: str) -> Getter:
+    """Remember results within one message: keys and elements ask for the same identifiers."""
+
+    def share(node: Any, run: Run) -> Any:
+        key = (name, node.raw)
+        memo = run.memo
+        if key in memo:
+            return memo[key]
+        found = memo[key] = get(node, run)
+        return found
+
+    return share
+
+
 def raw_text(node: Any, _: Any) -> Any:
     return node.raw
 

@@ -34,6 +34,7 @@ class Code:
     target: resource type a reference points to.
     needs: fields of which one has to hold something for a value to come out; None: not known.
     reads: all fields looked at, for results that may be remembered; None: not a pure function.
+    whole: the same wherever in the message it is asked.
     """
 
     one: Getter
@@ -48,6 +49,7 @@ class Code:
     table: Table | None = None
     needs: Fields | None = None
     reads: Fields | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class Value:
     strong: bool = False
     needs: Fields | None = None
     reads: Fields | None = None
+    whole: bool = False
 
     @property
     def getter(self) -> Getter:
@@ -81,7 +84,7 @@ def const_code(value: Any) -> Code:
     value = plain(value)
     one = constant(value)
     many = constant([value])
-    return Code(one, many, one, many, strong=False, const=value, reads=NONE)
+    return Code(one, many, one, many, strong=False, const=value, reads=NONE, whole=True)
 
 
 def of_access(access: Access) -> Code:
@@ -95,7 +98,14 @@ def of_access(access: Access) -> Code:
     if access.needs:
         needs = frozenset((access.needs,))
     return Code(
-        access.one, access.many, access.node, access.nodes, at=access.at, needs=needs, reads=fields
+        access.one,
+        access.many,
+        access.node,
+        access.nodes,
+        at=access.at,
+        needs=needs,
+        reads=fields,
+        whole=access.whole,
     )
 
 
@@ -111,6 +121,7 @@ def either(codes: list[Code]) -> Code:
         type=kinds.pop() if len(kinds) == 1 else None,
         needs=union(code.needs for code in codes),
         reads=union(code.reads for code in codes),
+        whole=all(code.whole for code in codes),
     )
 
 
@@ -151,7 +162,7 @@ def mapped(given: Code, step: Getter, *, type_: str | None, table: Table | None)
 
     return Code(
         one, many, one, many, strong=given.strong, type=type_, table=table,
-        needs=given.needs, reads=given.reads,
+        needs=given.needs, reads=given.reads, whole=given.whole,
     )  # fmt: skip
 
 
@@ -204,6 +215,7 @@ def called(function: Function, given: Code, args: list[Code], name: str) -> Code
     code = Code(
         get, many, get, many, strong=given.strong or any(arg.strong for arg in args),
         type=function.type, needs=given.needs, reads=reads if function.pure else None,
+        whole=function.takes != "none" and given.whole and all(arg.whole for arg in args),
     )  # fmt: skip
     if function.takes != "none":
         return replace(code, needs=None) if name == "count" else code

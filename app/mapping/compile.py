@@ -38,6 +38,7 @@ from app.mapping.closures import (
     references_down,
     remembered,
     same,
+    shared,
     traced,
 )
 from app.mapping.code import (
@@ -132,16 +133,19 @@ class _Compiler:
             self._problem(str(exc), place(body, "each", file))
             return None
         expected = self._resource(type_, place(body, "resource", file))
-        here = _Place(file, each, expected, memo=body.get("memo") is True)
+        memo = body.get("memo")
+        varying = frozenset(str(field) for field in memo) if isinstance(memo, list) else None
+        here = _Place(file, each, expected, memo=bool(memo), volatile=varying)
         fill = self._object(body.get("set") or Block(), here, whole=True)
         self._missing(body, expected, located.at)
-        when = body.get("when")
+        given, when = self._tests(body.get("when"), here, place(body, "when", file))
         key = self._key(body.get("key"), here, place(body, "key", file))
         return Rule(
             name=located.name,
             type=type_,
             anchor=anchor,
-            when=self._condition(str(when), here, place(body, "when", file)).get if when else None,
+            given=given,
+            when=when,
             key=key.get if key else None,
             fill=fill.getter,
             same=str(body.get("same", "merge")),
@@ -150,6 +154,32 @@ class _Compiler:
             at=located.at,
             every=body.get("every") is not False,
         )
+
+    def _tests(self, text: Any, here: _Place, at: str) -> tuple[Getter | None, Getter | None]:
+        """Return what has to hold of the message as a whole, and of each node."""
+        if text is None:
+            return None, None
+        try:
+            tree = ex.condition(str(text))
+            parts = tree.conditions if isinstance(tree, ex.All) else (tree,)
+            tests = [self._test(part, here) for part in parts]
+        except Invalid as exc:
+            self._problem(str(exc), at)
+            return None, None
+        whole = [test for test in tests if test.whole]
+        each = [test for test in tests if not test.whole]
+        when = _joined(each, True) if each else NOTHING
+        return (
+            _joined(whole, True).get if whole else None,
+            self._asked(when, here) if each else None,
+        )
+
+    def _asked(self, test: Value, here: _Place) -> Getter:
+        """Return the test of a node, remembered by the text of its fields where that is all."""
+        key = self._text_key(test.reads, here) if here.memo and test.reads else None
+        if key is None or self.trace or len(test.reads or ()) > _MOST_MEMO_FIELDS:
+            return test.getter
+        return remembered(test.getter, key)
 
     def _resource(self, type_: str, at: str) -> Expected | None:
         if self.checker is None:
@@ -252,6 +282,8 @@ class _Compiler:
         moving = [(name, value) for name, value in parts if value.get is not None]
         if not moving and not whole:
             return Value(None, consts or None, reads=NONE)
+        if whole and here.volatile is not None and not self.trace:
+            moving = self._settled(moving, here)
         strong = [(name, value) for name, value in moving if value.strong]
         weak = tuple(self._part(name, value) for name, value in moving if not value.strong)
         reads = union(value.reads for _, value in moving)
@@ -266,6 +298,28 @@ class _Compiler:
         get = builder(tuple(self._part(n, v) for n, v in strong), weak, consts, whole)
         wanted = None if whole or not strong else union(value.needs for _, value in strong)
         return Value(get, strong=bool(strong), needs=wanted, reads=reads)
+
+    def _settled(
+        self, parts: list[tuple[str | None, Value]], here: _Place
+    ) -> list[tuple[str | None, Value]]:
+        """Return the parts with those together that depend on fields which seldom vary.
+
+        They are remembered as one: code, unit, range and flags of a test come again and again.
+        """
+        still = [
+            (name, value)
+            for name, value in parts
+            if value.reads
+            and not value.reads & (here.volatile or NONE)
+            and self._text_key(value.reads, here) is not None
+        ]
+        reads = union(value.reads for _, value in still)
+        key = self._text_key(reads, here) if reads and len(still) > 1 else None
+        if key is None or reads is None:
+            return parts
+        get = builder(tuple((name, value.getter, 0) for name, value in still), (), {}, True)
+        together = Value(remembered(get, key), strong=True, reads=reads)
+        return [part for part in parts if part not in still] + [(None, together)]
 
     def _part(self, name: str | None, value: Value) -> Part:
         return name, value.getter, self._bits(value)
@@ -473,11 +527,11 @@ class _Compiler:
         here = _Place(located.file, None, expected)
         value = self._value(body.get("set"), here, place(body, "set", located.file))
         get = value.getter
-        if body.get("memo") is True and not self.trace:
-            if value.reads == NONE:
-                get = remembered(get, raw_text)
-            else:
-                self._problem("`memo` needs a map that looks at nothing outside", located.at)
+        if value.reads == NONE and not self.trace:
+            # Nothing but its own text decides: seldom texts are kept for the message only.
+            get = remembered(get, raw_text) if body.get("memo") is True else shared(get, name)
+        elif body.get("memo") is True and not self.trace:
+            self._problem("`memo` needs a map that looks at nothing outside", located.at)
         holder[0] = get
         self.maps[name] = Value(get, strong=True, reads=value.reads)
         return self.maps[name]
@@ -624,13 +678,17 @@ class _Compiler:
         if isinstance(tree, ex.Valued):
             code = self._code(tree.value, here)
             if code.const is not None:
-                return Value(constant(bool(code.const)), reads=NONE)
+                return Value(constant(bool(code.const)), reads=NONE, whole=True)
             one = code.one
-            return Value(lambda node, run: one(node, run) is not None, reads=code.reads)
+            return Value(
+                lambda node, run: one(node, run) is not None, reads=code.reads, whole=code.whole
+            )
         if isinstance(tree, ex.Not):
             inner = self._test(tree.condition, here)
             get = inner.getter
-            return Value(lambda node, run: not get(node, run), reads=inner.reads)
+            return Value(
+                lambda node, run: not get(node, run), reads=inner.reads, whole=inner.whole
+            )
         if isinstance(tree, (ex.All, ex.Any_)):
             tests = [self._test(part, here) for part in tree.conditions]
             return _joined(tests, isinstance(tree, ex.All))
@@ -638,7 +696,8 @@ class _Compiler:
             return self._in(tree, here)
         left, right = self._code(tree.left, here), self._code(tree.right, here)
         get = compare(tree.operator, left.one, right.one, right.const)
-        return Value(get, reads=union((left.reads, right.reads)))
+        reads = union((left.reads, right.reads))
+        return Value(get, reads=reads, whole=left.whole and right.whole)
 
     def _in(self, tree: ex.In, here: _Place) -> Value:
         codes = [self._code(option, here) for option in tree.options]
@@ -652,7 +711,7 @@ class _Compiler:
             found = one(node, run)
             return found is not None and str(found) in wanted
 
-        return Value(among, reads=code.reads)
+        return Value(among, reads=code.reads, whole=code.whole)
 
     def _check_code(self, code: Code, here: _Place, at: str) -> None:
         if self.checker and here.expected is not None:
@@ -671,16 +730,25 @@ class _Compiler:
 
 
 def _joined(tests: list[Value], all_: bool) -> Value:
+    if len(tests) == 1:
+        return tests[0]
     getters = [test.getter for test in tests]
     reads = union(test.reads for test in tests)
+    whole = all(test.whole for test in tests)
 
     def every(node: Any, run: Run) -> bool:
-        return all(get(node, run) for get in getters)
+        for get in getters:  # noqa: SIM110 - a generator costs more than the tests
+            if not get(node, run):
+                return False
+        return True
 
     def some(node: Any, run: Run) -> bool:
-        return any(get(node, run) for get in getters)
+        for get in getters:  # noqa: SIM110 - a generator costs more than the tests
+            if get(node, run):
+                return True
+        return False
 
-    return Value(every if all_ else some, reads=reads)
+    return Value(every if all_ else some, reads=reads, whole=whole)
 
 
 def _is_list(raw: Any) -> bool:
@@ -703,12 +771,14 @@ class _Place:
     """Where a formula stands: its file, the anchor its paths start at, the element it fills.
 
     memo: results may be remembered here (the first level of a rule that says so).
+    volatile: the fields that differ from message to message, when the rule names them.
     """
 
     file: str
     anchor: str | None
     expected: Expected | None
     memo: bool = False
+    volatile: Fields | None = None
 
     def inside(self, anchor: str | None) -> _Place:
         return _Place(self.file, anchor, self.expected)
@@ -720,7 +790,7 @@ class _Place:
         return replace(self, expected=expected)
 
     def nested(self) -> _Place:
-        return replace(self, memo=False) if self.memo else self
+        return replace(self, memo=False, volatile=None) if self.memo else self
 
 
 def _names(block: Block, library: Library) -> set[str]:

@@ -64,6 +64,7 @@ class Rule:
     name: str
     type: str
     anchor: Callable[[Any], Iterable[Any]]
+    given: Getter | None  # what must hold of the message as a whole, asked once
     when: Getter | None
     key: Getter | None  # -> (system, value) | None
     fill: Getter  # -> the body without resourceType
@@ -197,7 +198,10 @@ class Mapping_:
             run.present = doc.present(self.bits)
         planned: list[tuple[Rule, Any, Entry]] = []
         for rule in self.rules:
-            for node in rule.anchor(doc):
+            nodes = rule.anchor(doc)
+            if not nodes or (rule.given is not None and not rule.given(doc.root, run)):
+                continue
+            for node in nodes:
                 if rule.when is None or rule.when(node, run):
                     entry = _identify(rule, node, run)
                     _remember(rule.name, node, entry, run)
@@ -243,7 +247,10 @@ def _fill(rule: Rule, node: Any, entry: Entry, run: Run, shared: dict[str, Any] 
     if entry.body is None:
         entry.body = body
         if shared and rule.every:
-            add_missing(body, shared)
+            if body.keys().isdisjoint(shared):
+                body.update(shared)
+            else:
+                add_missing(body, shared)
     else:
         add_missing(entry.body, body)
     name_it(entry)

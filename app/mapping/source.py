@@ -36,6 +36,7 @@ class Access:
     reads: the field this looks at ("OBX-5"), "" when it looks inside the place it is asked at;
         None when it is something else (a name of the message, whole segments).
     needs: the field without which there is nothing here, when that is not what it reads.
+    whole: it is about the message as a whole, the same wherever it is asked.
     """
 
     one: Getter
@@ -45,6 +46,7 @@ class Access:
     at: str | None = None
     reads: str | None = None
     needs: str | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def convert(raw: bytes, options: Options | None = None) -> list[Result]:
     """Return one result for each message in `raw`: a message, a batch, several, MLLP frames."""
     chosen = options or Options()
     engine = _engine(chosen.mappings, chosen.assigners, chosen.explain)
-    return [_convert_one(piece, chosen, engine) for piece in split.split(raw)]
+    return [_convert_one(piece, chosen, engine) for piece in _pieces(raw)]
 
 
 def convert_message(message: er7.Message, options: Options | None = None) -> Result:
@@ -94,6 +94,14 @@ def convert_message(message: er7.Message, options: Options | None = None) -> Res
     chosen = options or Options()
     engine = _engine(chosen.mappings, chosen.assigners, chosen.explain)
     return _converted(message, chosen, engine, [])
+
+
+def _pieces(raw: bytes) -> list[split.Piece]:
+    """Return the messages of a file; one that is clearly alone needs no search."""
+    if raw.startswith(b"MSH") and raw.find(b"MSH", 3) < 0 and b"\x0b" not in raw:
+        if b"BTS" not in raw and b"FTS" not in raw:
+            return [split.Piece(raw)]
+    return split.split(raw)
 
 
 def _convert_one(piece: split.Piece, options: Options, engine: _Engine) -> Result:
@@ -299,7 +307,7 @@ def main(
         except OSError as exc:
             err.write(f"{name}: error: {exc.strerror or 'cannot be read'}\n")
             return 2
-        for number, piece in enumerate(split.split(raw), 1):
+        for number, piece in enumerate(_pieces(raw), 1):
             result = _convert_one(piece, options, engine)
             _write(result, args, out)
             for issue in result.issues:

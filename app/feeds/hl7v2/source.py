@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from itertools import count
 from typing import Any
 
 from app.errors import Invalid
@@ -54,7 +55,11 @@ class Part:
         self.comp = comp
         if comp:
             parts = rep.components
-            self.raw = parts[comp - 1] if comp <= len(parts) else ""
+            raw = parts[comp - 1] if comp <= len(parts) else ""
+            # As the text of results that are remembered, `A&B` inside a component is not `A&B`
+            # as a whole field.
+            inner = rep.segment.message.subcomponent_separator in raw
+            self.raw = f"\x00{raw}" if inner else raw
         else:
             self.raw = rep.raw
 
@@ -89,7 +94,14 @@ class Document:
         self.facility = header.value(4) or str(values.get("facility") or "")
         self.control_id = message.control_id.strip()
         self.memo_scope = _scope(
-            self.facility, self.application, message.delimiters, message.charset, values.get("zone")
+            self.facility,
+            self.application,
+            message.type,
+            message.delimiters,
+            message.charset,
+            values.get("zone"),
+            values.get("hub_version"),
+            values.get("mapping_digest"),
         )
 
     def present(self, bits: Mapping[str, int]) -> int:
@@ -98,12 +110,18 @@ class Document:
         out = 0
         for id_, nodes in self.tree.by_id.items():
             table = tables.get(id_)
-            if table is not None:
-                for node in nodes:
-                    if node.seg is not None:
-                        for raw, bit in zip(node.seg.fields, table, strict=False):
-                            if raw and bit:
-                                out |= bit
+            if table is None:
+                continue
+            valued = 0  # bits by field number: small numbers, cheap to add up
+            for node in nodes:
+                if node.seg is not None:
+                    for raw, bit in zip(node.seg.fields, _SMALL, strict=False):
+                        if raw:
+                            valued |= bit
+            known = table.known.get(valued)
+            if known is None:
+                known = table.known[valued] = table.bits_of(valued)
+            out |= known
         return out
 
     @property
@@ -115,6 +133,10 @@ class Document:
     def key_parts(self) -> tuple[str, ...]:
         return "hl7v2", self.facility, self.application, self.control_id
 
+    def has_device_codes(self) -> bool:
+        """Say whether any OBX speaks of devices in MDC codes: most messages do not."""
+        return any("^MDC" in node.raw for node in self.tree.all("OBX"))
+
     def places(self) -> Iterable[str]:
         """Yield the place of every field that holds something, but for MSH-1 and MSH-2."""
         for segment in self.message.segments:
@@ -124,28 +146,53 @@ class Document:
                     yield f"{place}-{number}"
 
 
+_MOST_SCOPES = 10_000
 _scopes: dict[object, int] = {}
+_scope_numbers = count()  # never used twice, also when the table is emptied
 
 
 def _scope(*parts: object) -> int:
     """Return a small number for what results depend on beside their text: cheap to hash."""
-    return _scopes.setdefault(parts, len(_scopes))
-
-
-_tables: dict[int, dict[str, list[int]]] = {}
-
-
-def _bit_tables(bits: Mapping[str, int]) -> dict[str, list[int]]:
-    """Return the bits of a mapping as one list by field number for each segment."""
-    found = _tables.get(id(bits))
+    found = _scopes.get(parts)
     if found is None:
-        found = _tables[id(bits)] = {}
+        if len(_scopes) >= _MOST_SCOPES:
+            _scopes.clear()
+        found = _scopes[parts] = next(_scope_numbers)
+    return found
+
+
+_SMALL = [1 << number for number in range(100)]
+
+
+class _BitTable:
+    """The bits of one segment's fields in a mapping, by field number."""
+
+    def __init__(self) -> None:
+        self.bits: dict[int, int] = {}
+        self.known: dict[int, int] = {}  # valued fields -> bits
+
+    def bits_of(self, valued: int) -> int:
+        out = 0
+        for number, bit in self.bits.items():
+            if valued >> number & 1:
+                out |= bit
+        return out
+
+
+# By identity of the mapping's bits, which are kept so that no other object takes their place.
+_tables: dict[int, tuple[Mapping[str, int], dict[str, _BitTable]]] = {}
+
+
+def _bit_tables(bits: Mapping[str, int]) -> dict[str, _BitTable]:
+    """Return the bits of a mapping by segment."""
+    found = _tables.get(id(bits))
+    if found is None or found[0] is not bits:
+        made: dict[str, _BitTable] = {}
         for name, bit in bits.items():
             segment, _, number = name.partition("-")
-            table = found.setdefault(segment, [])
-            table.extend([0] * (int(number) + 1 - len(table)))
-            table[int(number)] |= bit
-    return found
+            made.setdefault(segment, _BitTable()).bits[int(number)] = bit
+        found = _tables[id(bits)] = (bits, made)
+    return found[1]
 
 
 _NAMES: dict[str, Callable[[Document], str | None]] = {
@@ -156,6 +203,7 @@ _NAMES: dict[str, Callable[[Document], str | None]] = {
     "control-id": lambda doc: doc.control_id,
     "message-uri": lambda doc: doc.uri,
     "application": lambda doc: doc.application,
+    "device-codes": lambda doc: "yes" if doc.has_device_codes() else None,
     "facility": lambda doc: doc.facility,
     "hub-version": lambda doc: doc.values.get("hub_version"),
     "mapping-digest": lambda doc: doc.values.get("mapping_digest"),
@@ -165,8 +213,11 @@ _NAMES: dict[str, Callable[[Document], str | None]] = {
 }
 
 
-# Names that `Document.memo_scope` covers.
-_SCOPED = frozenset(("facility", "application"))
+# Names that `Document.memo_scope` covers; segments that a message has once.
+_SCOPED = frozenset(
+    ("facility", "application", "hub-version", "mapping-digest", "code", "event", "structure")
+)
+_ONCE = frozenset(("MSH", "EVN", "MSA"))
 
 
 class Hl7Source:
@@ -197,8 +248,14 @@ class Hl7Source:
         if len(numbers) == 1:
             only = numbers[0]
             return lambda node, run: node.seg.field(only)
-        wanted = tuple(numbers)
-        return lambda node, run: tuple([node.seg.field(number) for number in wanted])
+        wanted = tuple(sorted(numbers))
+
+        def key(node: Any, run: Run) -> Any:
+            fields = node.seg.fields
+            length = len(fields)  # what lies behind the end is left out: it is empty
+            return tuple([fields[number] for number in wanted if number < length])
+
+        return key
 
     def path(self, text: str, at: str | None, trace: bool) -> Access:
         if text in _NAMES:
@@ -248,7 +305,7 @@ def _named(name: str, reads: str | None, trace: bool) -> Access:
         found = one(node, run)
         return [] if found is None else [found]
 
-    access = Access(one, many, one, many, reads=reads)
+    access = Access(one, many, one, many, reads=reads, whole=True)
     return _reading(access, lambda at: [f"({name})"]) if trace else access
 
 
@@ -350,8 +407,9 @@ def _field_path(
         return made if made.raw and made.raw != '""' else None
 
     reads = f"{id_}-{number}"
+    whole = id_ in _ONCE
     if not trace:
-        return Access(one, many, node, nodes, reads=reads)
+        return Access(one, many, node, nodes, reads=reads, whole=whole)
     return _reading(
         Access(one, many, node, nodes, reads=reads), lambda at: _places(reps(at)[1], part)
     )

@@ -8,11 +8,12 @@ parameters have no rows: their components' rows find the candidates and the body
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from functools import lru_cache
-from typing import Any
+from hashlib import blake2b
+from typing import Any, NamedTuple
 
 from app.fhir import definitions, searchparams
 from app.fhir.extract import Extractor, Values, extractor
@@ -26,8 +27,14 @@ LONG = 1 << 30  # added to `dt.p` of an interval longer than a year
 POSITION = 1  # `qty.u` of a geographic position: lo is the latitude, hi the longitude
 PINYIN = 1 << 29  # added to `str.p` of a Chinese name's pinyin
 _NAME_MAX = 50  # characters of a name that are spelled
+CHUNK = 1 << 28  # added to `str.p` of the parts of a long string
 EXACT = "\x01"
-_STRING_MAX = 200  # characters of a string that are indexed; PostgreSQL limits index rows
+CUT = "\x02"
+STRING_MAX = 200  # characters of a string in one index row; PostgreSQL limits their size
+_LONG_BEFORE_FOLDING = STRING_MAX // 18  # NFKD makes up to 18 characters of one
+# The digits of a digest, which no folded text contains.
+_CONTROLS = "".join(map(chr, (*range(3, 9), *range(14, 24))))
+_DIGITS = str.maketrans("0123456789abcdef", _CONTROLS)
 
 # One row more for the commonest clinical query: (reference parameter, token parameter).
 PAIRS: Mapping[str, tuple[str, str]] = {"Observation": ("patient", "code")}
@@ -38,6 +45,24 @@ UNORDERED = frozenset({"_source"})
 _LOCAL = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9.\-]{1,64})(?:/_history/[A-Za-z0-9.\-]{1,64})?")
 
 IdentifierKeys = Callable[[str, Mapping[str, Any]], Iterable[str]]
+SELF = ""
+
+
+class Link(NamedTuple):
+    """A link that a resource states.
+
+    kind: its number; source, target: `SELF`, the text of a reference, or a canonical key;
+    low, high: when it holds, microseconds since 1970, half open.
+    """
+
+    kind: int
+    source: str
+    target: str
+    low: int
+    high: int
+
+
+LinksOf = Callable[[str, Mapping[str, Any], tzinfo], Iterable[Link]]
 
 
 @dataclass(slots=True)
@@ -49,7 +74,7 @@ class Entries:
     pair: token keys that are combined with the patient (`PAIRS`);
     strs: (p, v); qtys: (p, unit number, low, high); dts: (p, low, high);
     codes: (p, code, system, k); texts: (p, v, k); units: (p, number, system, code, unit);
-    idents: canonical identifier keys.
+    idents: canonical identifier keys; links: what it links, local references as Type/id.
     """
 
     d: int
@@ -65,11 +90,38 @@ class Entries:
     texts: list[tuple[int, str, int]] = field(default_factory=list)
     units: list[tuple[int, int, str, str, str]] = field(default_factory=list)
     idents: list[int] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
 
 
 def string_value(text: str) -> str:
-    """Return `str.v`: folded, separator, as written; both cut to what an index row may hold."""
-    return f"{fold(text)[:_STRING_MAX]}{EXACT}{text[:_STRING_MAX]}"
+    """Return `str.v`: folded, separator, as written.
+
+    What is longer than an index row may hold is cut, with a digest of the whole in place of the
+    rest: so `:exact` is exact. The rows of `chunks` say where else `:contains` has to look.
+    """
+    return f"{cut(fold(text))}{EXACT}{cut(text)}"
+
+
+def cut(text: str) -> str:
+    """Return a text as an index row holds it."""
+    if len(text) <= STRING_MAX:
+        return text
+    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    return f"{text[:STRING_MAX]}{CUT}{digest.translate(_DIGITS)}"
+
+
+def chunks(folded: str) -> Iterator[str]:
+    """Yield the parts of a long text, overlapping by half, so that each run of `STRING_MAX`
+    characters stands whole in one of them; the last one ends with the separator.
+
+    Rows rather than reading bodies: what a row decides also holds inside OR, NOT and chains, and
+    only texts that are long pay for them, twice their size.
+    """
+    size = len(folded)
+    if size > STRING_MAX:
+        for start in range(0, size - STRING_MAX, STRING_MAX):
+            end = start + 2 * STRING_MAX
+            yield folded[start:end] + (EXACT if end >= size else "")
 
 
 def default_length(low: int) -> int:
@@ -127,6 +179,7 @@ def entries_of(
     zone: tzinfo,
     bases: tuple[str, ...] = (),
     identifier_keys: IdentifierKeys | None = None,
+    links_of: LinksOf | None = None,
     extract: Extractor | None = None,
 ) -> Entries:
     """Return the index entries of a valid resource; `extract` leaves out some parameters."""
@@ -141,17 +194,25 @@ def entries_of(
     _references(entries, values, tenant, bases)
     _ranges(entries, values, tenant, primary.number if primary else 0)
     scope = tenant << 32
-    entries.strs.extend((scope | p, string_value(text)) for p, text in values.strings)
+    for p, text in values.strings:
+        entries.strs.append((scope | p, string_value(text)))
+        if len(text) > _LONG_BEFORE_FOLDING:
+            entries.strs.extend((scope | p | CHUNK, part) for part in chunks(fold(text)))
     _spell(entries, values, scope, type_name, resource)
     for p, value in values.uris:
         entries.keys.append(keys.uri(tenant, p, value))
         if p not in _unordered(type_name):
-            entries.strs.append((scope | p, value[: 2 * _STRING_MAX]))
+            entries.strs.append((scope | p, value[: 2 * STRING_MAX]))
     entries.keys.extend(keys.present(tenant, p) for p in values.posted)
     entries.qtys.extend((scope | p, POSITION, lat, long) for p, lat, long in values.positions)
     if identifier_keys is not None:
         entries.idents.extend(
             keys.canonical(tenant, key) for key in identifier_keys(type_name, resource)
+        )
+    if links_of is not None:
+        entries.links.extend(
+            link._replace(source=_end(link.source, bases), target=_end(link.target, bases))
+            for link in links_of(type_name, resource, zone)
         )
     return entries
 
@@ -206,6 +267,12 @@ def _forms(text: str) -> Iterable[str]:
     return [f for f in forms if not any(o != f and o.startswith(f) for o in forms)]
 
 
+def _end(text: str, bases: tuple[str, ...]) -> str:
+    """Return the end of a link, a reference to a resource of this server as `Type/id`."""
+    local = local_reference(text, bases)
+    return "/".join(local) if local else text
+
+
 def _primary(values: Values, p: int, has_primary: bool) -> int:
     if not has_primary:
         return 0
@@ -244,7 +311,7 @@ def _tokens(entries: Entries, values: Values, tenant: int, type_name: str) -> No
 
 def _text(entries: Entries, tenant: int, p: int, text: str, values: Values) -> None:
     """Note under which keys of this resource a display text can be found (`:text`)."""
-    folded = fold(text)[:_STRING_MAX]
+    folded = fold(text)[:STRING_MAX]
     found = [keys.token(tenant, n, system, code) for n, system, code in values.tokens if n == p]
     if not found:  # text alone, without any coding
         found = [keys.text(tenant, p, folded)]

@@ -2,58 +2,94 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from app.fhir.extract import extractor
 from app.fhir.searchparams import Param
 from app.fhir.strings import fold
 from app.store.database import POSTGRESQL
-from app.store.entries import EXACT, PINYIN, spelled_params, string_value
-from app.store.search.conditions import Condition, Nothing, Rows
+from app.store.entries import CHUNK, EXACT, PINYIN, STRING_MAX, cut, spelled_params, string_value
+from app.store.search.conditions import Condition, Nothing, Rows, Verify
 from app.store.search.context import Context, plain
 from app.store.search.parse import alternatives, unescape
 
 AFTER = "\U0010ffff"  # sorts after every character that can follow a prefix
 OWN_MODIFIERS = frozenset({"equals", "ends"})  # what `_filter` needs: eq and ew of the folded text
-_EQUALS = {1: "=?", 2: " IN (?,?)"}
-_PREFIX_MAX = 200  # as many characters as are indexed
 
 
 def condition(context: Context, param: Param, modifier: str | None, value: str) -> Condition:
-    """Return what a string parameter asks for."""
+    """Return what a string parameter asks for.
+
+    Texts asked for that are longer than one index row only name candidates: the body decides.
+    """
+    rows = plain(param)
+    wanted = [unescape(each) for each in alternatives(value)]
     tests: list[str] = []
     params: list[Any] = []
-    for row in plain(param):
-        for each in alternatives(value):
-            text = unescape(each)
+    for row in rows:
+        for text in wanted:
+            numbers = [context.scope(row) | flag for flag in _flags(row, modifier, text)]
             test, more = _test(context, modifier, text)
-            numbers = [context.scope(row)]
-            if modifier is None and _may_be_pinyin(text) and _is_spelled(row):
-                numbers.append(numbers[0] | PINYIN)
-            tests.append(f"(#.p{_EQUALS[len(numbers)]} AND {test})")
+            tests.append(f"({_is('#.p', numbers)} AND {test})")
             params += [*numbers, *more]
     if not tests:
         return Nothing()
-    return Rows("str", " OR ".join(tests), params)
+    folded = [fold(text) for text in wanted]
+    verify = None
+    if modifier in _HOLDS and any(len(text) > STRING_MAX for text in folded):
+        verify = _verify(context, {row.number for row in rows}, _HOLDS[modifier], folded)
+    return Rows("str", " OR ".join(tests), params, verify)
 
 
-def _may_be_pinyin(text: str) -> bool:
-    return text.isascii() and text.isalpha()
+def _flags(param: Param, modifier: str | None, text: str) -> list[int]:
+    """Return what is added to the parameter's number in the rows that may answer."""
+    if modifier in ("contains", "ends"):
+        return [0, CHUNK]
+    if (
+        modifier is None
+        and text.isascii()
+        and text.isalpha()
+        and param.number in spelled_params(param.resource_type)
+    ):
+        return [0, PINYIN]
+    return [0]
 
 
-def _is_spelled(param: Param) -> bool:
-    return param.number in spelled_params(param.resource_type)
+def _is(column: str, numbers: Sequence[int]) -> str:
+    return f"{column}=?" if len(numbers) == 1 else f"{column} IN ({','.join('?' * len(numbers))})"
 
 
 def _test(context: Context, modifier: str | None, text: str) -> tuple[str, list[Any]]:
     if modifier == "exact":
         return "#.v=?", [string_value(text)]
-    folded = fold(text)[:_PREFIX_MAX]
+    folded = fold(text)
     if modifier == "equals":
-        return "#.v>=? AND #.v<?", [folded + EXACT, folded + EXACT + AFTER]
+        whole = cut(folded) + EXACT
+        return "#.v>=? AND #.v<?", [whole, whole + AFTER]
+    find = "strpos" if context.db.dialect == POSTGRESQL else "instr"
     if modifier == "ends":
-        find = "strpos" if context.db.dialect == POSTGRESQL else "instr"
-        return f"{find}(#.v,?)>0", [folded + EXACT]
+        return f"{find}(#.v,?)>0", [folded[-STRING_MAX:] + EXACT]
     if modifier == "contains":
-        find = "strpos" if context.db.dialect == POSTGRESQL else "instr"
-        return f"{find}(#.v,?)>0", [folded]
-    return "#.v>=? AND #.v<?", [folded, folded + AFTER]
+        return f"{find}(#.v,?)>0", [folded[:STRING_MAX]]
+    start = folded[:STRING_MAX]
+    return "#.v>=? AND #.v<?", [start, start + AFTER]
+
+
+def _verify(
+    context: Context, numbers: set[int], holds: Callable[[str, str], bool], wanted: Sequence[str]
+) -> Verify:
+    def verify(type_name: str, resource: Mapping[str, Any]) -> bool:
+        strings = extractor(type_name)(resource, context.zone).strings
+        texts = [fold(text) for p, text in strings if p in numbers]
+        return any(holds(text, each) for text in texts for each in wanted)
+
+    return verify
+
+
+# modifier -> what it means for a folded text and what is asked
+_HOLDS: Mapping[str | None, Callable[[str, str], bool]] = {
+    None: str.startswith,
+    "contains": str.__contains__,
+    "ends": str.endswith,
+}

@@ -20,11 +20,14 @@ from zoneinfo import ZoneInfo
 from app import console, folder, metrics, rest
 from app.clock import Clock, WallClock
 from app.errors import Unavailable, YilianError
+from app.feeds.doors import HttpIntake
 from app.feeds.doors import Setting as DoorsSetting
+from app.feeds.iot.messages import MAX_BODY_BYTES
 from app.feeds.received import Received
 from app.feeds.running import Feeds, helpers
 from app.feeds.running import Setting as FeedsSetting
 from app.registry.indexed import identifier_keys
+from app.rest import devices
 from app.rest.services import Options
 from app.settings import Address as Listening
 from app.settings import Settings
@@ -59,8 +62,24 @@ class Parts:
     @property
     def needs_ingest(self) -> bool:
         """Whether there is work for the ingest process: a file to write, or a feed to hear."""
-        told = (self.settings.mllp, self.settings.dicom, self.settings.mqtt)
-        return self.database.dialect == SQLITE or any(one is not None for one in told)
+        settings = self.settings
+        doors = (settings.http, settings.mllp, settings.dicom, settings.mqtt)
+        return self.database.dialect == SQLITE or any(door is not None for door in doors)
+
+    @property
+    def doors(self) -> DoorsSetting:
+        """What the doors beside HL7 v2 need to know."""
+        return DoorsSetting(
+            preparer=self.store_setting.preparer(),
+            id_secret=self.id_secret.encode(),
+            time_zone=self.settings.time_zone,
+            objects=self.settings.data.absolute() / "objects",
+            intake=self.writer_socket.with_name("iot.sock"),
+            dicom=self.settings.dicom,
+            mqtt=self.settings.mqtt,
+            allow=self.settings.allow,
+            overlay=self.settings.overlay,
+        )
 
     def at(self, addresses: Mapping[str, str]) -> Parts:
         """Return the parts with the addresses the listeners really have, to be had again."""
@@ -122,7 +141,9 @@ class Hub:
 def application(parts: Parts) -> rest.Wsgi:
     """Return the HTTP application of one worker process."""
     hub = Hub(parts)
-    return rest.create_app(hub, [console.blueprint(hub)])
+    intake = HttpIntake(parts.doors, hub.clock)
+    doors = [console.blueprint(hub), devices.blueprint(intake, MAX_BODY_BYTES)]
+    return rest.create_app(hub, doors)
 
 
 def ingest(parts: Parts, ready: Report, stop: threading.Event) -> None:
@@ -139,16 +160,7 @@ def ingest(parts: Parts, ready: Report, stop: threading.Event) -> None:
         time_zone=parts.settings.time_zone,
         mllp=parts.settings.mllp,
         allow=parts.settings.allow,
-        doors=DoorsSetting(
-            preparer=parts.store_setting.preparer(),
-            id_secret=parts.id_secret.encode(),
-            time_zone=parts.settings.time_zone,
-            objects=parts.settings.data.absolute() / "objects",
-            dicom=parts.settings.dicom,
-            mqtt=parts.settings.mqtt,
-            allow=parts.settings.allow,
-            overlay=parts.settings.overlay,
-        ),
+        doors=parts.doors,
     )
     readers = helpers(setting)  # before the store brings threads
     store = open_store(parts.settings.database, parts.store_setting, clock, upgrade=False)

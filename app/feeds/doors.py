@@ -1,4 +1,4 @@
-"""The doors beside HL7 v2: objects over DICOM, device messages over MQTT.
+"""The doors beside HL7 v2: objects over DICOM, device messages over MQTT and HTTP.
 
 Both read with the shipped mappings and the site's overlays, and hand what they receive to the
 dispatcher. A broker that is away is no reason not to start: the subscriber goes on trying.
@@ -12,7 +12,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from app.clock import Clock
-from app.errors import Unavailable
+from app.errors import Unavailable, YilianError
 from app.feeds.dicom import convert as dicom_convert
 from app.feeds.dicom import door as dicom_door
 from app.feeds.dicom import scp
@@ -20,8 +20,9 @@ from app.feeds.dicom.objects import ObjectStore
 from app.feeds.dispatch import Dispatcher, Reread
 from app.feeds.iot import convert as iot_convert
 from app.feeds.iot import door as iot_door
-from app.feeds.iot import mqtt
+from app.feeds.iot import intake, mqtt
 from app.feeds.iot.catalogue import Catalogue
+from app.feeds.iot.reading import Outside, Reader
 from app.fhir.ids import Ids
 from app.mapping import assigners
 from app.mapping.run import Context
@@ -36,13 +37,15 @@ class Setting:
     """What these doors need to know of their installation.
 
     dicom: where to listen; mqtt: the broker's URL; None for not at all. objects: the folder of
-    received DICOM objects. overlay: the site's own mappings.
+    received DICOM objects; intake: the socket for device messages from the HTTP workers. overlay:
+    the site's own mappings.
     """
 
     preparer: Preparer
     id_secret: bytes
     time_zone: str
     objects: Path
+    intake: Path
     dicom: tuple[str, int] | None = None
     mqtt: str | None = None
     allow: Sequence[scp.Network] = ()
@@ -54,10 +57,11 @@ class Doors:
 
     def __init__(self, setting: Setting, dispatcher: Dispatcher, clock: Clock) -> None:
         self._setting = setting
-        self.iot = _iot(setting, dispatcher, clock)
+        self.iot = iot_door.Door(dispatcher, _reader(setting), clock)
         self._dicom = _dicom(setting, dispatcher, clock)
         self._listener: scp.Listener | None = None
         self._subscriber: mqtt.Subscriber | None = None
+        self._intake: intake.Server | None = None
 
     @property
     def rereads(self) -> Mapping[str, Reread]:
@@ -67,6 +71,7 @@ class Doors:
     def start(self) -> Mapping[str, str]:
         """Listen and subscribe; return the addresses by listener. Raises Unavailable."""
         self.iot.start()
+        self._intake = intake.Server(self._setting.intake, self.iot.accept)
         addresses = {}
         if self._setting.dicom is not None:
             self._listener = self._listen(self._setting.dicom)
@@ -86,6 +91,8 @@ class Doors:
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Take no more, and finish what was taken."""
+        if self._intake is not None:
+            self._intake.close()
         if self._subscriber is not None:
             self._subscriber.close(timeout_s)
         if self._listener is not None:
@@ -103,11 +110,41 @@ def _context(setting: Setting, **values: object) -> Context:
     return Context(Ids(setting.id_secret), {"assigners": known, **values})
 
 
-def _iot(setting: Setting, dispatcher: Dispatcher, clock: Clock) -> iot_door.Door:
+class HttpIntake:
+    """Device messages in an HTTP worker: read here, made safe by the process that writes."""
+
+    def __init__(self, setting: Setting, clock: Clock) -> None:
+        self._reader = _reader(setting)
+        self._client = intake.Client(setting.intake)
+        self._clock = clock
+
+    def knows(self, mapping: str) -> bool:
+        return self._reader.converter.catalogue.knows(mapping)
+
+    def take(
+        self, body: bytes, mapping: str, peer: str, *, lines: bool | None
+    ) -> Sequence[tuple[int, str, YilianError | None]]:
+        """Return id, state and problem of each message of a body, once they are safe.
+
+        Raises Malformed or TooMuch when nothing in it is a message, Unavailable.
+        """
+        outside = Outside(mapping=mapping, peer=peer)
+        now_us = self._clock.now_us()
+        read = list(iot_door.read_all(self._reader, body, outside, now_us, lines=lines))
+        problem = intake.first_problem(read)
+        if problem is not None:
+            raise problem
+        return [
+            (kept.id, kept.state.name.lower(), one.wrong.error() if one.wrong else None)
+            for one, kept in zip(read, self._client.keep(read), strict=True)
+        ]
+
+
+def _reader(setting: Setting) -> Reader:
     zone = ZoneInfo(setting.time_zone)
     catalogue = Catalogue([folder / "iot" for folder in _folders(setting)])
     converter = iot_convert.Converter(catalogue, _context(setting, zone=zone), zone)
-    return iot_door.Door(dispatcher, converter, clock, setting.preparer)
+    return Reader(converter, setting.preparer)
 
 
 def _dicom(setting: Setting, dispatcher: Dispatcher, clock: Clock) -> dicom_door.Door:

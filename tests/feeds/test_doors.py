@@ -1,5 +1,6 @@
 """A running hub takes objects and device messages through its real sockets."""
 
+import http.client
 import io
 import json
 import shutil
@@ -9,7 +10,7 @@ import pytest
 
 from app.feeds.dicom import send as send_dicom
 from app.feeds.iot import send as send_iot
-from tests.support import ROOT, free_port, running_hub, wait_for
+from tests.support import ROOT, free_port, running_hub, start_hub, wait_for
 
 FIXTURES = ROOT / "fixtures"
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/opt/homebrew/sbin")
@@ -47,6 +48,55 @@ def test_a_ct_study_and_device_messages_reach_the_store(tmp_path, broker):
         wait_for(lambda: count(hub, "Observation?_summary=count") == 6)
         wait_for(lambda: _instances(hub) == 4)
         assert count(hub, "Patient?identifier=ZY20261101&_summary=count") >= 1
+
+
+def post(hub, mapping, body, kind="application/json"):
+    address = hub.base.removeprefix("http://")
+    connection = http.client.HTTPConnection(address, timeout=20)
+    try:
+        connection.request("POST", f"/iot/{mapping}", body, {"Content-Type": kind})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+def announce(hub, size_bytes) -> int:
+    """Return the answer to the mere announcement of a body of that size."""
+    connection = http.client.HTTPConnection(hub.base.removeprefix("http://"), timeout=20)
+    try:
+        connection.putrequest("POST", "/iot/generic")
+        connection.putheader("Content-Length", str(size_bytes))
+        connection.endheaders()
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_device_messages_over_http(tmp_path):
+    stream = (FIXTURES / "iot" / "monitor-stream.ndjson").read_bytes()
+    with running_hub(tmp_path / "data") as hub:
+        status, answer = post(hub, "monitor", stream, "application/x-ndjson")
+        states = [receipt["state"] for receipt in answer["receipts"]]
+        assert (status, states) == (202, ["received", "received", "duplicate", "received"])
+
+        assert post(hub, "monitor", stream, "application/x-ndjson")[0] == 200
+        assert post(hub, "unheard-of", b"{}")[0] == 404
+        assert post(hub, "generic", b"not JSON")[0] == 400
+        assert post(hub, "generic", b"")[0] == 400
+        assert announce(hub, 9 << 20) == 413
+        wait_for(lambda: count(hub, "Observation?_summary=count") == 3)
+
+
+def test_what_was_answered_survives_that_every_process_is_killed(tmp_path):
+    body = (FIXTURES / "iot" / "generic.json").read_bytes()
+    hub = start_hub(tmp_path / "data")
+    assert post(hub, "generic", body)[0] == 202
+    hub.kill()
+
+    with running_hub(tmp_path / "data") as again:
+        wait_for(lambda: count(again, "Observation?_summary=count") == 7)
+        assert post(again, "generic", body)[0] == 200
 
 
 def _instances(hub) -> int:

@@ -1,7 +1,8 @@
-"""The device door: bodies in, receipts out, everything between handed to the dispatcher.
+"""The device door: messages in, receipts out, everything between handed to the dispatcher.
 
-HTTP and MQTT hand in whole bodies. Each message of a body is an entry of the inbox of its own; it
-is safe when its first future ends (202, PUBACK), and applied by a transaction of its own then.
+Each message of a body is an entry of the inbox of its own; it is safe when its first future ends
+(202, PUBACK), and applied by a transaction of its own then. Messages come from the MQTT subscriber
+of this process, and read already from the HTTP workers (`intake.py`).
 """
 
 from __future__ import annotations
@@ -9,23 +10,18 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Protocol
 
-from app.clock import Clock, instant
-from app.errors import Issue, Unavailable, YilianError
-from app.feeds.apply import Stated
+from app.clock import Clock
+from app.errors import Unavailable, YilianError
 from app.feeds.dispatch import SILENCE, Incoming, Receipt
 from app.feeds.inbox import Entry
 from app.feeds.iot import messages
-from app.feeds.iot.convert import Converter
-from app.feeds.iot.lifecycle import Lifecycle, told
 from app.feeds.iot.mqtt import Published
-from app.feeds.statement import statements
-from app.store.prepare import Preparer
+from app.feeds.iot.reading import Outside, Read, Reader, Wrong
 
 log = logging.getLogger(__name__)
 
@@ -39,29 +35,13 @@ class Dispatcher(Protocol):
     def submit(self, incoming: Incoming) -> tuple[Future[Receipt], Future[Receipt] | None]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """What the transport knows about a body."""
-
-    mapping: str | None = None
-    topic: str | None = None
-    peer: str = ""
-
-
 class Door:
-    """Accepts bodies; `published` is what the MQTT subscriber calls, `accept` the HTTP door."""
+    """Accepts messages; `published` is what the MQTT subscriber calls."""
 
-    def __init__(
-        self,
-        dispatcher: Dispatcher,
-        converter: Converter,
-        clock: Clock,
-        preparer: Preparer | None = None,
-    ) -> None:
+    def __init__(self, dispatcher: Dispatcher, reader: Reader, clock: Clock) -> None:
         self._dispatcher = dispatcher
-        self._converter = converter
+        self._reader = reader
         self._clock = clock
-        self._preparer = preparer
         self._queue: queue.Queue[tuple[Published, Future[None]] | None] = queue.Queue(_MOST_WAITING)
         self._thread = threading.Thread(target=self._run, name="iot", daemon=True)
 
@@ -81,81 +61,64 @@ class Door:
         self._queue.put((published, promise))
         return promise
 
-    def accept(
-        self, body: bytes, outside: Outside, *, lines: bool | None = None
-    ) -> list[Future[Receipt]]:
-        """Hand in the messages of a body; each future ends when that message is safe.
-
-        lines: True for NDJSON, False for JSON, None to see by looking. Raises TooMuch for a body
-        over the limits. A message that is none is kept with its reason, and its receipt says so.
-        """
-        received_us = self._clock.now_us()
-        futures = []
-        for entry in messages.split(body, lines=lines):
-            raw = b"" if isinstance(entry, YilianError) else entry
-            error = entry if isinstance(entry, YilianError) else None
-            incoming = self._incoming(raw or body, outside, received_us, error)
-            futures.append(self._dispatcher.submit(incoming)[0])
-        return futures
+    def accept(self, read: Read) -> Future[Receipt]:
+        """Hand in a message that is read; the future ends when it is safe."""
+        return self._dispatcher.submit(_incoming(read))[0]
 
     def reread(self, entry: Entry) -> Incoming:
         """Return an entry of the inbox read and converted again."""
         outside = Outside(entry.kind or None, entry.source or None, entry.peer)
-        return self._incoming(entry.raw, outside, entry.received_us)
+        return _incoming(self._reader.read(entry.raw, outside, entry.received_us))
 
     def _run(self) -> None:
         while (job := self._queue.get()) is not None:
             published, promise = job
             try:
-                outside = Outside(topic=published.topic)
-                _Promise(promise, self.accept(published.payload, outside))
-            except YilianError as exc:  # too large to be split: kept whole, with its reason
-                incoming = self._incoming(
-                    published.payload, Outside(topic=published.topic), self._clock.now_us(), exc
+                read = read_all(
+                    self._reader,
+                    published.payload,
+                    Outside(topic=published.topic),
+                    self._clock.now_us(),
                 )
-                _Promise(promise, [self._dispatcher.submit(incoming)[0]])
+                _Promise(promise, [self.accept(one) for one in read])
             except Exception as exc:
                 log.exception("iot.door_failed")
                 promise.set_exception(exc)
 
-    def _incoming(
-        self, raw: bytes, outside: Outside, received_us: int, error: YilianError | None = None
-    ) -> Incoming:
-        stated: Stated | YilianError | None = error
-        issues: Sequence[Issue] = ()
-        if error is None:
-            try:
-                stated, issues = self._stated(raw, outside, received_us)
-            except YilianError as exc:
-                stated = exc
-        return Incoming(
-            feed=FEED,
-            source=outside.topic or "",
-            peer=outside.peer,
-            kind=outside.mapping or "",
-            control_id="",
-            key=_key(raw, outside),
-            raw=raw,
-            stated=stated,
-            reply=SILENCE,
-            issues=tuple(issues),
-            staged=True,
-        )
 
-    def _stated(
-        self, raw: bytes, outside: Outside, received_us: int
-    ) -> tuple[Stated | None, Sequence[Issue]]:
-        made = self._converter.convert(
-            raw,
-            mapping=outside.mapping,
-            topic=outside.topic,
-            received_at=instant(received_us),
-        ).made
-        if not made.entries:
-            return None, made.issues
-        at, course = told((entry.body or {} for entry in made.entries), received_us)
-        said = statements(made.bundle(), self._preparer)
-        return Stated(said, at, Lifecycle(course=course)), made.issues
+def read_all(
+    reader: Reader, body: bytes, outside: Outside, received_us: int, *, lines: bool | None = None
+) -> Iterator[Read]:
+    """Yield the messages of a body, read; what is none is kept whole, with what is wrong.
+
+    lines: True for NDJSON, False for JSON, None to see by looking.
+    """
+    try:
+        for entry in messages.split(body, lines=lines):
+            if isinstance(entry, YilianError):
+                yield Read(body, outside, wrong=Wrong.of(entry))
+            else:
+                yield reader.read(entry, outside, received_us)
+    except YilianError as exc:  # over a limit: the body is one entry
+        yield Read(body, outside, wrong=Wrong.of(exc))
+
+
+def _incoming(read: Read) -> Incoming:
+    outside = read.outside
+    said = read.said.stated() if read.said else None
+    return Incoming(
+        feed=FEED,
+        source=outside.topic or "",
+        peer=outside.peer,
+        kind=outside.mapping or "",
+        control_id="",
+        key=_key(read.raw, outside),
+        raw=read.raw,
+        stated=read.wrong.error() if read.wrong else said,
+        reply=SILENCE,
+        issues=read.issues,
+        staged=True,
+    )
 
 
 def _key(raw: bytes, outside: Outside) -> bytes:

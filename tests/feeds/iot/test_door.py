@@ -13,8 +13,9 @@ from app.feeds.dispatch import Dispatcher
 from app.feeds.inbox import State
 from app.feeds.iot.catalogue import Catalogue
 from app.feeds.iot.convert import Converter
-from app.feeds.iot.door import Door, Outside
+from app.feeds.iot.door import Door, read_all
 from app.feeds.iot.mqtt import Published
+from app.feeds.iot.reading import Outside, Reader
 from app.feeds.lanes import Lane
 from app.fhir.ids import Ids
 from app.mapping import assigners
@@ -48,12 +49,15 @@ class Kit:
         self.dispatcher = Dispatcher(
             self._lane or store.writer, Applier(preparer), clock, lambda: connect(Address(url))
         )
-        self.door = Door(self.dispatcher, converter, clock, preparer)
+        self.clock = clock
+        self.reader = Reader(converter, preparer)
+        self.door = Door(self.dispatcher, self.reader, clock)
         self.door.start()
         self.dispatcher.start({"iot": self.door.reread})
 
     def send(self, body: bytes, mapping: str) -> list[State]:
-        futures = self.door.accept(body, Outside(mapping=mapping))
+        read = read_all(self.reader, body, Outside(mapping=mapping), self.clock.now_us())
+        futures = [self.door.accept(one) for one in read]
         return [future.result(10).state for future in futures]
 
     def found(self, type_: str, query: str = "") -> list[dict]:

@@ -93,6 +93,7 @@ def test_what_was_answered_survives_that_every_process_is_killed(tmp_path):
     hub = start_hub(tmp_path / "data")
     assert post(hub, "generic", body)[0] == 202
     hub.kill()
+    hub.process.stdout.close()
 
     with running_hub(tmp_path / "data") as again:
         wait_for(lambda: count(again, "Observation?_summary=count") == 7)

@@ -50,6 +50,7 @@ SUITES: Mapping[str, Passed] = {
     "fhir": _by_id,
     "mllp": _by_id,
     "id": _vectors,
+    "id-http": _vectors,
     "device": _cases,
     "hl7v2": _messages,
 }

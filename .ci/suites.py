@@ -71,6 +71,14 @@ SUITES = (
         "--dir {shared}/corpus/hl7v2 --cmd '{yilian} convert hl7v2' --report {report} --show 5",
     ),
     Suite(
+        "id-http",
+        "id_suite.py",
+        "app.rest.identify",
+        "--vectors {shared}/conformance/identifiers/vectors.json --report {report}"
+        " --http http://{http} --show 5",
+        hub=True,
+    ),
+    Suite(
         "fhir",
         "fhir_suite.py",
         "app.rest",
@@ -81,7 +89,7 @@ SUITES = (
         "mllp",
         "mllp_suite.py",
         "app.feeds.hl7v2.mllp",
-        "--mllp {mllp} --base http://{http}/fhir --json {report} --fails",
+        "--mllp {mllp} --base http://{http}/fhir --json {report} --fails --seed 1",
         hub=True,
         listener="mllp",
     ),

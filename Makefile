@@ -1,5 +1,5 @@
 # What it takes: Python 3.11 or later, make, and access to a package index.
-#   make run     a hub on http://127.0.0.1:8080/fhir
+#   make run     a hub with sample data on http://127.0.0.1:8080
 #   make test    all tests, on SQLite and PostgreSQL (which comes with the test packages)
 
 PYTHON ?= python3
@@ -15,7 +15,7 @@ help:
 	@sed -n '2,4p' Makefile; echo "#   make lint | format | bench | soak | lock | wheel | clean"
 
 run: $(VENV)/run.stamp
-	@exec $(BIN)/yilian serve $(ARGS)
+	@exec $(BIN)/yilian demo $(ARGS)
 
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest --quiet $(PYTEST_ARGS) $(ARGS)

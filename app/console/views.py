@@ -1,7 +1,8 @@
 """The pages: what is running, what was received, what became of it.
 
-`/inbox` and `/inbox/{id}` answer JSON to programs and HTML to browsers. The bytes of messages and
-of answers are patient data: they are shown on this machine only (`local.py`), and that is logged.
+`/inbox` and `/inbox/{id}` answer JSON to programs and HTML to browsers, `/` JSON on request. The
+bytes of messages and of answers are patient data: they are shown on this machine only (`local.py`),
+and that is logged.
 """
 
 from __future__ import annotations
@@ -57,10 +58,14 @@ def blueprint(hub: Hub) -> Blueprint:
 
     @console.get("/")
     def start() -> Response:
+        running = {name: text for name, text in hub.listeners().items() if name != "pid"}
+        if _prefers_json(request):
+            found = {"listeners": running, "resources": types.get(), "messages": feeds.get()}
+            return _json(found)
         return _page(
             "start.html",
             hub,
-            listeners=hub.listeners(),
+            listeners=running,
             base=request.host_url,
             iot=any(rule.rule.startswith("/iot/") for rule in current_app.url_map.iter_rules()),
             types=sorted(types.get().items()),
@@ -190,6 +195,11 @@ def _text(raw: bytes) -> str | None:
 def _wants_json(asked: Request) -> bool:
     """Return whether a program asks: a browser names text/html."""
     return asked.accept_mimetypes.best_match(["application/json", "text/html"]) != "text/html"
+
+
+def _prefers_json(asked: Request) -> bool:
+    """Return whether JSON was asked for by name: the start page is for people."""
+    return asked.accept_mimetypes.best_match(["text/html", "application/json"]) != "text/html"
 
 
 def _language(asked: Request) -> str:

@@ -104,6 +104,15 @@ def test_the_start_page_says_what_runs_and_what_came(client):
     assert "2026-03-28 08:00:00" in page.text
 
 
+def test_the_start_page_has_its_numbers_for_programs(client):
+    found = get(client, "/", Accept="application/json").json
+
+    assert found["listeners"] == {"http": "127.0.0.1:8080", "mllp": "127.0.0.1:2575"}
+    assert found["resources"] == {"Patient": 1}
+    assert found["messages"] == {"dicom": {"applied": 1}, "hl7v2": {"applied": 7, "failed": 1}}
+    assert get(client, "/", Accept="*/*").content_type.startswith("text/html")
+
+
 def test_chinese_is_spoken_to_those_who_ask_for_it(client):
     by_header = get(client, "/", Accept_Language="zh-CN,zh;q=0.9,en;q=0.8").text
     by_link = get(client, "/?lang=zh", Accept_Language="en").text

@@ -319,3 +319,16 @@ def test_a_fault_in_applying_is_kept_and_the_next_message_is_served(hospital):
     hospital.feeds.dispatcher._applier = right
     assert hospital.codes(raw) == ["AA"]
     assert [one.state for one in hospital.entries()] == [State.DISCARDED, State.APPLIED]
+
+
+def test_a_fault_in_reading_is_kept_and_the_connection_goes_on(hospital):
+    door = hospital.feeds.door
+    right = door._reader
+    door._reader = replace(right, preparer="no preparer")
+    raw = adt("A04", "1", cid="C1")
+
+    (answer,) = hospital.send(raw).now
+    assert er7.read(answer).get("MSA", 1) == "AE"
+
+    door._reader = right
+    assert hospital.codes(raw) == ["AA"]

@@ -6,6 +6,7 @@ converting, checking and indexing are most of the work on a message.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
@@ -20,6 +21,8 @@ from app.feeds.hl7v2.lifecycle import Lifecycle, removed
 from app.feeds.statement import Statement, statements
 from app.fhir import dates
 from app.store.prepare import Preparer
+
+log = logging.getLogger(__name__)
 
 _SILENT = frozenset(("ACK", "MCF"))  # acknowledgements are not acknowledged
 _ANSWERS_TO_US = frozenset(("RSP", "ORA", "NMR", "DSR", "EDR", "ERP", "TBR", "RTB"))
@@ -54,6 +57,12 @@ class Wrong:
         if kind is Unavailable:
             return Unavailable(self.issues[0].text)
         return kind.of(self.issues)
+
+
+_FAULT = Wrong(
+    "YilianError",
+    (Issue("error", "exception", "an internal error; the message is kept", None, "fault"),),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +109,9 @@ class Reader:
         except YilianError as exc:
             refused = ack.verdict_of(exc) is Verdict.REJECT
             return Read(header, wrong=_wrong(exc), refused=refused, issues=tuple(message.issues))
+        except Exception:
+            log.exception("hl7v2.read_failed")
+            return Read(header, wrong=_FAULT, issues=tuple(message.issues))
 
     def _converted(self, message: er7.Message, header: Header) -> Read:
         result = convert_message(message, self.options)

@@ -26,6 +26,7 @@ from app.feeds.iot.messages import MAX_BODY_BYTES
 from app.feeds.received import Received
 from app.feeds.running import Feeds, helpers
 from app.feeds.running import Setting as FeedsSetting
+from app.registry import links
 from app.registry.indexed import identifier_keys
 from app.rest import devices
 from app.rest.services import Options
@@ -57,7 +58,16 @@ class Parts:
 
     @property
     def store_setting(self) -> Setting:
-        return Setting(zone=ZoneInfo(self.settings.time_zone), identifier_keys=identifier_keys)
+        return Setting(
+            zone=ZoneInfo(self.settings.time_zone),
+            identifier_keys=identifier_keys,
+            links_of=self.link_rules.links_of,
+        )
+
+    @property
+    def link_rules(self) -> links.Rules:
+        """What links what: the shipped rules and the site's."""
+        return links.rules_of(self.settings.overlay)
 
     @property
     def needs_ingest(self) -> bool:

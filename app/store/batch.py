@@ -34,6 +34,8 @@ _INSERTS: Sequence[tuple[str, str, str, str, str]] = (
     ("texts", "txt", "p,v,k", "int8,text,int8", "ignore"),
     ("units", "unit", "p,u,system,code,unit", "int8,int8,text,text,text", "ignore"),
     ("idents", "ident", "k,pk,s", "int8,int8,int8", "ignore"),
+    ("links", "link", "f,kind,t,lo,hi,src,s", "int8,int4,int8,int8,int8,int8,int8", "ignore"),
+    ("named", "name", "k,key", "int8,text", "ignore"),
     (
         "log",
         "log",
@@ -50,6 +52,7 @@ _DELETES: Sequence[tuple[str, str]] = (
     ("qtys_gone", "DELETE FROM qty WHERE pk=? AND p=? AND u=? AND lo=? AND hi=?"),
     ("dts_gone", "DELETE FROM dt WHERE pk=? AND p=? AND lo=? AND hi=?"),
     ("idents_gone", "DELETE FROM ident WHERE k=? AND pk=?"),
+    ("links_gone", "DELETE FROM link WHERE f=? AND kind=? AND t=? AND lo=? AND hi=? AND src=?"),
 )
 
 
@@ -71,6 +74,8 @@ class Batch:
     texts: list[Row] = field(default_factory=list)
     units: list[Row] = field(default_factory=list)
     idents: list[Row] = field(default_factory=list)
+    links: list[Row] = field(default_factory=list)
+    named: list[Row] = field(default_factory=list)
     log: list[Row] = field(default_factory=list)
     changed: list[Row] = field(default_factory=list)
     ix_gone: list[Row] = field(default_factory=list)
@@ -78,6 +83,7 @@ class Batch:
     qtys_gone: list[Row] = field(default_factory=list)
     dts_gone: list[Row] = field(default_factory=list)
     idents_gone: list[Row] = field(default_factory=list)
+    links_gone: list[Row] = field(default_factory=list)
     effects: list[tuple[Effect, str, bytes | None]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
@@ -93,7 +99,7 @@ class Batch:
             del getattr(self, name)[size:]
 
 
-_SHARED = frozenset({"codes", "texts", "units"})
+_SHARED = frozenset({"codes", "texts", "units", "named"})
 _NAMES = tuple(Batch.__dataclass_fields__)
 
 

@@ -20,7 +20,7 @@ from app.fhir import json as fhir_json
 from app.store import keys
 from app.store.batch import Batch, write
 from app.store.database import POSTGRESQL, Connection
-from app.store.entries import Entries, owner_params, pair_params
+from app.store.entries import SELF, Entries, local_reference, owner_params, pair_params
 from app.store.ids import new_id
 from app.store.prepare import Prepared, Preparer, located
 from app.store.types import Method, Outcome, Result
@@ -32,6 +32,7 @@ _PK = "SELECT pk FROM res WHERE tenant=? AND type=? AND id=?"
 _CACHE_MAX = 200_000
 
 Target = tuple[str, str]  # type, id
+LinkRow = tuple[int, int, int, int, int, int, int]  # f, kind, t, lo, hi, src, s
 
 
 class Match(Protocol):
@@ -355,52 +356,59 @@ class WritePath:
         lu: int,
         body: bytes,
     ) -> None:
-        head = f"{self._tenant}/{type_name}/{id_}/{vid}/{method}/{lu}\n".encode()
-        self._batch.log.append(
-            (self._tenant, s, number, pk, vid, method, lu, sha256(head + body).digest())
-        )
+        sealed = digest(self._tenant, type_name, id_, vid, method, lu, body)
+        self._batch.log.append((self._tenant, s, number, pk, vid, method, lu, sealed))
 
     # --- index rows ------------------------------------------------------------------------------
 
-    def _index(self, type_name: str, state: _State | None, rows: _Rows) -> None:
+    def _index(self, type_name: str, state: _State | None, rows: Rows) -> None:
         if state is not None and state.exists:
             rows = self._unindex(type_name, state, rows)
         self._add(rows)
 
-    def _add(self, rows: _Rows) -> None:
+    def _add(self, rows: Rows) -> None:
         batch = self._batch
         batch.ix.extend(rows.ix)
         batch.strs.extend(rows.strs)
         batch.qtys.extend(rows.qtys)
         batch.dts.extend(rows.dts)
         batch.idents.extend(rows.idents)
+        batch.links.extend(rows.links)
+        batch.named.extend(rows.named)
 
     def index_also(self, type_name: str, pk: int, s: int, entries: Entries) -> None:
         """Collect rows of a resource as it is stored, beside those it has."""
         self._add(self._rows(type_name, pk, entries, {}, s))
         self._learn(entries)
 
-    def _unindex(self, type_name: str, state: _State, new: _Rows | None) -> _Rows:
+    def rows_of(self, type_name: str, pk: int, entries: Entries) -> Rows:
+        """Return the index rows that a resource has to have (`verify.py`)."""
+        return self._rows(type_name, pk, entries, {})
+
+    def _unindex(self, type_name: str, state: _State, new: Rows | None) -> Rows:
         """Collect the deletion of the old version's rows; return the rows that are really new.
 
         The old rows are worked out from the old body: no table says which rows a resource has.
         """
         entries = self._preparer.entries(type_name, fhir_json.load(state.body))
         old = self._rows(type_name, state.pk, entries, {})
-        new = new or _Rows(old.s)
+        new = new or Rows(old.s)
         batch = self._batch
         batch.ix_gone.extend((k, d, pk) for k, d, pk, _ in old.ix - new.ix)
         batch.strs_gone.extend((pk, p, v) for pk, p, v, _ in old.strs - new.strs)
         batch.qtys_gone.extend(row[:5] for row in old.qtys - new.qtys)
         batch.dts_gone.extend(row[:4] for row in old.dts - new.dts)
         batch.idents_gone.extend(row[:2] for row in old.idents - new.idents)
-        return _Rows(
+        batch.links_gone.extend(row[:6] for row in old.links - new.links)
+        return Rows(
             new.s,
             new.ix - old.ix,
             new.strs - old.strs,
             new.qtys - old.qtys,
             new.dts - old.dts,
             new.idents - old.idents,
+            new.links - old.links,
+            new.named - old.named,
         )
 
     def _rows(
@@ -410,7 +418,7 @@ class WritePath:
         entries: Entries,
         targets: Mapping[str, str],
         s: int | None = None,
-    ) -> _Rows:
+    ) -> Rows:
         """Return the rows of `entries` with references resolved to pks.
 
         s: the resource's owner, if it is not to be found among these references.
@@ -432,14 +440,39 @@ class WritePath:
                 if p == pair_p and target == "Patient":
                     target_pk = pks[target, id_]
                     found.update(keys.pair(tenant, p, target_pk, k) for k in entries.pair)
-        return _Rows(
+        return Rows(
             s,
             {(k, d, pk, s) for k in found},
             {(pk, p, v, s) for p, v in entries.strs},
             {(pk, p, u, lo, hi, s) for p, u, lo, hi in entries.qtys},
             {(pk, p, lo, hi, s) for p, lo, hi in entries.dts},
             {(k, pk, s) for k in entries.idents},
+            *self._links(entries, targets, pk, s),
         )
+
+    def _links(
+        self, entries: Entries, targets: Mapping[str, str], pk: int, s: int
+    ) -> tuple[set[LinkRow], set[tuple[int, str]]]:
+        """Return the rows of the links, and the keys that stand at an end of one."""
+        if not entries.links:
+            return set(), set()
+        named = {end for link in entries.links for end in (link.source, link.target)}
+        ends = {end: targets.get(end, end) for end in named}
+        local = {
+            end: at
+            for end in ends.values()
+            if (at := local_reference(end)) and definitions.is_resource_type(at[0])
+        }
+        pks = self._target_pks(local.values())
+        tenant = self._tenant
+        nodes = {end: pks[at] for end, at in local.items()} | {SELF: pk}
+        keyed = {end: keys.canonical(tenant, end) for end in ends.values() if end not in nodes}
+        nodes |= keyed
+        rows = {
+            (nodes[ends[f]], kind, nodes[ends[t]], lo, hi, pk, s)
+            for kind, f, t, lo, hi in entries.links
+        }
+        return rows, {(k, end) for end, k in keyed.items()}
 
     def _target_pks(self, wanted: Iterable[Target]) -> dict[Target, int]:
         """Return the pk of every target; one not seen yet gets a row that only reserves its pk."""
@@ -502,15 +535,23 @@ def _cut(learned: dict[Any, Any], size: int) -> None:
         del learned[key]
 
 
+def digest(
+    tenant: int, type_name: str, id_: str, vid: int, method: int, lu: int, body: bytes
+) -> bytes:
+    """Return what the change log keeps of a version; `body` is empty for a deletion."""
+    head = f"{tenant}/{type_name}/{id_}/{vid}/{method}/{lu}\n".encode()
+    return sha256(head + body).digest()
+
+
 def stub(tenant: int, pk: int, number: int, id_: str) -> tuple[Any, ...]:
     """Return the row of a resource that is referred to but was never written."""
     return (pk, tenant, pk, number, id_, STUB, 0, 0, 0, 0, b"")
 
 
-class _Rows:
+class Rows:
     """The index rows of one version, as sets of finished rows."""
 
-    __slots__ = ("dts", "idents", "ix", "qtys", "s", "strs")
+    __slots__ = ("dts", "idents", "ix", "links", "named", "qtys", "s", "strs")
 
     def __init__(
         self,
@@ -520,6 +561,8 @@ class _Rows:
         qtys: set[tuple[int, int, int, float, float, int]] | None = None,
         dts: set[tuple[int, int, int, int, int]] | None = None,
         idents: set[tuple[int, int, int]] | None = None,
+        links: set[LinkRow] | None = None,
+        named: set[tuple[int, str]] | None = None,
     ) -> None:
         self.s = s
         self.ix = ix or set()
@@ -527,6 +570,8 @@ class _Rows:
         self.qtys = qtys or set()
         self.dts = dts or set()
         self.idents = idents or set()
+        self.links = links or set()
+        self.named = named or set()
 
 
 def _is_plain(changes: Sequence[Prepared]) -> bool:

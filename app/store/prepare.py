@@ -17,7 +17,7 @@ from app.fhir import json as fhir_json
 from app.fhir.extract import Extractor
 from app.store.database import Connection
 from app.store.effects import Effects
-from app.store.entries import Entries, IdentifierKeys, entries_of
+from app.store.entries import Entries, IdentifierKeys, LinksOf, entries_of
 from app.store.posted import Posted
 from app.store.types import Change, Method
 
@@ -53,6 +53,7 @@ class Preparer:
 
     zone: for dates without one; bases: own base URLs with a trailing slash: references that begin
     with one are local; identifier_keys: canonical identifier keys of a resource, for `ident`;
+    links_of: what a resource links, for `link`;
     effects: what else writes of some types do; posted: the posted search parameters.
     """
 
@@ -62,6 +63,7 @@ class Preparer:
     identifier_keys: IdentifierKeys | None = None
     effects: Effects = field(default_factory=dict)
     posted: Posted | None = None
+    links_of: LinksOf | None = None
 
     @property
     def generation(self) -> int:
@@ -136,6 +138,7 @@ class Preparer:
             zone=self.zone,
             bases=self.bases,
             identifier_keys=self.identifier_keys if extract is None else None,
+            links_of=self.links_of if extract is None else None,
             extract=extract,
         )
 

@@ -17,7 +17,8 @@ from app.store import read, resolve, schema
 from app.store.commit import Match
 from app.store.database import SQLITE, Address, Connection, connect
 from app.store.effects import Effects
-from app.store.entries import IdentifierKeys
+from app.store.entries import IdentifierKeys, LinksOf
+from app.store.graph import Graph
 from app.store.posted import Posted, Progress
 from app.store.prepare import Preparer
 from app.store.reindex import Upkeep
@@ -39,18 +40,28 @@ class Setting:
     """What a store needs to know of its installation.
 
     tenant: number of the tenant this store serves; zone: for dates without one; bases: own base
-    URLs with a trailing slash; identifier_keys: canonical keys of a resource's identifiers.
+    URLs with a trailing slash; identifier_keys: canonical keys of a resource's identifiers;
+    links_of: what a resource links with what.
     """
 
     tenant: int = 0
     zone: tzinfo = UTC
     bases: tuple[str, ...] = ()
     identifier_keys: IdentifierKeys | None = None
+    links_of: LinksOf | None = None
 
     def preparer(self, posted: Posted | None = None) -> Preparer:
         """Return what prepares writes; `posted` also learns of each SearchParameter written."""
         effects: Effects = {} if posted is None else {"SearchParameter": posted}
-        return Preparer(self.tenant, self.zone, self.bases, self.identifier_keys, effects, posted)
+        return Preparer(
+            self.tenant,
+            self.zone,
+            self.bases,
+            self.identifier_keys,
+            effects,
+            posted,
+            self.links_of,
+        )
 
 
 class Store:
@@ -134,6 +145,11 @@ class Store:
     def count_types(self, most: int) -> dict[str, int]:
         """Return how many resources there are by type, each counted up to `most`."""
         return resolve.count_types(self._db, self._setting.tenant, most)
+
+    @property
+    def graph(self) -> Graph:
+        """What is linked with what, as this thread may read it now."""
+        return Graph(self._db, self._setting.tenant)
 
     def commit(self, changes: Sequence[Change]) -> list[Outcome]:
         """Do all changes or none, durably. Raises the first error, located in its Bundle."""

@@ -154,6 +154,33 @@ ident = Table(
     Column("k", BigInteger, primary_key=True),
     Column("pk", BigInteger, primary_key=True),
     Column("s", BigInteger, nullable=False),
+    Index("ident_pk", "pk", "k"),
+    sqlite_with_rowid=False,
+)
+
+# What resources state of other things: `f` is linked with `t`. An end is a resource (its pk) or
+# whatever carries a canonical key (`ident.k`, which is negative). src: the resource that says so.
+# lo, hi: when it holds, half open. Numbers of kinds: mappings/links.yaml.
+link = Table(
+    "link",
+    metadata,
+    Column("f", BigInteger, primary_key=True),
+    Column("kind", Integer, primary_key=True, autoincrement=False),
+    Column("t", BigInteger, primary_key=True),
+    Column("lo", BigInteger, primary_key=True),
+    Column("hi", BigInteger, primary_key=True),
+    Column("src", BigInteger, primary_key=True),
+    Column("s", BigInteger, nullable=False),
+    Index("link_t", "t", "kind", "f", "lo", "hi", "src"),
+    sqlite_with_rowid=False,
+)
+
+# The text of each canonical key that is the end of a link.
+name = Table(
+    "name",
+    metadata,
+    Column("k", BigInteger, primary_key=True),
+    Column("key", _BYTEWISE, nullable=False),
     sqlite_with_rowid=False,
 )
 

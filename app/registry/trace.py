@@ -1,0 +1,276 @@
+"""Follow links from a code: where a thing came from, where it went. identifiers.md section 8.
+
+Breadth first, one level at a time, each level in a handful of statements; every node is followed
+once, so that cycles end. Links lead forward (to uses) or back (to origins) by their kind; places,
+staff, machines and models are named but not followed. What carries the same key of an instance is
+the same thing; a key of a lot or a model leads to its members, a member not to the others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from app.errors import Invalid
+from app.fhir.dates import OPEN_HIGH, OPEN_LOW
+from app.registry.links import BACK, BOTH, FORWARD, Kind
+from app.registry.parse import parse
+from app.store.entries import local_reference
+from app.store.graph import Graph, Resource, Row
+
+DIRECTIONS = (BACK, FORWARD, BOTH)
+NODES, NODES_MAX = 1_000, 10_000
+DEPTH_MAX = 50
+CARRIES = "carries"  # the relation of a resource and a key that it has among its identifiers
+_ROWS_A_NODE = 4  # links read in one go, for each node that may still be added
+
+# Keys that many things may share: of a model, a product or a lot (identifiers.md section 3).
+_SHARED = re.compile(
+    r"gs1:(?:01|02|8006|8013):[^:]*(?::10:.*)?|gs1:8010:[^:]*|hibc-basic:.*"
+    r"|(?:hibc|ma):[^:]*(?::L:.*)?|isbt128:ppic:[^:]*|cn-dtc-di:.*|cn-drug-approval:.*"
+    r"|cn-device-(?:reg|filing):.*|nhsa:.*",
+    re.DOTALL,
+)
+
+
+def is_shared(key: str) -> bool:
+    """Say whether a canonical key names a model, a product or a lot, not one thing."""
+    return _SHARED.fullmatch(key) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How far to follow.
+
+    between: only links that hold at some time of it (microseconds, half open);
+    kinds: only these, None for all; depth: links from the start; nodes: how many at most.
+    """
+
+    direction: str = BOTH
+    between: tuple[int, int] = (OPEN_LOW, OPEN_HIGH)
+    kinds: Collection[str] | None = None
+    depth: int = DEPTH_MAX
+    nodes: int = NODES
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One link that was followed; `src` is the resource that states it."""
+
+    relation: str
+    source: int
+    target: int
+    low: int = OPEN_LOW
+    high: int = OPEN_HIGH
+    src: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Something that should be there and is not."""
+
+    code: str
+    node: int
+    low: int | None = None
+    high: int | None = None
+
+
+@dataclass(slots=True)
+class Place:
+    """Where a node was found: links from the start, and the column to draw it in."""
+
+    hops: int
+    column: int
+
+
+@dataclass(slots=True)
+class Trace:
+    """What was found. names: keys of the key nodes; resources: what is behind the others."""
+
+    start: Sequence[int]
+    places: dict[int, Place] = field(default_factory=dict)
+    edges: list[Edge] = field(default_factory=list)
+    names: dict[int, str] = field(default_factory=dict)
+    resources: Mapping[int, Resource] = field(default_factory=dict)
+    stated: Mapping[int, tuple[str, int]] = field(default_factory=dict)
+    gaps: list[Gap] = field(default_factory=list)
+    truncated: bool = False
+
+    def name(self, node: int) -> str:
+        """Return what a node is called: `Type/id`, or its key."""
+        if node in self.resources:
+            return self.resources[node].address
+        return self.names.get(node, str(node))
+
+
+def starts(graph: Graph, code: str, as_: str | None = None) -> dict[int, str | None]:
+    """Return the nodes that a code or `Type/id` names, a key with its text; none if unknown.
+
+    The finest key that anything carries or is linked by decides; a model never stands in for an
+    item that is not known.
+    """
+    local = local_reference(code) if as_ is None else None
+    if local is not None:
+        node = graph.node_of_resource(*local)
+        return {} if node is None else {node: None}
+    parsed = parse(code, as_=as_)
+    others = (one.canonical for one in parsed.candidates if one.canonical)
+    for key in ([parsed.canonical] if parsed.canonical else []) + list(others):
+        node = graph.node_of_key(key)
+        if graph.carriers([node], 1) or graph.names([node]):
+            return {node: key}
+    return {}
+
+
+def follow(
+    graph: Graph, kinds: Mapping[str, Kind], start: Mapping[int, str | None], asked: Asked
+) -> Trace:
+    """Return everything the links lead to. Raises Invalid for a kind that does not exist."""
+    found = Trace(list(start), names={node: key for node, key in start.items() if key})
+    walk = _Walk(graph, kinds, asked, found)
+    walk.run()
+    resources = [node for node in found.places if node > 0]
+    found.resources = graph.resources(resources)
+    found.names |= graph.names(node for node in found.places if node < 0)
+    found.stated = graph.addresses({edge.src for edge in found.edges if edge.src is not None})
+    found.edges.sort(key=lambda edge: (edge.low, edge.high, edge.relation))
+    found.gaps = [*_absent(found), *_unseen(found)]
+    return found
+
+
+class _Walk:
+    """The state of one search through the graph."""
+
+    def __init__(self, graph: Graph, kinds: Mapping[str, Kind], asked: Asked, found: Trace) -> None:
+        wanted = kinds.keys() if asked.kinds is None else set(asked.kinds)
+        if not wanted <= kinds.keys():
+            raise Invalid("there is no such kind of link", at="http.kinds")
+        self._graph, self._asked, self._found = graph, asked, found
+        self._by_number = {kinds[name].number: kinds[name] for name in wanted}
+        self._numbers = {
+            along: [
+                number
+                for number, kind in self._by_number.items()
+                if BOTH in (asked.direction, leads := kind.leads(along=along))
+                or leads == asked.direction
+            ]
+            for along in (True, False)
+        }
+        self._named_only: set[int] = set()
+        self._seen: set[tuple[str, int, int, int, int, int | None]] = set()
+
+    def run(self) -> None:
+        """Follow level by level until nothing new is found or the limits are reached."""
+        frontier = list(self._found.start)
+        for node in frontier:
+            self._found.places[node] = Place(0, 0)
+        for hops in range(self._asked.depth):
+            frontier = self._same(frontier)
+            if not frontier:
+                return
+            new: dict[int, None] = {}
+            for along in (True, False):
+                for row in self._links(frontier, along=along):
+                    self._take(row, hops + 1, new, along=along)
+            frontier = list(new)
+        self._same(frontier)
+
+    def _links(self, frontier: Sequence[int], *, along: bool) -> list[Row]:
+        if not self._numbers[along]:
+            return []
+        most = _ROWS_A_NODE * self._asked.nodes
+        rows = self._graph.links(
+            frontier,
+            along=along,
+            kinds=self._numbers[along],
+            between=self._asked.between,
+            most=most,
+        )
+        self._found.truncated |= len(rows) == most
+        return rows
+
+    def _take(self, row: Row, hops: int, new: dict[int, None], *, along: bool) -> None:
+        kind = self._by_number[row.kind]
+        here, there = (row.f, row.t) if along else (row.t, row.f)
+        leads = kind.leads(along=along)
+        if not self._reach(there, here, hops, -1 if leads == BACK else 1):
+            return
+        self._edge(Edge(kind.name, row.f, row.t, row.low, row.high, row.src))
+        first = self._found.places[there].hops == hops and there not in self._named_only
+        if kind.stop and along:
+            if first and there not in new:
+                self._named_only.add(there)
+        elif first or there in self._named_only:
+            self._named_only.discard(there)
+            new[there] = None
+
+    def _reach(self, there: int, here: int, hops: int, step: int) -> bool:
+        """Note a node; False when there is no room for it."""
+        places = self._found.places
+        if there not in places:
+            if len(places) >= self._asked.nodes:
+                self._found.truncated = True
+                return False
+            places[there] = Place(hops, places[here].column + step)
+        return True
+
+    def _edge(self, edge: Edge) -> None:
+        mark = (edge.relation, edge.source, edge.target, edge.low, edge.high, edge.src)
+        if mark not in self._seen:
+            self._seen.add(mark)
+            self._found.edges.append(edge)
+
+    def _same(self, frontier: Sequence[int]) -> list[int]:
+        """Return the nodes and those that are the same thing: keys they carry, who carries a key.
+
+        A key of a model or lot is followed to its members only from itself, and only forward.
+        """
+        whole = dict.fromkeys(frontier)
+        graph, places, names = self._graph, self._found.places, self._found.names
+        resources = [node for node in frontier if node > 0]
+        for pk, k, key in graph.linked_keys(resources) if resources else ():
+            names[k] = key
+            if self._reach(k, pk, places[pk].hops, 0):
+                self._edge(Edge(CARRIES, pk, k))
+                if not is_shared(key):
+                    whole.setdefault(k)
+        keyed = [k for k in whole if k < 0]
+        if unnamed := [k for k in keyed if k not in names]:
+            names |= graph.names(unnamed)
+        descends = self._asked.direction != BACK
+        carried = [k for k in keyed if descends or not is_shared(names.get(k, ""))]
+        most = _ROWS_A_NODE * self._asked.nodes
+        rows = graph.carriers(carried, most) if carried else []
+        self._found.truncated |= len(rows) == most
+        for k, pk in rows:
+            if self._reach(pk, k, places[k].hops, 0):
+                self._edge(Edge(CARRIES, pk, k))
+                whole.setdefault(pk)
+        return list(whole)
+
+
+def _absent(found: Trace) -> Iterable[Gap]:
+    """Name what links lead to and nobody has: resources not here, keys that nothing carries."""
+    for node, resource in found.resources.items():
+        if not resource.here:
+            yield Gap("not-here", node)
+    carried = {edge.target for edge in found.edges if edge.relation == CARRIES}
+    for node in found.places:
+        if node < 0 and node not in carried:
+            yield Gap("unregistered", node)
+
+
+def _unseen(found: Trace) -> Iterable[Gap]:
+    """Name the times between two places in which nobody says where a thing was."""
+    stays: dict[int, list[Edge]] = {}
+    for edge in found.edges:  # in order of time
+        if edge.relation == "located-at" and edge.low > OPEN_LOW and edge.high < OPEN_HIGH:
+            stays.setdefault(edge.source, []).append(edge)
+    for node, edges in stays.items():
+        until = edges[0]
+        for edge in edges[1:]:
+            if edge.target != until.target and edge.low > until.high:
+                yield Gap("whereabouts-unknown", node, until.high, edge.low)
+            if edge.high > until.high:
+                until = edge

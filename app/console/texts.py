@@ -45,6 +45,7 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
     "control_id": ("Control id", "消息号"),
     "repeats": ("Repeats", "重复于"),
     "problems": ("Problems", "问题"),
+    "answer_link": ("ACK", "应答"),
     "answers": ("Answers (ACK)", "应答（ACK）"),
     "written": ("Resources written", "写入的资源"),
     "nothing_written": ("none", "无"),

@@ -8,7 +8,7 @@ and that is logged.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 TYPES_MOST = 100_000  # resources of one type are counted so far
 MESSAGES_MOST = 10_000
-_LAST = 10  # messages on the start page
+_LAST = 25  # messages on the start page
 _PAGE, _PAGE_MOST = 50, 500
 _STATES = ("received", "applied", "duplicate", "failed", "discarded", "replay")
 _TEXT_MOST = 64 << 10  # of a message are shown as text
@@ -220,6 +220,7 @@ def _page(template: str, hub: Hub, **values: Any) -> Response:
         version=hub.http.software_version,
         when=lambda us: f"{from_us(us).astimezone(hub.http.zone):%Y-%m-%d %H:%M:%S}",
         versionless=_versionless,
+        by_type=_by_type,
         **values,
     )
     response = Response(html, content_type="text/html; charset=utf-8")
@@ -231,6 +232,14 @@ def _versionless(reference: str) -> str:
     """Return Type/id of Type/id/_history/version."""
     local = local_reference(reference)
     return "/".join(local) if local else reference
+
+
+def _by_type(touched: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Return type and resources of what a message wrote, in order of first appearance."""
+    found: dict[str, list[str]] = {}
+    for reference in dict.fromkeys(map(_versionless, touched)):
+        found.setdefault(reference.partition("/")[0], []).append(reference)
+    return list(found.items())
 
 
 def _json(content: Any) -> Response:

@@ -1,0 +1,93 @@
+"""The start page in a real browser: what a person sees, and a picture for the documentation.
+
+YILIAN_PICTURES=1 writes docs/images/start-page.png; without it the tree is left as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from tests.support import ROOT
+from tests.test_demo import demonstrated
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--window-size=1280,1500",
+]
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    with demonstrated(tmp_path_factory.mktemp("browser") / "data") as (_, text):
+        yield re.search(r"^  (http://[^/]+/)$", text, re.MULTILINE).group(1)
+
+
+def browse(folder, *arguments):
+    done = subprocess.run(
+        [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def seen(html):
+    """Return the words of a page without its markup."""
+    body = re.sub(r"(?s)<(script|style|head)\b.*?</\1>", "", html)
+    return " ".join(re.sub(r"<[^>]+>", " ", body).split())
+
+
+def test_a_person_sees_what_runs_what_came_and_what_became_of_it(address, tmp_path):
+    words = seen(browse(tmp_path, "--dump-dom", address))
+
+    for expected in (
+        "Running",
+        f"FHIR R4 server {address}fhir",
+        "HL7 v2 (MLLP) 127.0.0.1:",
+        "DICOM (AE title YILIAN) 127.0.0.1:",
+        f"Devices over HTTP {address}iot/",
+        "hl7v2 0 2 0 0 0 0",
+        "Patient 1",
+        "Last messages",
+        "There is no sign-in yet",
+    ):
+        assert expected in words, words
+
+
+def test_a_message_is_shown_with_its_answer_and_its_chinese_name(address, tmp_path):
+    words = seen(browse(tmp_path, "--dump-dom", f"{address}inbox/1?lang=zh"))
+
+    assert "张^伟" in words
+    assert "MSA|AA|DEMO-0001" in words
+    assert "应答" in words
+
+
+def test_the_picture_of_the_start_page(address, tmp_path):
+    picture = tmp_path / "start-page.png"
+
+    browse(tmp_path, f"--screenshot={picture}", address)
+
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    if os.environ.get("YILIAN_PICTURES") == "1":
+        target = ROOT / "docs" / "images" / picture.name
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(picture, target)

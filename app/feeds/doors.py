@@ -123,19 +123,19 @@ class HttpIntake:
 
     def take(
         self, body: bytes, mapping: str, peer: str, *, lines: bool | None
-    ) -> Sequence[tuple[int, str, YilianError | None]]:
-        """Return id, state and problem of each message of a body, once they are safe.
+    ) -> Sequence[tuple[int, str, int, YilianError | None]]:
+        """Return id, state, messages and problem of each entry of a body, once they are safe.
 
         Raises Malformed or TooMuch when nothing in it is a message, Unavailable.
         """
         outside = Outside(mapping=mapping, peer=peer)
         now_us = self._clock.now_us()
-        read = list(iot_door.read_all(self._reader, body, outside, now_us, lines=lines))
+        read = iot_door.read_all(self._reader, body, outside, now_us, lines=lines)
         problem = intake.first_problem(read)
         if problem is not None:
             raise problem
         return [
-            (kept.id, kept.state.name.lower(), one.wrong.error() if one.wrong else None)
+            (kept.id, kept.state.name.lower(), one.count, one.wrong.error() if one.wrong else None)
             for one, kept in zip(read, self._client.keep(read), strict=True)
         ]
 

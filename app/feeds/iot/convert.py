@@ -55,8 +55,11 @@ class Converter:
         self.context = context
         self.zone = zone
         self.traced = traced
+        self._contexts: dict[tuple[str, bool], Context] = {}
 
-    def convert(self, raw: bytes, state: State | None = None, **outside: Any) -> Converted:
+    def convert(
+        self, raw: bytes, state: State | None = None, *, provenance: bool = True, **outside: Any
+    ) -> Converted:
         """Return what one message says.
 
         outside: what the transport knows about it (see `messages.message`). state: what earlier
@@ -68,19 +71,23 @@ class Converter:
         payload = _payload(message, zone)
         doc = document(message, payload, entry.name, entry.vocabulary, zone)
         trace = Trace() if self.traced else None
-        made = entry.mapping.run(doc, self._context(entry), trace)
+        made = entry.mapping.run(doc, self._context(entry, provenance), trace)
         if state is not None:
             state.merge(made)
         explained = tuple(explain.lines(doc, made, trace)) if trace is not None else ()
         return Converted(entry.name, made, explained)
 
-    def _context(self, entry: Entry) -> Context:
-        values = {
-            **self.context.values,
-            "mapping_digest": entry.mapping.digest,
-            "mapping_files": " ".join(entry.mapping.files),
-        }
-        return Context(self.context.ids, values)
+    def _context(self, entry: Entry, provenance: bool) -> Context:
+        found = self._contexts.get((entry.name, provenance))
+        if found is None:
+            values = {
+                **self.context.values,
+                "mapping_digest": entry.mapping.digest,
+                "mapping_files": " ".join(entry.mapping.files),
+                "provenance": provenance,
+            }
+            found = self._contexts[entry.name, provenance] = Context(self.context.ids, values)
+        return found
 
     def _name(self, message: Message) -> str:
         """Return the mapping a message names in envelope or topic, else the only one that fits."""

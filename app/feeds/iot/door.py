@@ -10,13 +10,13 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from hashlib import sha256
 from typing import Any, Protocol
 
 from app.clock import Clock
-from app.errors import Unavailable, YilianError
+from app.errors import Invalid, Unavailable, YilianError
 from app.feeds.dispatch import SILENCE, Incoming, Receipt
 from app.feeds.inbox import Entry
 from app.feeds.iot import messages
@@ -68,7 +68,8 @@ class Door:
     def reread(self, entry: Entry) -> Incoming:
         """Return an entry of the inbox read and converted again."""
         outside = Outside(entry.kind or None, entry.source or None, entry.peer)
-        return _incoming(self._reader.read(entry.raw, outside, entry.received_us))
+        again = read_all(self._reader, entry.raw, outside, entry.received_us)
+        return _incoming(again[0]) if len(again) == 1 else _unreadable(entry, outside)
 
     def _run(self) -> None:
         while (job := self._queue.get()) is not None:
@@ -88,19 +89,27 @@ class Door:
 
 def read_all(
     reader: Reader, body: bytes, outside: Outside, received_us: int, *, lines: bool | None = None
-) -> Iterator[Read]:
-    """Yield the messages of a body, read; what is none is kept whole, with what is wrong.
+) -> list[Read]:
+    """Return the messages of a body, read; what is none is kept whole, with what is wrong.
 
     lines: True for NDJSON, False for JSON, None to see by looking.
     """
     try:
-        for entry in messages.split(body, lines=lines):
-            if isinstance(entry, YilianError):
-                yield Read(body, outside, wrong=Wrong.of(entry))
-            else:
-                yield reader.read(entry, outside, received_us)
+        entries = list(messages.split(body, lines=lines))
     except YilianError as exc:  # over a limit: the body is one entry
-        yield Read(body, outside, wrong=Wrong.of(exc))
+        return [Read(body, outside, wrong=Wrong.of(exc))]
+    raws = [entry for entry in entries if isinstance(entry, bytes)]
+    broken = [entry for entry in entries if isinstance(entry, YilianError)]
+    return [
+        *(Read(body, outside, wrong=Wrong.of(error)) for error in broken),
+        *reader.read(raws, outside, received_us),
+    ]
+
+
+def _unreadable(entry: Entry, outside: Outside) -> Incoming:
+    """Return an entry that is no longer one: its mapping was changed in between."""
+    error = Invalid("the messages of this entry are no longer told as one; send them again")
+    return _incoming(Read(entry.raw, outside, wrong=Wrong.of(error)))
 
 
 def _incoming(read: Read) -> Incoming:

@@ -50,11 +50,11 @@ def _at(text: str) -> datetime:
     return moment.at if moment else times.EPOCH
 
 
-def told(bodies: Iterable[Json], received_us: int) -> tuple[int, bool]:
-    """Return when what a message says happened (microseconds), and whether it tells of a course.
+def told(bodies: Iterable[Json], received_us: int) -> tuple[int, bool, bool]:
+    """Return when what a message says happened (microseconds), whether that matters, and a course.
 
     The latest time of its resources; a correction one microsecond later; without any time when it
-    was received.
+    was received. It matters for corrections and for courses: plain readings are told once.
     """
     latest, course, corrects = None, False, False
     for body in bodies:
@@ -65,7 +65,7 @@ def told(bodies: Iterable[Json], received_us: int) -> tuple[int, bool]:
         if at is not None and (latest is None or at > latest):
             latest = at
     us = received_us if latest is None else to_us(latest)
-    return us + corrects, course
+    return us + corrects, course or corrects, course
 
 
 def _time_of(body: Json) -> datetime | None:

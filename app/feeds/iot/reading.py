@@ -1,4 +1,4 @@
-"""One device message from bytes to statements: everything that needs no store.
+"""Device messages from bytes to statements: everything that needs no store.
 
 What comes out is plain values, so that another process than the one that writes may do it: reading,
 converting, checking and indexing are most of the work on a message.
@@ -6,7 +6,9 @@ converting, checking and indexing are most of the work on a message.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from app import errors
 from app.clock import instant
@@ -15,7 +17,11 @@ from app.feeds.apply import Stated
 from app.feeds.iot.convert import Converter
 from app.feeds.iot.lifecycle import Lifecycle, told
 from app.feeds.statement import Statement, statements
-from app.store.prepare import Preparer
+from app.mapping.run import Entry, Made
+from app.store.prepare import Prepared, Preparer
+from app.store.types import Change, Method
+
+_MENTIONS: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,35 +65,134 @@ class Wrong:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One message read: what it says (None: nothing to apply), or what is wrong with it."""
+    """One entry for the inbox: what it says (None: nothing to apply), or what is wrong with it.
+
+    count: how many messages it holds; their bytes are lines of `raw`.
+    """
 
     raw: bytes
     outside: Outside
     said: Said | None = None
     wrong: Wrong | None = None
     issues: tuple[Issue, ...] = ()
+    count: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class _Body:
+    """The messages of one body that are told as one: their resources by id."""
+
+    raws: list[bytes] = field(default_factory=list)
+    entries: dict[str, Entry] = field(default_factory=dict)
+    provenance: Entry | None = None
+    issues: dict[Issue, None] = field(default_factory=dict)
+    at: int | None = None
+
+    def add(self, raw: bytes, made: Made, at: int) -> None:
+        self.raws.append(raw)
+        self.issues.update(dict.fromkeys(made.issues))
+        self.at = at if self.at is None else max(at, self.at)
+        for entry in made.entries:
+            if entry.type == "Provenance":
+                self.provenance = self.provenance or entry
+            elif not entry.mention or entry.id not in self.entries:
+                self.entries[entry.id] = entry
+
+    def bundle(self) -> dict[str, Any]:
+        """Return one Bundle of all, with one Provenance about all."""
+        told = list(self.entries.values())
+        if self.provenance is not None and self.provenance.body is not None:
+            targets = [{"reference": entry.full_url} for entry in told]
+            said = (
+                entry.body["meta"]["source"] for entry in told if entry.body and not entry.mention
+            )
+            entities = [_entity(source) for source in dict.fromkeys(said)]
+            more = {"target": targets, "entity": entities} if entities else {"target": targets}
+            self.provenance.body = {**self.provenance.body, **more}
+            told.append(self.provenance)
+        return Made(told, []).bundle()
+
+
+def _entity(source: str) -> dict[str, Any]:
+    """Return one message as a source of what it said."""
+    identifier = {"system": "urn:ietf:rfc:3986", "value": source}
+    return {"role": "source", "what": {"identifier": identifier}}
+
+
 class Reader:
-    """Reads messages with one installation's mappings; `preparer` prepares what is new."""
+    """Reads messages with one installation's mappings.
 
-    converter: Converter
-    preparer: Preparer | None = None
+    preparer: prepares what is new; a device or patient that is mentioned again and again is
+    prepared once.
+    """
 
-    def read(self, raw: bytes, outside: Outside, received_us: int) -> Read:
-        """Return a message read and converted, or what is wrong with it."""
-        try:
-            made = self.converter.convert(
-                raw,
-                mapping=outside.mapping,
-                topic=outside.topic,
-                received_at=instant(received_us),
-            ).made
-        except YilianError as exc:
-            return Read(raw, outside, wrong=Wrong.of(exc))
-        if not made.entries:
-            return Read(raw, outside, issues=tuple(made.issues))
-        at, course = told((entry.body or {} for entry in made.entries), received_us)
-        said = Said(statements(made.bundle(), self.preparer), at, course)
+    def __init__(self, converter: Converter, preparer: Preparer | None = None) -> None:
+        self.converter = converter
+        self._preparer = preparer
+        self._mentioned: dict[bytes, Prepared | None] = {}
+
+    def read(self, raws: Sequence[bytes], outside: Outside, received_us: int) -> list[Read]:
+        """Return messages that came in one body, read and converted, or what is wrong with them.
+
+        Those that can be told as one are one entry: plain readings, all of which are new or said
+        before. A course or a correction has a time of its own and so is an entry of its own; so is
+        what is wrong.
+        """
+        found: list[Read] = []
+        body = _Body()
+        for raw in raws:
+            try:
+                made = self._made(raw, outside, received_us, provenance=body.provenance is None)
+                at, alone, course = told((one.body or {} for one in made.entries), received_us)
+                if alone and body.provenance is not None:
+                    made = self._made(raw, outside, received_us, provenance=True)
+            except YilianError as exc:
+                found.append(Read(raw, outside, wrong=Wrong.of(exc)))
+                continue
+            if not made.entries:
+                found.append(Read(raw, outside, issues=tuple(made.issues)))
+            elif alone:
+                found.append(self._alone(raw, outside, made, at, course=course))
+            else:
+                body.add(raw, made, at)
+        if body.at is not None:
+            said = Said(self._statements(body.bundle()), body.at, course=False)
+            raw = b"\n".join(body.raws)
+            found.append(Read(raw, outside, said, issues=tuple(body.issues), count=len(body.raws)))
+        return found
+
+    def _made(self, raw: bytes, outside: Outside, received_us: int, *, provenance: bool) -> Made:
+        return self.converter.convert(
+            raw,
+            provenance=provenance,
+            mapping=outside.mapping,
+            topic=outside.topic,
+            received_at=instant(received_us),
+        ).made
+
+    def _alone(self, raw: bytes, outside: Outside, made: Made, at: int, *, course: bool) -> Read:
+        said = Said(self._statements(made.bundle()), at, course)
         return Read(raw, outside, said, issues=tuple(made.issues))
+
+    def _statements(self, bundle: Mapping[str, Any]) -> list[Statement]:
+        if self._preparer is None:
+            return statements(bundle)
+        return [replace(one, prepared=self._prepared(one)) for one in statements(bundle)]
+
+    def _prepared(self, one: Statement) -> Prepared | None:
+        if not one.mention:
+            return _prepare(one, self._preparer)
+        if one.body not in self._mentioned:
+            if len(self._mentioned) >= _MENTIONS:
+                self._mentioned.clear()
+            self._mentioned[one.body] = _prepare(one, self._preparer)
+        return self._mentioned[one.body]
+
+
+def _prepare(one: Statement, preparer: Preparer | None) -> Prepared | None:
+    """Return it prepared; None when something is wrong: whoever applies it finds that again."""
+    try:
+        change = Change(Method.UPDATE, one.type, one.id, one.body)
+        return preparer.prepare([change])[0] if preparer else None
+    except YilianError:
+        return None

@@ -189,8 +189,10 @@ def _fact(name: str) -> Access:
         return _access(lambda node, run: run.doc.uri)
     if name == "messageId":
         return _access(lambda node, run: run.doc.message_id)
-    if name not in _FACTS:
+    if name not in _FACTS and name != "provenance":
         raise Invalid(f"nothing is known as `@{name}`")
+    if name == "provenance":
+        return _access(lambda node, run: run.context.values.get("provenance", True) or None)
     if name in _HUB:
         return _access(lambda node, run: run.context.values.get(_HUB[name]))
     return _access(lambda node, run: run.doc.facts.get(name))

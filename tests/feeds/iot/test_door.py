@@ -101,12 +101,22 @@ def test_a_message_becomes_resources(kit):
 def test_what_comes_twice_and_late_is_stored_once(kit):
     body = (FIXTURES / "monitor-stream.ndjson").read_bytes()
 
-    states = kit.send(body, "monitor")
-    kit.settled(3)
+    assert kit.send(body, "monitor") == [State.RECEIVED]
+    assert kit.send(body.splitlines()[3], "monitor") == [State.RECEIVED]
+    kit.settled(2)
 
-    assert states == [State.RECEIVED, State.RECEIVED, State.DUPLICATE, State.RECEIVED]
     assert len(kit.found("Observation")) == 3
-    assert kit.send(body, "monitor") == [State.DUPLICATE] * 4
+    assert kit.send(body, "monitor") == [State.DUPLICATE]
+
+
+def test_the_messages_of_a_body_are_told_as_one_with_one_provenance(kit):
+    kit.send((FIXTURES / "monitor-stream.ndjson").read_bytes(), "monitor")
+    kit.settled(1)
+
+    (provenance,) = kit.found("Provenance")
+
+    assert len(provenance["target"]) == 3 + 3  # readings, and device, patient and bed
+    assert len(provenance["entity"]) == 3
 
 
 def test_an_alarm_ends_right_when_its_end_came_first(kit):
@@ -147,7 +157,7 @@ def test_a_bad_line_is_kept_with_its_reason_and_the_others_are_applied(kit):
     )
 
     kit.send(good + b"\n{broken\n" + good.replace(b"10:00", b"10:01"), "generic")
-    kit.settled(3)
+    kit.settled(2)
 
     assert len(kit.found("Observation")) == 2
     assert kit.dispatcher.counts.states[State.FAILED] == 1

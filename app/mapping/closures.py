@@ -18,7 +18,8 @@ from app.mapping.library import Table
 from app.mapping.run import Entry, Run, add_missing, name_it
 from app.mapping.source import Getter
 
-_MEMO_ENTRIES = 4096
+_MEMO_ENTRIES = 1024  # of one element: codes and units are few, the rest is not worth keeping
+_VARIANTS = 256  # patterns of filled fields that one object is prepared for
 
 
 def nothing(_: Any, __: Any) -> Any:
@@ -73,6 +74,8 @@ def builder(
         seen = run.present & relevant
         active = variants.get(seen)
         if active is None:
+            if len(variants) >= _VARIANTS:
+                variants.clear()
             active = variants[seen] = _active(strong, seen), _active(weak, seen)
         out: dict[str, Any] = {}
         for name, get in active[0]:
@@ -119,6 +122,8 @@ def needing(first: Getter, rest: tuple[Part, ...], consts: dict[str, Any], needs
         seen = run.present & relevant
         active = variants.get(seen)
         if active is None:
+            if len(variants) >= _VARIANTS:
+                variants.clear()
             active = variants[seen] = _active(rest, seen)
         for name, get in active:
             value = get(node, run)
@@ -151,6 +156,8 @@ def array_of(items: tuple[tuple[bool, Getter, int], ...], consts: list[Any]) -> 
         seen = run.present & relevant
         active = variants.get(seen)
         if active is None:
+            if len(variants) >= _VARIANTS:
+                variants.clear()
             active = variants[seen] = tuple(
                 (spreads, get) for spreads, get, bits in items if not bits or bits & seen
             )

@@ -101,6 +101,7 @@ class _Compiler:
         self.trace = trace
         self.problems: list[Issue] = []
         self.bits: dict[str, int] = {}
+        self.paths: set[str] = set()
         self.maps: dict[str, Value] = {}
         self.mentions: dict[str, Value] = {}
         self.open: set[str] = set()
@@ -119,7 +120,14 @@ class _Compiler:
             found = self.library.every
             expected = self.checker.resource("Basic") if self.checker else None
             every = self._object(found.body, _Place(found.file, None, expected), whole=True).getter
-        return Mapping_(rules, every, self.library.files, self.library.digest, self.bits)
+        return Mapping_(
+            rules,
+            every,
+            self.library.files,
+            self.library.digest,
+            self.bits,
+            frozenset(self.paths),
+        )
 
     def _rule(self, located: Located) -> Rule | None:
         body, file = located.body, located.file
@@ -132,6 +140,7 @@ class _Compiler:
         except Invalid as exc:
             self._problem(str(exc), place(body, "each", file))
             return None
+        self.paths.update(each.split())
         expected = self._resource(type_, place(body, "resource", file))
         memo = body.get("memo")
         varying = frozenset(str(field) for field in memo) if isinstance(memo, list) else None
@@ -190,7 +199,7 @@ class _Compiler:
         return expected
 
     def _missing(self, body: Block, expected: Expected | None, at: str) -> None:
-        if self.checker and expected is not None:
+        if self.checker and expected is not None and "$spread" not in (body.get("set") or ()):
             given = _names(body.get("set") or Block(), self.library)
             for name in self.checker.missing(expected, given):
                 self._problem(f"required element `{name}` is never set", at, "required")
@@ -593,6 +602,7 @@ class _Compiler:
                 return const_code(self.library.constants[tree.text])
             if tree.text in self.library.formulas:
                 return self._named_formula(tree.text, here)
+            self.paths.add(tree.text)
             return of_access(self.source.path(tree.text, here.anchor, self.trace))
         if isinstance(tree, ex.Either):
             return either([self._code(option, here) for option in tree.options])
@@ -686,9 +696,7 @@ class _Compiler:
         if isinstance(tree, ex.Not):
             inner = self._test(tree.condition, here)
             get = inner.getter
-            return Value(
-                lambda node, run: not get(node, run), reads=inner.reads, whole=inner.whole
-            )
+            return Value(lambda node, run: not get(node, run), reads=inner.reads, whole=inner.whole)
         if isinstance(tree, (ex.All, ex.Any_)):
             tests = [self._test(part, here) for part in tree.conditions]
             return _joined(tests, isinstance(tree, ex.All))

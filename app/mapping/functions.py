@@ -18,6 +18,7 @@ from app.mapping.source import Function
 _NUMBER = re.compile(
     r"[+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,3})?"
 )
+_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _PLAIN = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 
 
@@ -167,6 +168,7 @@ FUNCTIONS: dict[str, Function] = {
     "text": Function(lambda value, _: str(value) or None, type="string"),
     # A FHIR code: no blanks at its ends, single ones inside.
     "code-text": Function(lambda value, _: " ".join(str(value).split()) or None, type="code"),
+    "id-text": Function(lambda value, _: value if _ID.fullmatch(str(value)) else None, type="id"),
     "upper": Function(lambda value, _: str(value).upper(), type="string"),
     "lower": Function(lambda value, _: str(value).lower(), type="string"),
     "trim": Function(lambda value, _: str(value).strip() or None, type="string"),

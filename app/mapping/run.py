@@ -175,7 +175,7 @@ class Made:
 class Mapping_:
     """A compiled mapping: immutable, shared by all messages."""
 
-    __slots__ = ("bits", "digest", "every", "files", "rules")
+    __slots__ = ("bits", "digest", "every", "files", "paths", "rules")
 
     def __init__(
         self,
@@ -184,7 +184,9 @@ class Mapping_:
         files: tuple[str, ...],
         digest: str,
         bits: Mapping[str, int],
+        paths: frozenset[str] = frozenset(),
     ) -> None:
+        self.paths = paths  # all that formulas and anchors name
         self.rules = rules
         self.bits = bits  # field -> its bit in Run.present
         self.every = every

@@ -152,7 +152,7 @@ def _fits(given: str, wanted: str) -> bool:
         return wanted in _QUANTITIES
     if given in ("unsignedInt", "positiveInt", "integer"):
         return wanted in _NUMBERS
-    return given == "code" and wanted in _TEXT
+    return given in ("code", "id") and wanted in _TEXT
 
 
 def _short(name: str) -> str:

@@ -7,6 +7,7 @@ means is in `mappings/hl7v2/`; this module reads, chooses the mapping and report
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,10 @@ _NO_CONTENT = frozenset(
     ("ACK", "QBP", "QRY", "QCN", "QSB", "QSX", "MCF", "ORA", "NMD", "NMQ", "NMR", "QVR", "VXQ",
      "SPQ", "VQQ", "EQQ", "RQQ", "OSQ", "DSR", "EDR", "ERP", "TBR", "UDM", "RTB")
 )  # fmt: skip
+# Segments that carry no data of their own.
+_STRUCTURAL = frozenset(("RGS", "DSC", "MFI", "MFE", "QAK", "QPD", "ERR", "MSA", "EVN", "SFT"))
+_MOST_UNMAPPED = 50
+_MARKS = (b"\x0b", b"BTS", b"FTS")  # of frames and batches
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -98,9 +103,8 @@ def convert_message(message: er7.Message, options: Options | None = None) -> Res
 
 def _pieces(raw: bytes) -> list[split.Piece]:
     """Return the messages of a file; one that is clearly alone needs no search."""
-    if raw.startswith(b"MSH") and raw.find(b"MSH", 3) < 0 and b"\x0b" not in raw:
-        if b"BTS" not in raw and b"FTS" not in raw:
-            return [split.Piece(raw)]
+    if raw.startswith(b"MSH") and raw.find(b"MSH", 3) < 0 and not any(m in raw for m in _MARKS):
+        return [split.Piece(raw)]
     return split.split(raw)
 
 
@@ -143,7 +147,7 @@ def _converted(
     made = mapping.run(doc, Context(_ids(options.secret, options.tenant), values), trace)
     issues += message.issues
     issues += made.issues
-    issues += _unmapped(message, made)
+    issues += _unmapped(message, mapping)
     if not made.entries or all(e.type in ("MessageHeader", "Provenance") for e in made.entries):
         told = Issue(
             "information",
@@ -180,14 +184,27 @@ def _bundle(made: Made, options: Options) -> dict[str, Any]:
     return bundle
 
 
-def _unmapped(message: er7.Message, made: Made) -> list[Issue]:
-    """Report segments that no rule knows: site segments wait for a mapping of the site."""
-    unknown = sorted({s.id for s in message.segments if s.id.startswith("Z")})
-    out = []
-    for id_ in unknown:
-        text = f"segment {id_[:3]} is kept in the raw message"
-        out.append(Issue("information", "not-supported", text, None, "site-segment"))
-    return out
+def _unmapped(message: er7.Message, mapping: Mapping_) -> list[Issue]:
+    """Report segments that no rule looks at: they stay in the raw message only."""
+    known = _segments_of(mapping)
+    unknown = dict.fromkeys(s.id for s in message.segments if s.id not in known)
+    return [
+        Issue(
+            "information",
+            "not-supported",
+            "no mapping looks at this segment; it is kept in the raw message",
+            id_ if id_.isalnum() else None,
+            "unmapped-segment",
+        )
+        for id_ in list(unknown)[:_MOST_UNMAPPED]
+    ]
+
+
+@lru_cache(maxsize=64)
+def _segments_of(mapping: Mapping_) -> frozenset[str]:
+    """Return the ids of the segments that a mapping looks at, and of those about the file."""
+    named = (re.findall(r"[A-Z][A-Z0-9]{2}", path.partition("-")[0]) for path in mapping.paths)
+    return frozenset(id_ for ids in named for id_ in ids) | _STRUCTURAL
 
 
 def _problems(bundle: Mapping[str, Any]) -> list[Issue]:

@@ -35,7 +35,7 @@ _TIME = re.compile(r"(\d\d):?(?:(\d\d):?(?:(\d\d)(?:\.(\d{1,9}))?)?)?(?:[+-]\d{2
 _OID = re.compile(r"[0-2](?:\.(?:0|[1-9]\d*)){2,}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _TABLE = re.compile(r"(?:HL7)?-?(\d{1,4})", re.ASCII)
-_BASE64 = re.compile(r"[A-Za-z0-9+/\s]*={0,2}\s*")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+")
 
 
 def date_time(value: str, run: Any) -> str | None:
@@ -389,23 +389,22 @@ def samples(part: Any, _: Any) -> str | None:
     return " ".join(values)
 
 
-def content(value: str, _: Any, encoding: Any) -> str | None:
-    """Return the data of an ED as base64, from whatever ED.4 says it is in."""
+def content(value: str, _: Any, encoding: Any) -> str:
+    """Return the data of an ED as base64, from whatever ED.4 says it is in.
+
+    Data that is not what ED.4 says is kept as the text it is.
+    """
     kind = str(encoding or "").lower()
+    tight = re.sub(r"\s+", "", value)
     if kind == "base64":
-        tight = re.sub(r"\s+", "", value)
-        if not _BASE64.fullmatch(tight):
-            return None
-        return (
-            tight
-            if len(tight) % 4 == 0
-            else tight.rstrip("=") + "=" * (-len(tight.rstrip("=")) % 4)
-        )
+        bare = tight.rstrip("=")
+        if _BASE64.fullmatch(bare) and len(bare) % 4 != 1:
+            return bare + "=" * (-len(bare) % 4)
     if kind == "hex":
         try:
-            return base64.b64encode(binascii.unhexlify(re.sub(r"\s+", "", value))).decode()
+            return base64.b64encode(binascii.unhexlify(tight)).decode()
         except (binascii.Error, ValueError):
-            return None
+            pass
     return base64.b64encode(value.encode()).decode()
 
 

@@ -114,12 +114,13 @@ class Document:
                 continue
             valued = 0  # bits by field number: small numbers, cheap to add up
             for node in nodes:
-                if node.seg is not None:
-                    for raw, bit in zip(node.seg.fields, _SMALL, strict=False):
-                        if raw:
-                            valued |= bit
+                for raw, bit in zip(node.fields, _SMALL, strict=False):
+                    if raw:
+                        valued |= bit
             known = table.known.get(valued)
             if known is None:
+                if len(table.known) >= _MOST_PATTERNS:
+                    table.known.clear()
                 known = table.known[valued] = table.bits_of(valued)
             out |= known
         return out
@@ -161,6 +162,7 @@ def _scope(*parts: object) -> int:
     return found
 
 
+_MOST_PATTERNS = 4096
 _SMALL = [1 << number for number in range(100)]
 
 
@@ -247,11 +249,11 @@ class Hl7Source:
             numbers.append(int(number))
         if len(numbers) == 1:
             only = numbers[0]
-            return lambda node, run: node.seg.field(only)
+            return lambda node, run: node.fields[only] if only < len(node.fields) else ""
         wanted = tuple(sorted(numbers))
 
         def key(node: Any, run: Run) -> Any:
-            fields = node.seg.fields
+            fields = node.fields
             length = len(fields)  # what lies behind the end is left out: it is empty
             return tuple([fields[number] for number in wanted if number < length])
 
@@ -370,7 +372,7 @@ def _field_path(
             at = at.up
         else:
             return None
-        fields = at.seg.fields
+        fields = at.fields
         if number >= len(fields):
             return None
         raw = fields[number]

@@ -18,11 +18,12 @@ ORDER = "ORDER"
 class Node:
     """A segment, or a group of segments (ORDER, and the message itself), among the others."""
 
-    __slots__ = ("id", "kids", "made", "seg", "up")
+    __slots__ = ("fields", "id", "kids", "made", "seg", "up")
 
     def __init__(self, id_: str, seg: Segment | None, up: Node | None) -> None:
         self.id = id_
         self.seg = seg
+        self.fields: list[str] = seg.fields if seg is not None else []
         self.up = up
         self.kids: dict[str, list[Node]] | None = None
         self.made: dict[str, Any] | None = None

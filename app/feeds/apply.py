@@ -13,7 +13,7 @@ from typing import Any
 
 from app.errors import Conflict
 from app.feeds.merge import Json, Lifecycle, Said, Told, fresh, same, together
-from app.feeds.statement import Statement, decode, encode, replaced_by
+from app.feeds.statement import Statement, decode, replaced_by, with_id
 from app.fhir import definitions
 from app.fhir.ids import RECORD
 from app.mapping.run import NAMELESS, add_missing
@@ -243,7 +243,7 @@ class _Work:
             if target.known is None and target.after is None and target.said.prepared:
                 ready.append(target.said.prepared)
             elif target.known is None or not same(target.known, target.body()):
-                changes[target.type, target.id] = _with_id(target.body(), target.id)
+                changes[target.type, target.id] = with_id(target.body(), target.id)
         ready += self.preparer.prepare(
             [Change(Method.UPDATE, kind, id_, raw) for (kind, id_), raw in changes.items()]
         )
@@ -279,11 +279,6 @@ def _filled(body: Json, more: Json) -> Json:
     filled = dict(body)
     add_missing(filled, {name: value for name, value in more.items() if name != "meta"})
     return filled
-
-
-def _with_id(body: Json, id_: str) -> bytes:
-    rest = {name: value for name, value in body.items() if name not in ("resourceType", "id")}
-    return encode({"resourceType": body["resourceType"], "id": id_, **rest})
 
 
 def _owns(resource: Json, system: str, value: str) -> bool:

@@ -68,6 +68,15 @@ def statements(bundle: Mapping[str, Any], preparer: Preparer | None = None) -> l
     return [_statement(one, local, preparer) for one in entries]
 
 
+def with_id(body: Mapping[str, Any], id_: str) -> bytes:
+    """Return a resource as compact JSON, its type, id and meta in front: there the store finds
+    them at once."""
+    head = {"resourceType": body["resourceType"], "id": id_}
+    if "meta" in body:
+        head["meta"] = body["meta"]
+    return encode({**head, **body, "id": id_})
+
+
 def decode(raw: bytes) -> Json:
     """Return parsed JSON whose numbers keep their digits."""
     if b"." not in raw:
@@ -93,7 +102,7 @@ def _statement(
     type_name, id_ = resource["resourceType"], _id(entry)
     raw = _LOCAL.sub(
         lambda found: b'"reference":"%b"' % local.get(found[1], found[1]),
-        encode({"resourceType": type_name, "id": id_, **resource}),
+        with_id(resource, id_),
     )
     query = request.get("ifNoneExist") or request["url"].partition("?")[2]
     merged = type_name == "Patient" and b'"replaced-by"' in raw

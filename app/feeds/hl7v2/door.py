@@ -95,6 +95,8 @@ class Door:
             thread.join()
         for helper in self._helpers:
             helper.close()
+        for helper in self._helpers:
+            helper.join()
 
     def accept(self, frame: Frame) -> Future[Answers]:
         """Promise the answers of a frame; never waits."""

@@ -60,8 +60,11 @@ class Helper:
         return self._read(raw)
 
     def close(self) -> None:
-        """Let it finish and end."""
+        """Let it finish. Close all before `join`: a younger one holds the pipe of an older."""
         self._pipe.close()
+
+    def join(self) -> None:
+        """Wait for its end."""
         self._process.join(5)
 
     def _lost(self) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import IO
 
 from app import settings
 from app.errors import Unavailable
-from app.store import schema
+from app.store import schema, verify
 from app.store.database import SQLITE, Address, Connection, connect
-from app.store.seal import chained
+from app.store.prepare import Preparer
 
-_ROWS = 10_000
+_LINES = 20  # of what was found
 
 
 def main(argv: Sequence[str], stdin: IO[bytes], stdout: IO[str]) -> int:
@@ -23,31 +24,52 @@ def main(argv: Sequence[str], stdin: IO[bytes], stdout: IO[str]) -> int:
         description=_ACTIONS[action],
         parents=[settings.flags("data", "database_url")],
     )
-    address = Address(settings.gather(vars(parser.parse_args(rest))).database)
+    if action == "check":
+        parser.add_argument("--all", action="store_true", help=_ALL)
+    given = vars(parser.parse_args(rest))
+    every = given.pop("all", False)
+    chosen = settings.gather(given)
+    address = Address(chosen.database)
     if action == "upgrade":
         if address.dialect == SQLITE:
             address.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         stdout.write(f"schema {schema.upgrade(address)}\n")
         return 0
-    return _check(address, stdout)
+    from app import hub  # the whole house: only for what the index is made with
+
+    parts = hub.Parts(chosen, id_secret="", writer_socket=chosen.data)
+    return _check(address, parts.store_setting.preparer(), stdout, every=every)
 
 
+_ALL = "check every version and every index row, not only a sample"
 _ACTIONS = {
     "upgrade": "Bring the database to the schema of this release; it may be in use meanwhile.",
-    "check": "Check the schema, the database's own integrity and the chain of the change log.",
+    "check": "Check the schema, the database's own integrity, the change log and the index.",
 }
 
 
-def _check(address: Address, stdout: IO[str]) -> int:
+def _check(address: Address, preparer: Preparer, stdout: IO[str], *, every: bool) -> int:
     if address.dialect == SQLITE and not address.path.is_file():
         raise Unavailable(f"there is no database at {address.path}")
     db = connect(address)
     try:
         schema.require_current(db)
-        found = [*_damage(db), *_broken_links(db), *_lost(db)]
-        for line in found or ["the database is whole"]:
-            stdout.write(line + "\n")
-        return 1 if found else 0
+        found = chain(
+            _damage(db),
+            verify.seals(db),
+            verify.versions(db, every=every),
+            _lost(db),
+            verify.index(db, preparer, every=every),
+        )
+        count = 0
+        for count, line in enumerate(found, 1):
+            if count <= _LINES:
+                stdout.write(line + "\n")
+        if count > _LINES:
+            stdout.write(f"and {count - _LINES} more\n")
+        elif not count:
+            stdout.write("the database is whole\n")
+        return 1 if count else 0
     finally:
         db.close()
 
@@ -58,23 +80,6 @@ def _damage(db: Connection) -> Iterator[str]:
         yield from (
             f"file: {row[0]}" for row in db.all("PRAGMA integrity_check(20)") if row[0] != "ok"
         )
-
-
-def _broken_links(db: Connection) -> Iterator[str]:
-    """Follow the seals over the change log; name the first that does not hold."""
-    after, digest = 0, b""
-    while seals := db.all(
-        "SELECT seq, digest FROM seal WHERE seq > ? ORDER BY seq LIMIT ?", (after, _ROWS)
-    ):
-        for seq, sealed in seals:
-            rows = db.all(
-                "SELECT digest FROM log WHERE seq > ? AND seq <= ? ORDER BY seq", (after, seq)
-            )
-            digest = chained(digest, (bytes(row[0]) for row in rows))
-            if digest != bytes(sealed):
-                yield f"change log: the entries {after + 1} to {seq} are not those that were sealed"
-                return
-            after = seq
 
 
 def _lost(db: Connection) -> Iterator[str]:

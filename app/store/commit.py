@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -293,10 +293,14 @@ class WritePath:
         if change.entries is None:
             raise Invalid("the resource is missing", code="required", at=change.type)
         body = references.rewrite(change.body, targets) if targets else change.body
+        rewritten = body != change.body
         if change.entry is not None and references.unresolved(body):
             raise Invalid(
                 "a reference names no entry of this Bundle", code="not-found", at="reference"
             )
+        body_links = None
+        if body is not change.body:
+            body_links = self._preparer.relinked(change.type, body)
         exists = state is not None and state.exists
         vid = state.vid + 1 if state else 1
         lu = max(now, state.lu) if state else now
@@ -305,12 +309,15 @@ class WritePath:
             inherited = fhir_json.inheritable(state.body)
         body = fhir_json.splice(body, step.id, str(vid), instant(lu), inherited)
         entries = change.entries
-        if inherited.keys() - fhir_json.inheritable(change.body).keys():
-            # What was inherited is found by search too.
+        if (
+            rewritten  # `where(resolve() is Patient)` needs the type, and uris may be replaced too
+            or change.generation != self._preparer.generation  # parameters were posted meanwhile
+            or inherited.keys() - fhir_json.inheritable(change.body).keys()
+        ):
             entries = self._preparer.entries(change.type, fhir_json.load(body))
-        elif change.generation != self._preparer.generation:
-            # Prepared by a process that did not know yet what was posted.
-            entries = self._preparer.entries(change.type, fhir_json.load(change.body))
+        if body_links is not None:
+            # What a link needs to know of its ends is known only now.
+            entries = replace(entries, links=body_links)
         number = definitions.type_number(change.type)
         rows = self._rows(change.type, pk, entries, targets)
         method = UPDATED if exists else CREATED

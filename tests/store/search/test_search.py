@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
 
 from app.errors import Invalid, NotSupported, UnknownParameter
-from app.store.types import SearchRequest
+from app.store.types import Change, Method, SearchRequest
 
 UCUM = "http://unitsofmeasure.org"
 
@@ -377,3 +378,30 @@ def test_words_are_found_in_narrative_and_content(kit):
     assert sorted(kit.found("Patient", "_content=高")) == ["c", "n"]
     assert sorted(kit.found("Patient", "_content=先生 OR stage")) == ["c", "n"]
     assert kit.found("Patient", "_text=div") == []
+
+
+def test_a_reference_to_another_entry_is_found_by_the_parameters_of_its_type(kit):
+    event = {
+        "resourceType": "AuditEvent",
+        "type": {"code": "rest"},
+        "recorded": "2024-01-01T00:00:00Z",
+        "source": {"observer": {"display": "x"}},
+        "agent": [{"requestor": True, "who": {"reference": "urn:uuid:1"}}],
+    }
+    seen = observation(subject={"reference": "urn:uuid:1"})
+    kit.store.commit(
+        [
+            Change(
+                Method.CREATE,
+                resource["resourceType"],
+                body=json.dumps(resource).encode(),
+                full_url=f"urn:uuid:{number}",
+                entry=number - 1,
+            )
+            for number, resource in enumerate([patient(), event, seen], 1)
+        ]
+    )
+    (id_,) = kit.found("Patient", "")
+
+    assert len(kit.found("AuditEvent", f"patient=Patient/{id_}")) == 1
+    assert len(kit.found("Observation", f"patient=Patient/{id_}&patient:missing=false")) == 1

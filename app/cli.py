@@ -48,7 +48,7 @@ COMMANDS: Mapping[str, Command] = {
     "load": Command("load resources, Bundles, NDJSON, FHIR packages", "app.load"),
     "validate": Command("check FHIR resources or HL7 v2 messages", "app.validate"),
     "id parse": Command("read identifiers and barcodes, one JSON a line", "app.registry.command"),
-    "id trace": Command("what an identifier is linked with", "app.registry.trace"),
+    "id trace": Command("what an identifier is linked with", "app.registry.trace_command"),
     "inbox": Command("messages received: list, show, replay, discard", "app.inbox"),
     "db upgrade": Command("bring the database to this release's schema", "app.db", ("upgrade",)),
     "db check": Command("check the database's integrity", "app.db", ("check",)),

@@ -28,7 +28,7 @@ from app.feeds.running import Feeds, helpers
 from app.feeds.running import Setting as FeedsSetting
 from app.registry import links
 from app.registry.indexed import identifier_keys
-from app.rest import devices
+from app.rest import devices, trace
 from app.rest.services import Options
 from app.settings import Address as Listening
 from app.settings import Settings
@@ -61,7 +61,7 @@ class Parts:
         return Setting(
             zone=ZoneInfo(self.settings.time_zone),
             identifier_keys=identifier_keys,
-            links_of=self.link_rules.links_of,
+            link_rules=self.link_rules,
         )
 
     @property
@@ -152,7 +152,11 @@ def application(parts: Parts) -> rest.Wsgi:
     """Return the HTTP application of one worker process."""
     hub = Hub(parts)
     intake = HttpIntake(parts.doors, hub.clock)
-    doors = [console.blueprint(hub), devices.blueprint(intake, MAX_BODY_BYTES)]
+    doors = [
+        console.blueprint(hub),
+        devices.blueprint(intake, MAX_BODY_BYTES),
+        trace.blueprint(hub, parts.link_rules.kinds),
+    ]
     return rest.create_app(hub, doors)
 
 

@@ -19,7 +19,7 @@ from app.errors import Invalid
 from app.fhir import dates
 from app.paths import shipped
 from app.registry.keys import canonical_keys
-from app.store.entries import SELF, Link, LinksOf
+from app.store.entries import SELF, Link
 
 Resource = Mapping[str, Any]
 _Values = Callable[[Resource, Resource], Iterator[Any]]  # (item, resource) -> values
@@ -55,6 +55,10 @@ class Rules:
 
     kinds: Mapping[str, Kind]
     types: Mapping[str, Sequence[Callable[[Resource, tzinfo], Iterator[Link]]]]
+
+    def states(self, type_name: str) -> bool:
+        """Say whether resources of a type state any link at all."""
+        return type_name in self.types
 
     def links_of(self, type_name: str, resource: Resource, zone: tzinfo) -> Iterable[Link]:
         """Return the links a resource states, each once."""
@@ -102,11 +106,6 @@ def rules_of(overlay: Path | None) -> Rules:
     if overlay is None:
         return shipped_rules()
     return load([shipped("mappings") / "links.yaml", overlay / "links.yaml"])
-
-
-def links_of(rules: Rules | None = None) -> LinksOf:
-    """Return what the store asks for the links of a resource."""
-    return (rules or shipped_rules()).links_of
 
 
 def _kind(name: str, row: Mapping[str, Any], *, own: bool) -> Kind:
@@ -163,9 +162,7 @@ def _all_hold(
 
 def _is(value: Any, wanted: str) -> bool:
     if isinstance(value, Mapping):
-        return str(value.get("reference", "")).startswith(f"{wanted}/") or (
-            value.get("type") == wanted
-        )
+        return f"/{wanted}/" in f"/{value.get('reference')}" or value.get("type") == wanted
     return bool(value == wanted)
 
 

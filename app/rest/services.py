@@ -8,6 +8,7 @@ from datetime import UTC, tzinfo
 from typing import Protocol
 
 from app.clock import Clock
+from app.store.graph import Graph
 from app.store.types import Change, HistoryPage, Outcome, SearchPage, SearchRequest, Stored
 
 
@@ -49,6 +50,11 @@ class Store(Protocol):
 
     def commit(self, changes: Sequence[Change]) -> list[Outcome]:
         """Do all changes or none."""
+        ...
+
+    @property
+    def graph(self) -> Graph:
+        """What is linked with what."""
         ...
 
     def find_by_keys(self, keys: Sequence[str], *, limit: int = 100) -> list[Stored]:

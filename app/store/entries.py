@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from app.fhir import definitions, searchparams
 from app.fhir.extract import Extractor, Values, extractor
@@ -62,7 +62,16 @@ class Link(NamedTuple):
     high: int
 
 
-LinksOf = Callable[[str, Mapping[str, Any], tzinfo], Iterable[Link]]
+class LinkRules(Protocol):
+    """Knows what resources state of each other."""
+
+    def states(self, type_name: str) -> bool:
+        """Say whether resources of a type state any link at all."""
+        ...
+
+    def links_of(self, type_name: str, resource: Mapping[str, Any], zone: tzinfo) -> Iterable[Link]:
+        """Return the links that a resource states."""
+        ...
 
 
 @dataclass(slots=True)
@@ -179,7 +188,7 @@ def entries_of(
     zone: tzinfo,
     bases: tuple[str, ...] = (),
     identifier_keys: IdentifierKeys | None = None,
-    links_of: LinksOf | None = None,
+    link_rules: LinkRules | None = None,
     extract: Extractor | None = None,
 ) -> Entries:
     """Return the index entries of a valid resource; `extract` leaves out some parameters."""
@@ -209,11 +218,8 @@ def entries_of(
         entries.idents.extend(
             keys.canonical(tenant, key) for key in identifier_keys(type_name, resource)
         )
-    if links_of is not None:
-        entries.links.extend(
-            link._replace(source=_end(link.source, bases), target=_end(link.target, bases))
-            for link in links_of(type_name, resource, zone)
-        )
+    if link_rules is not None:
+        entries.links = links(type_name, resource, link_rules, zone=zone, bases=bases)
     return entries
 
 
@@ -265,6 +271,21 @@ def _forms(text: str) -> Iterable[str]:
     """Return the pinyin of a name, without the forms that another one begins with."""
     forms = pinyin(text[:_NAME_MAX])
     return [f for f in forms if not any(o != f and o.startswith(f) for o in forms)]
+
+
+def links(
+    type_name: str,
+    resource: Mapping[str, Any],
+    rules: LinkRules,
+    *,
+    zone: tzinfo,
+    bases: tuple[str, ...] = (),
+) -> list[Link]:
+    """Return the links a resource states, with references to this server as `Type/id`."""
+    return [
+        link._replace(source=_end(link.source, bases), target=_end(link.target, bases))
+        for link in rules.links_of(type_name, resource, zone)
+    ]
 
 
 def _end(text: str, bases: tuple[str, ...]) -> str:

@@ -17,7 +17,7 @@ from app.fhir import json as fhir_json
 from app.fhir.extract import Extractor
 from app.store.database import Connection
 from app.store.effects import Effects
-from app.store.entries import Entries, IdentifierKeys, LinksOf, entries_of
+from app.store.entries import Entries, IdentifierKeys, Link, LinkRules, entries_of, links
 from app.store.posted import Posted
 from app.store.types import Change, Method
 
@@ -53,7 +53,7 @@ class Preparer:
 
     zone: for dates without one; bases: own base URLs with a trailing slash: references that begin
     with one are local; identifier_keys: canonical identifier keys of a resource, for `ident`;
-    links_of: what a resource links, for `link`;
+    link_rules: what a resource links, for `link`;
     effects: what else writes of some types do; posted: the posted search parameters.
     """
 
@@ -63,7 +63,7 @@ class Preparer:
     identifier_keys: IdentifierKeys | None = None
     effects: Effects = field(default_factory=dict)
     posted: Posted | None = None
-    links_of: LinksOf | None = None
+    link_rules: LinkRules | None = None
 
     @property
     def generation(self) -> int:
@@ -138,9 +138,16 @@ class Preparer:
             zone=self.zone,
             bases=self.bases,
             identifier_keys=self.identifier_keys if extract is None else None,
-            links_of=self.links_of if extract is None else None,
+            link_rules=self.link_rules if extract is None else None,
             extract=extract,
         )
+
+    def relinked(self, type_name: str, body: bytes) -> list[Link] | None:
+        """Return the links of a body whose references were rewritten; None when it has none."""
+        if self.link_rules is None or not self.link_rules.states(type_name):
+            return None
+        resource = fhir_json.load(body)
+        return links(type_name, resource, self.link_rules, zone=self.zone, bases=self.bases)
 
 
 def _require_same_id(change: Change, body_id: str | None) -> None:

@@ -17,7 +17,7 @@ from app.store import read, resolve, schema
 from app.store.commit import Match
 from app.store.database import SQLITE, Address, Connection, connect
 from app.store.effects import Effects
-from app.store.entries import IdentifierKeys, LinksOf
+from app.store.entries import IdentifierKeys, LinkRules
 from app.store.graph import Graph
 from app.store.posted import Posted, Progress
 from app.store.prepare import Preparer
@@ -41,14 +41,14 @@ class Setting:
 
     tenant: number of the tenant this store serves; zone: for dates without one; bases: own base
     URLs with a trailing slash; identifier_keys: canonical keys of a resource's identifiers;
-    links_of: what a resource links with what.
+    link_rules: what a resource links with what.
     """
 
     tenant: int = 0
     zone: tzinfo = UTC
     bases: tuple[str, ...] = ()
     identifier_keys: IdentifierKeys | None = None
-    links_of: LinksOf | None = None
+    link_rules: LinkRules | None = None
 
     def preparer(self, posted: Posted | None = None) -> Preparer:
         """Return what prepares writes; `posted` also learns of each SearchParameter written."""
@@ -60,7 +60,7 @@ class Setting:
             self.identifier_keys,
             effects,
             posted,
-            self.links_of,
+            self.link_rules,
         )
 
 

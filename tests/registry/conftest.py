@@ -32,7 +32,7 @@ class Registry:
 
 @pytest.fixture
 def registry(database_url: str) -> Iterator[Registry]:
-    setting = Setting(identifier_keys=identifier_keys, links_of=shipped_rules().links_of)
+    setting = Setting(identifier_keys=identifier_keys, link_rules=shipped_rules())
     store = open_store(database_url, setting, SetClock(datetime(2026, 3, 9, tzinfo=UTC)))
     yield Registry(store)
     store.close()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from flask import Blueprint
 from werkzeug.test import Client
 
 from app.clock import Clock, WallClock
@@ -68,9 +69,9 @@ class Answer:
 class Api:
     """A client of the facade: paths below the base, dicts as FHIR JSON."""
 
-    def __init__(self, hub: OneProcess) -> None:
+    def __init__(self, hub: OneProcess, doors: Sequence[Blueprint] = ()) -> None:
         self.hub = hub
-        self._client = Client(create_app(hub))
+        self._client = Client(create_app(hub, doors))
         self._numbers = count(1)
 
     def request(

@@ -1,0 +1,133 @@
+"""A trace as JSON, CSV and a FHIR Bundle: the same nodes and links each time."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from app.clock import instant
+from app.fhir.dates import OPEN_HIGH, OPEN_LOW
+from app.fhir.display import display
+from app.registry.trace import Edge, Trace, is_shared
+
+Json = dict[str, Any]
+
+COLUMNS = ("relation", "from", "from_text", "to", "to_text", "start", "end", "source", "recorded")
+
+
+def as_json(trace: Trace) -> Json:
+    """Return nodes, edges in order of time, and gaps."""
+    return {
+        "start": [trace.name(node) for node in trace.start],
+        "nodes": [_node(trace, node) for node in trace.places],
+        "edges": [_edge(trace, edge) for edge in trace.edges],
+        "gaps": [
+            _present(
+                code=gap.code,
+                node=trace.name(gap.node),
+                start=_low(gap.low),
+                end=_high(gap.high),
+            )
+            for gap in trace.gaps
+        ],
+        "truncated": trace.truncated,
+    }
+
+
+def text_of(trace: Trace, node: int) -> str | None:
+    """Return the short text by which a person recognises what is behind a node."""
+    resource = trace.resources.get(node)
+    if resource is None or not resource.here:
+        return None
+    return display(orjson.loads(resource.body))
+
+
+def as_csv(trace: Trace) -> str:
+    """Return one line a link (RFC 4180), with the names and texts of both ends.
+
+    A text that a spreadsheet would run as a formula gets an apostrophe in front.
+    """
+    texts = {node: text_of(trace, node) for node in trace.places}
+    out = io.StringIO(newline="")
+    writer = csv.writer(out)
+    writer.writerow(COLUMNS)
+    for edge in trace.edges:
+        said = _edge(trace, edge)
+        said |= {"from_text": texts.get(edge.source), "to_text": texts.get(edge.target)}
+        writer.writerow([_cell(said.get(name) or "") for name in COLUMNS])
+    return out.getvalue()
+
+
+def as_bundle(trace: Trace, base: str) -> bytes:
+    """Return a collection Bundle of the resources found (R4 bundle.html)."""
+    found = {
+        resource.address: resource.body for resource in trace.resources.values() if resource.here
+    }
+    if not found:  # an empty array is no FHIR
+        return b'{"resourceType":"Bundle","type":"collection"}'
+    entries = b",".join(_entry(f"{base}/{address}", body) for address, body in found.items())
+    return b'{"resourceType":"Bundle","type":"collection","entry":[%b]}' % entries
+
+
+def _entry(url: str, body: bytes) -> bytes:
+    return b'{"fullUrl":%b,"resource":%b}' % (orjson.dumps(url), body)
+
+
+def _node(trace: Trace, node: int) -> Json:
+    place = trace.places[node]
+    resource = trace.resources.get(node)
+    if resource is None:
+        key = trace.name(node)
+        kind = "group" if is_shared(key) else "item"
+        return {"id": key, "kind": kind, "hops": place.hops, "column": place.column}
+    return _present(
+        id=resource.address,
+        kind=resource.type,
+        display=text_of(trace, node),
+        hops=place.hops,
+        column=place.column,
+        missing=None if resource.here else True,
+    )
+
+
+def _edge(trace: Trace, edge: Edge) -> Json:
+    source, recorded = trace.stated.get(edge.src or 0, (None, None))
+    return _present(
+        **{"relation": edge.relation, "from": trace.name(edge.source)},
+        to=trace.name(edge.target),
+        start=_low(edge.low),
+        end=_high(edge.high),
+        source=source,
+        recorded=None if recorded is None else instant(recorded),
+    )
+
+
+def _low(us: int | None) -> str | None:
+    return None if us is None or us <= OPEN_LOW else instant(us)
+
+
+def _high(us: int | None) -> str | None:
+    return None if us is None or us >= OPEN_HIGH else instant(us)
+
+
+def _present(**members: Any) -> Json:
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _cell(text: str) -> str:
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def lines(trace: Trace) -> Iterator[str]:
+    """Yield the trace for a terminal: a line a link, then what is missing."""
+    for said in (_edge(trace, edge) for edge in trace.edges):
+        when = f"{said.get('start', ''):>24}"
+        yield f"{when}  {said['from']}  {said['relation']}  {said['to']}"
+    for gap in trace.gaps:
+        yield f"{'gap':>24}  {trace.name(gap.node)}  {gap.code}"
+    if trace.truncated:
+        yield f"{'':>24}  there is more"

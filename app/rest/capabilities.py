@@ -62,7 +62,7 @@ def capabilities(hub: Hub, request: Request) -> Reply:
     headers = [("ETag", f'W/"{tag}"')]
     if tag in tags(request.header("IF_NONE_MATCH")):
         return Reply(304, headers=headers)
-    return Reply(200, body, headers=headers)
+    return Reply(200, body, headers=headers, constant=True)
 
 
 @lru_cache(maxsize=8)

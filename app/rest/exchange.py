@@ -150,6 +150,7 @@ class Reply:
     location: str | None = None
     content_type: str | None = None
     headers: list[tuple[str, str]] = field(default_factory=list)
+    constant: bool = False  # the body is one object that is answered again and again
 
 
 def etag(version_id: int) -> str:

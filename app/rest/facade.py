@@ -95,12 +95,18 @@ class Facade:
         body = self._packed(get("HTTP_ACCEPT_ENCODING"), stored.body, headers)
         return "200 OK", headers, body
 
-    def _packed(self, accept_encoding: str | None, body: bytes, headers: Headers) -> bytes:
+    def _packed(
+        self,
+        accept_encoding: str | None,
+        body: bytes,
+        headers: Headers,
+        compress: Callable[[bytes, str], bytes] = present.compressed,
+    ) -> bytes:
         """Return the body compressed if that was asked for and pays; completes `headers`."""
         if accept_encoding and len(body) > self._options.compress_from_bytes:
             encoding = negotiate.content_encoding(accept_encoding)
             if encoding:
-                body = present.compressed(body, encoding)
+                body = compress(body, encoding)
                 headers.append(("Content-Encoding", encoding))
         headers.append(("Content-Length", str(len(body))))
         return body
@@ -127,14 +133,16 @@ class Facade:
         if body:
             if reply.content_type is None:
                 form = request.format
-                body = present.written(body, form, pretty=present.asks_for_pretty(request))
+                write = present.written_once if reply.constant else present.written
+                body = write(body, form, pretty=present.asks_for_pretty(request))
                 headers.append(("Content-Type", form.content_type))
             else:
                 headers.append(("Content-Type", reply.content_type))
         headers += self._extra(request.environ)
         if reply.status in (204, 304):  # no body and no length: RFC 9110 section 8.6
             return present.status_line(reply.status), headers, b""
-        body = self._packed(request.header("ACCEPT_ENCODING"), body, headers)
+        compress = present.compressed_once if reply.constant else present.compressed
+        body = self._packed(request.header("ACCEPT_ENCODING"), body, headers, compress)
         return present.status_line(reply.status), headers, body
 
     def _refusal(self, request: Request, segments: Sequence[str], error: YilianError) -> Rendered:

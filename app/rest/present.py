@@ -74,5 +74,10 @@ def compressed(body: bytes, encoding: str) -> bytes:
     return packer.compress(body) + packer.flush()
 
 
+# Of constant bodies (half a megabyte of CapabilityStatement): the work is done once.
+written_once = lru_cache(maxsize=8)(written)
+compressed_once = lru_cache(maxsize=8)(compressed)
+
+
 def asks_for_pretty(request: Request) -> bool:
     return bool(request.query) and request.param("_pretty") == "true"

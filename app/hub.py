@@ -40,6 +40,8 @@ from app.store.writer import GroupWriter, WriterServer
 
 Report = Callable[[Mapping[str, str]], None]
 
+_FEEDS = ("hl7v2", "dicom", "iot")
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -131,7 +133,10 @@ class Hub:
 
     def metrics(self) -> bytes:
         """Return the numbers of all processes of this hub in the Prometheus text format."""
-        return metrics.exposition()
+        now_us = self.clock.now_us()
+        waiting = self.inbox.oldest_waiting()
+        ages = {feed: max(0, now_us - waiting.get(feed, now_us)) / 1e6 for feed in _FEEDS}
+        return metrics.exposition(ages)
 
     def close(self) -> None:
         """Finish what was handed in and close the connections."""
@@ -182,7 +187,7 @@ def ingest(parts: Parts, ready: Report, stop: threading.Event) -> None:
         open_now.callback(store.close)
         if isinstance(store.writer, GroupWriter):
             open_now.callback(WriterServer(store.writer, parts.writer_socket).close)
-        feeds = Feeds(setting, store.writer, clock, readers)
+        feeds = Feeds(setting, store.writer, clock, readers, meter=metrics.FeedMeter())
         open_now.callback(feeds.stop)
         try:
             addresses = feeds.start()

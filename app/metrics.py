@@ -6,10 +6,12 @@ Labels are of ours and few: methods, status codes, feeds. Never an address, a se
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 Wsgi = Callable[..., Iterable[bytes]]
@@ -25,10 +27,66 @@ _seconds = Histogram(
 )
 
 
-def exposition() -> bytes:
-    """Return what all processes of this hub have counted since it started."""
+_received = Counter(
+    "yilian_feed_received", "Messages handed in by their feed, also those sent again", ["feed"]
+)
+_became = Counter("yilian_feed_messages", "Messages by what became of them", ["feed", "state"])
+_ack_seconds = Histogram(
+    "yilian_feed_ack_seconds",
+    "Seconds from a message that is read to its answer, which goes out when it is on disk",
+    ["feed"],
+    buckets=_SECONDS,
+)
+
+
+class FeedMeter:
+    """Counts the messages of all feeds (5 us a message)."""
+
+    def received(self, feed: str) -> None:
+        _of_feed(feed)[0].inc()
+
+    def answered(self, feed: str, seconds: float) -> None:
+        _of_feed(feed)[1].observe(seconds)
+
+    def became(self, feed: str, state: str) -> None:
+        _of_state(feed, state).inc()
+
+
+@cache
+def _of_feed(feed: str) -> tuple[Counter, Histogram]:
+    return _received.labels(feed), _ack_seconds.labels(feed)
+
+
+@cache
+def _of_state(feed: str, state: str) -> Counter:
+    return _became.labels(feed, state)
+
+
+class _QueueAges:
+    """How long the oldest message of each feed has waited to be applied, now."""
+
+    def __init__(self, ages: Mapping[str, float]) -> None:
+        self._ages = ages
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(
+            "yilian_feed_queue_age_seconds",
+            "Age of the oldest message that is stored and not applied yet; 0: none waits",
+            labels=["feed"],
+        )
+        for feed, seconds in self._ages.items():
+            family.add_metric([feed], seconds)
+        yield family
+
+
+def exposition(queue_ages: Mapping[str, float]) -> bytes:
+    """Return what all processes of this hub have counted since it started.
+
+    queue_ages: feed -> age in seconds of its oldest message that waits.
+    """
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    registry.register(_QueueAges(queue_ages))
     return generate_latest(registry)
 
 

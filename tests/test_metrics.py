@@ -1,6 +1,8 @@
 """/metrics: requests counted over all processes, by labels of ours only."""
 
-from tests.support import running_hub
+import socket
+
+from tests.support import ROOT, running_hub, wait_for
 
 
 def numbers(hub):
@@ -28,3 +30,36 @@ def test_numbers_begin_at_nothing_with_each_start(tmp_path):
         hub.request("DELETE", "/fhir/Patient/none")
     with running_hub(tmp_path / "data") as again:
         assert not [name for name in numbers(again) if 'method="DELETE"' in name]
+
+
+ADT = (ROOT / "fixtures" / "demo" / "01-admission.hl7").read_bytes()
+READING = b'{"deviceId":"d1","time":"2026-03-28T08:00:00+08:00","measurements":[{"code":"8867-4"}]}'
+
+
+def exchange(hub, message):
+    host, _, port = hub.addresses["mllp"].rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as sock:
+        sock.sendall(b"\x0b" + message + b"\x1c\r")
+        return sock.recv(4096)
+
+
+def test_messages_are_counted_by_feed_and_by_what_became_of_them(tmp_path):
+    with running_hub(tmp_path / "data") as hub:
+        assert b"MSA|AA|DEMO-0001" in exchange(hub, ADT)
+        assert b"MSA|AA|DEMO-0001" in exchange(hub, ADT)  # sent again
+        assert b"MSA|AE" in exchange(hub, ADT.replace(b"DEMO-42", b""))
+        assert hub.request("POST", "/iot/generic", READING)[0] == 202
+        found = wait_for(
+            lambda: (
+                (seen := numbers(hub)).get('yilian_feed_messages_total{feed="iot",state="applied"}')
+                and seen
+            )
+        )
+
+    assert found['yilian_feed_received_total{feed="hl7v2"}'] == 3
+    assert found['yilian_feed_messages_total{feed="hl7v2",state="applied"}'] == 1
+    assert found['yilian_feed_messages_total{feed="hl7v2",state="duplicate"}'] == 1
+    assert found['yilian_feed_messages_total{feed="hl7v2",state="failed"}'] == 1
+    assert found['yilian_feed_ack_seconds_count{feed="hl7v2"}'] == 3
+    assert 0 < found['yilian_feed_ack_seconds_sum{feed="iot"}'] < 60
+    assert found['yilian_feed_queue_age_seconds{feed="hl7v2"}'] == 0

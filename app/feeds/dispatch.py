@@ -14,6 +14,7 @@ import logging
 import sqlite3
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -88,6 +89,18 @@ class Writer(Protocol):
     ) -> None: ...
 
 
+class Meter(Protocol):
+    """Counts what becomes of messages; called from the writer's thread too, so it never waits."""
+
+    def received(self, feed: str) -> None: ...
+
+    def answered(self, feed: str, seconds: float) -> None:
+        """Note how long it took from handing in until the sender could be answered."""
+        ...
+
+    def became(self, feed: str, state: str) -> None: ...
+
+
 # Reads an entry again, for recovery and replay.
 Reread = Callable[[Entry], Incoming]
 
@@ -110,8 +123,10 @@ class Dispatcher:
         connect: Callable[[], Connection],
         *,
         window_us: int = WINDOW_US,
+        meter: Meter | None = None,
     ) -> None:
         """connect: opens a connection for reading entries back (recovery, replay)."""
+        self._meter = meter
         self._writer = writer
         self._applier = applier
         self._tenant = applier.preparer.tenant
@@ -152,10 +167,13 @@ class Dispatcher:
         """
         entry = self._entry(incoming)
         first: Future[Receipt] = Future()
-        if not incoming.staged or incoming.refused:
+        staged = incoming.staged and not incoming.refused
+        second: Future[Receipt] | None = Future() if staged else None
+        if self._meter is not None:
+            _measured(self._meter, incoming.feed, first, second)
+        if second is None:
             self._submit(lambda session: self._at_once(session, entry, incoming), first)
             return first, None
-        second: Future[Receipt] = Future()
         kept: list[int] = []  # the entry that holds the answers, once the first stage knows it
         self._submit(lambda session: self._store(session, entry, incoming, kept), first)
         self._submit(lambda session: self._apply_stored(session, kept, incoming), second)
@@ -270,6 +288,8 @@ class Dispatcher:
         for entry in entries:
             done: Future[Receipt] = Future()
             incoming = self._read_again(entry)
+            if self._meter is not None:
+                _counted(self._meter, entry.feed, done)
             self._submit(
                 lambda session, entry=entry, incoming=incoming: self._apply_stored(  # type: ignore[misc]
                     session, [entry.id], incoming
@@ -314,6 +334,36 @@ class Dispatcher:
                 future.set_result(result)
 
         self._writer.submit_work(work, done)
+
+
+def _measured(
+    meter: Meter, feed: str, first: Future[Receipt], second: Future[Receipt] | None
+) -> None:
+    """Measure a message on its way: received, safe to answer, and what it became."""
+    begun = time.perf_counter()
+    meter.received(feed)
+
+    def safe(done: Future[Receipt]) -> None:
+        if done.exception() is not None:
+            return
+        meter.answered(feed, time.perf_counter() - begun)
+        state = done.result().state
+        if state is State.RECEIVED and second is not None:
+            _counted(meter, feed, second)
+        else:
+            meter.became(feed, state.name.lower())
+
+    first.add_done_callback(safe)
+
+
+def _counted(meter: Meter, feed: str, ending: Future[Receipt]) -> None:
+    """Count what a message became, once it has."""
+
+    def ended(done: Future[Receipt]) -> None:
+        if done.exception() is None:
+            meter.became(feed, done.result().state.name.lower())
+
+    ending.add_done_callback(ended)
 
 
 class _Silence:

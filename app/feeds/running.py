@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from app.clock import Clock
 from app.feeds.apply import Applier
-from app.feeds.dispatch import Dispatcher
+from app.feeds.dispatch import Dispatcher, Meter
 from app.feeds.doors import Doors
 from app.feeds.doors import Setting as DoorsSetting
 from app.feeds.hl7v2.convert import Options
@@ -68,7 +68,13 @@ class Feeds:
     """Dispatcher and doors of one process."""
 
     def __init__(
-        self, setting: Setting, writer: Writer, clock: Clock, helpers: Sequence[Helper] = ()
+        self,
+        setting: Setting,
+        writer: Writer,
+        clock: Clock,
+        helpers: Sequence[Helper] = (),
+        *,
+        meter: Meter | None = None,
     ) -> None:
         self._lane: Lane | None = None
         if isinstance(writer, GroupWriter):
@@ -80,6 +86,7 @@ class Feeds:
             Applier(setting.preparer),
             clock,
             lambda: connect(setting.database),
+            meter=meter,
         )
         profile = Profile(ZoneInfo(setting.time_zone))
         self.door = Door(self.dispatcher, reader(setting), profile, clock, helpers)

@@ -78,7 +78,7 @@ def test_device_messages_over_http(tmp_path):
     with running_hub(tmp_path / "data") as hub:
         status, answer = post(hub, "monitor", stream, "application/x-ndjson")
         (receipt,) = answer["receipts"]
-        assert (status, receipt["state"], receipt["messages"]) == (202, "received", 4)
+        assert (status, receipt["state"], receipt["messages"]) == (202, "applied", 4)
 
         assert post(hub, "monitor", stream, "application/x-ndjson")[0] == 200
         assert post(hub, "unheard-of", b"{}")[0] == 404

@@ -1,8 +1,8 @@
 """The device door: messages in, receipts out, everything between handed to the dispatcher.
 
-Each message of a body is an entry of the inbox of its own; it is safe when its first future ends
-(202, PUBACK), and applied by a transaction of its own then. Messages come from the MQTT subscriber
-of this process, and read already from the HTTP workers (`intake.py`).
+Entry and resources are one transaction: a message is safe when its future ends (202, PUBACK), and
+applied or kept with its reason. Messages come from the MQTT subscriber of this process, and read
+already from the HTTP workers (`intake.py`).
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _incoming(read: Read) -> Incoming:
         stated=read.wrong.error() if read.wrong else said,
         reply=SILENCE,
         issues=read.issues,
-        staged=True,
+        staged=False,
     )
 
 

@@ -88,7 +88,7 @@ def kit(database_url, converter):
 
 
 def test_a_message_becomes_resources(kit):
-    assert kit.send((FIXTURES / "monitor.json").read_bytes(), "monitor") == [State.RECEIVED]
+    assert kit.send((FIXTURES / "monitor.json").read_bytes(), "monitor") == [State.APPLIED]
     kit.settled(1)
 
     assert len(kit.found("Observation")) == 6
@@ -101,8 +101,8 @@ def test_a_message_becomes_resources(kit):
 def test_what_comes_twice_and_late_is_stored_once(kit):
     body = (FIXTURES / "monitor-stream.ndjson").read_bytes()
 
-    assert kit.send(body, "monitor") == [State.RECEIVED]
-    assert kit.send(body.splitlines()[3], "monitor") == [State.RECEIVED]
+    assert kit.send(body, "monitor") == [State.APPLIED]
+    assert kit.send(body.splitlines()[3], "monitor") == [State.APPLIED]
     kit.settled(2)
 
     assert len(kit.found("Observation")) == 3

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -20,6 +19,7 @@ from app.fhir.searchparams import Param
 from app.rest import operations
 from app.rest.exchange import Reply, Request, tags
 from app.rest.negotiate import FORMATS, PATCH_FORMATS
+from app.rest.once import once
 from app.rest.services import Hub
 
 Json = dict[str, Any]
@@ -65,7 +65,7 @@ def capabilities(hub: Hub, request: Request) -> Reply:
     return Reply(200, body, headers=headers, constant=True)
 
 
-@lru_cache(maxsize=8)
+@once
 def _statement(base: str, version: str, date: str, generation: int) -> tuple[bytes, str]:
     """Return the CapabilityStatement as JSON, and its entity tag.
 
@@ -83,7 +83,7 @@ def _statement(base: str, version: str, date: str, generation: int) -> tuple[byt
     )
 
 
-@lru_cache(maxsize=8)
+@once
 def _terminology(base: str, version: str, date: str, generation: int) -> tuple[bytes, str]:
     """Return the TerminologyCapabilities: no code system is served by terminology operations."""
     return _tagged({"resourceType": "TerminologyCapabilities", **_instance(base, version, date)})

@@ -10,6 +10,7 @@ import zstandard
 from app.fhir import json, xml
 from app.rest.exchange import Reply, Request, etag, http_date
 from app.rest.negotiate import Format
+from app.rest.once import once
 
 Headers = list[tuple[str, str]]
 
@@ -75,8 +76,8 @@ def compressed(body: bytes, encoding: str) -> bytes:
 
 
 # Of constant bodies (half a megabyte of CapabilityStatement): the work is done once.
-written_once = lru_cache(maxsize=8)(written)
-compressed_once = lru_cache(maxsize=8)(compressed)
+written_once = once(written)
+compressed_once = once(compressed)
 
 
 def asks_for_pretty(request: Request) -> bool:

@@ -86,6 +86,7 @@ class Limits:
     connections: int = 1024
     connections_per_peer: int = 512
     pending: int = 1024  # frames waiting for their first answer, over all connections
+    pending_bytes: int = 256 * 1024 * 1024  # and their bytes
     pending_per_connection: int = 128
     backlog: int = 256
 
@@ -103,6 +104,7 @@ class Counts:
     answers: int = 0
     answers_lost: int = 0  # the peer was gone
     pending: int = 0  # now
+    pending_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -111,6 +113,7 @@ class _Slot:
 
     connection: _Connection
     received_at: float
+    size_bytes: int
     first: Answers | None = None
     last: Sequence[bytes] | None = None
 
@@ -176,7 +179,8 @@ class Listener:
 
     def may_take(self) -> bool:
         """Say whether one more frame may wait for its answer."""
-        return self.counts.pending < self.limits.pending
+        counts, limits = self.counts, self.limits
+        return counts.pending < limits.pending and counts.pending_bytes < limits.pending_bytes
 
     def soon(self, act: Callable[[], None]) -> None:
         """Run `act` in the listener's thread; from any thread, one wake-up for many calls."""
@@ -187,9 +191,10 @@ class Listener:
             self._woken = True
         self._loop.call_soon_threadsafe(self._act)
 
-    def released(self) -> None:
+    def released(self, size_bytes: int) -> None:
         """A frame got its first answer: let those who stopped reading go on."""
         self.counts.pending -= 1
+        self.counts.pending_bytes -= size_bytes
         while self.waiting and self.may_take():
             connection = next(iter(self.waiting))
             del self.waiting[connection]
@@ -373,11 +378,12 @@ class _Connection(asyncio.Protocol):
             self.listener.counts.frames_bad += 1
             limit = self.limits.frame_bytes
             error = TooMuch(f"a frame of more than {limit} bytes", details="frame-too-long")
-        slot = _Slot(self, time.perf_counter())
+        slot = _Slot(self, time.perf_counter(), len(found.payload))
         self._firsts.append(slot)
         self._lasts.append(slot)
         self.listener.counts.frames += 1
         self.listener.counts.pending += 1
+        self.listener.counts.pending_bytes += slot.size_bytes
         self._promise(slot, Frame(found.payload, self.peer, error))
 
     def _bad(self, found: Found) -> None:
@@ -424,10 +430,10 @@ class _Connection(asyncio.Protocol):
         """Send the answers that no earlier frame holds back."""
         out: list[bytes] = []
         close = False
-        released = 0
+        released: list[int] = []
         while self._firsts and (answers := self._firsts[0].first) is not None:
             slot = self._firsts.popleft()
-            released += 1
+            released.append(slot.size_bytes)
             if self.listener.release_2:
                 said = frames.COMMITTED if answers.stored else frames.NOT_COMMITTED
                 out.append(frames.frame(said))
@@ -440,8 +446,8 @@ class _Connection(asyncio.Protocol):
         self._send(out)
         if close and self._transport is not None:
             self._transport.close()
-        for _ in range(released):
-            self.listener.released()
+        for size_bytes in released:
+            self.listener.released(size_bytes)
         self.pump()
 
     def _send(self, out: Sequence[bytes]) -> None:

@@ -224,10 +224,11 @@ def test_an_idle_connection_is_closed_only_when_a_limit_is_set():
         assert sock.recv(10) == b""
 
 
-def test_reading_stops_when_the_queue_is_full_and_goes_on_when_there_is_room():
+@pytest.mark.parametrize("limits", [Limits(pending=3), Limits(pending_bytes=3)])
+def test_reading_stops_when_the_queue_is_full_and_goes_on_when_there_is_room(limits):
     inbox = Inbox(hold=True)
     with (
-        listening(inbox, limits=Limits(pending=3)) as listener,
+        listening(inbox, limits=limits) as listener,
         connected(listener) as one,
         connected(listener) as two,
     ):

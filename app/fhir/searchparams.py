@@ -289,9 +289,12 @@ class SearchParameters:
             self._change(posted, self._building - {url})
         return params
 
-    def check(self, resource: Mapping[str, Any]) -> None:
-        """Raise Invalid if a SearchParameter could not be used, naming the element at fault."""
-        self._build(resource, FIRST_CUSTOM_NUMBER)
+    def check(self, resource: Mapping[str, Any], instead_of: str | None = None) -> None:
+        """Raise Invalid if a SearchParameter could not be used, naming the element at fault.
+
+        instead_of: url of the one it would replace, where that is another.
+        """
+        self._build(resource, FIRST_CUSTOM_NUMBER, instead_of)
 
     def posted(self) -> Sequence[Param]:
         """Return all posted parameters."""
@@ -304,7 +307,9 @@ class SearchParameters:
         self._tables = _Tables({}, {})
         self.generation += 1
 
-    def _build(self, resource: Mapping[str, Any], first_number: int) -> tuple[Param, ...]:
+    def _build(
+        self, resource: Mapping[str, Any], first_number: int, instead_of: str | None = None
+    ) -> tuple[Param, ...]:
         if resource["url"] in _base_urls():
             return ()
         if resource["type"] not in SEARCHABLE and resource["type"] != "composite":
@@ -316,13 +321,15 @@ class SearchParameters:
                 code="required",
             )
         return tuple(
-            self._build_for(resource, base, first_number + offset)
+            self._build_for(resource, base, first_number + offset, instead_of)
             for offset, base in enumerate(bases(resource))
         )
 
-    def _build_for(self, resource: Mapping[str, Any], base: str, number: int) -> Param:
+    def _build_for(
+        self, resource: Mapping[str, Any], base: str, number: int, instead_of: str | None
+    ) -> Param:
         taken = self.indexed(base).get(resource["code"])
-        if taken is not None and taken.url != resource["url"]:
+        if taken is not None and taken.url not in (resource["url"], instead_of):
             raise Invalid(
                 f"{base} has a search parameter of this code already",
                 at="SearchParameter.code",

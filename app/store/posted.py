@@ -90,6 +90,7 @@ class Posted:
         self._until = 0.0
         self._announced = False
         self._known: dict[str, tuple[int, str]] = {}  # url -> first number, state
+        self._urls: dict[str, str] = {}  # id -> url
         self._lock = threading.Lock()
 
     # --- noticing --------------------------------------------------------------------------------
@@ -126,6 +127,7 @@ class Posted:
                 if self._known.get(url) != (posting.first, posting.state):
                     self._register(posting)
                     self._known[url] = (posting.first, posting.state)
+            self._urls = {id_: posting.url for id_, posting in postings.items()}
             self.generation = int(row[0]) if row else 0
         if any(posting.state == BUILDING for posting in postings.values()):
             self.building.set()
@@ -181,7 +183,7 @@ class Posted:
     def check(self, resource: Mapping[str, Any]) -> None:
         """Raise Invalid, with the element at fault, if a SearchParameter could not be used."""
         if _in_force(resource):
-            searchparams.shared.check(resource)
+            searchparams.shared.check(resource, self._urls.get(resource.get("id", "")))
 
     def written(self, db: Connection, id_: str, body: bytes | None) -> None:
         """Record what a SearchParameter says now. Raises Invalid when another says the same."""

@@ -210,7 +210,8 @@ class GroupWriter:
                 for job in group:
                     self._write([job])
                 return
-            log.exception("store.write_failed", extra={"changes": group[0].size})
+            if not isinstance(exc, YilianError):
+                log.exception("store.write_failed", extra={"changes": group[0].size})
             results = [_as_error(exc)]
         for job, result in zip(group, results, strict=True):
             job.done(result)

@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.errors import Invalid, PreconditionFailed, UnknownParameter
+from app.fhir.definitions import type_number
 from app.fhir.searchparams import FIRST_CUSTOM_NUMBER
-from app.store.database import Address, connect
+from app.store.database import SQLITE, Address, connect
 from app.store.posted import Posted
 from app.store.reindex import Walk
 from app.store.store import Setting, open_store
@@ -217,6 +218,43 @@ def test_a_change_of_words_changes_nothing(kit):
 
     assert kit.store._posted.generation == generation
     assert kit.store.search_parameters("Patient")["eye"].number == FIRST_CUSTOM_NUMBER
+
+
+def test_a_parameter_may_get_another_url(kit):
+    kit.update(patient("brown", id="p"))
+    kit.update(parameter())
+    ready(kit)
+
+    kit.update(parameter(url="http://example.org/moved"))
+    wait_for(lambda: not _searchable(kit))
+    ready(kit)
+
+    assert kit.store.search_parameters("Patient")["eye"].url == "http://example.org/moved"
+    assert kit.found("Patient", "eye=brown") == ["p"]
+
+
+def test_a_walk_waits_for_who_may_not_know_the_parameter_yet(kit):
+    if kit.store._address.dialect == SQLITE:
+        return  # the one writer knows
+    ignorant, db = (connect(Address(kit.url), write=True) for _ in range(2))
+    ignorant.begin()
+    ignorant.run(
+        "INSERT INTO res (pk,tenant,s,type,id,method,vid,lu,d,have,body)"
+        " VALUES (9,0,9,?,'late',0,1,0,0,0,?)",
+        (type_number("Patient"), json.dumps(patient("brown", id="late")).encode()),
+    )
+    kit.update(parameter())
+    waiting = "SELECT 1 FROM pg_locks l JOIN pg_stat_activity a ON a.pid=l.pid"
+    where = "l.locktype='advisory' AND a.query LIKE 'SELECT pg_snapshot_xmin%'"
+
+    wait_for(lambda: db.one(f"{waiting} WHERE {where}"))
+    assert [p.ready for p in kit.store.reindex_progress()] == [False]
+    ignorant.commit()
+    ready(kit)
+
+    assert kit.found("Patient", "eye=brown") == ["late"]
+    ignorant.close()
+    db.close()
 
 
 @pytest.mark.parametrize("how", ["delete", "retire"])

@@ -84,11 +84,17 @@ class Encoded:
     """A data set as read: the elements of the file meta information, and the others.
 
     header: the same file without its pixel data, which is all of it that a database should keep.
+    cut: what is wrong when the data set ends inside an element; the elements before it are whole.
     """
 
     meta: Elements = field(default_factory=dict)
     elements: Elements = field(default_factory=dict)
     header: bytes = b""
+    cut: Malformed | None = None
+
+
+class _Cut(Malformed):
+    """The bytes end inside an element."""
 
 
 def tag_text(tag: int) -> str:
@@ -99,8 +105,8 @@ def tag_text(tag: int) -> str:
 def read(data: Data, limits: Limits | None = None) -> Encoded:
     """Return the elements of a Part 10 file or bare data set, up to the pixel data.
 
-    Raises Malformed, `at` the tag, when the bytes are not DICOM or end inside an element, and
-    TooMuch when they are nested or numerous beyond the limits.
+    Raises Malformed, `at` the tag, when the bytes are not DICOM, and TooMuch when they are nested
+    or numerous beyond the limits. Of a file that was cut off the whole elements are returned.
     """
     view = memoryview(data)
     reader = _Reader(view, limits or Limits())
@@ -113,11 +119,13 @@ def read(data: Data, limits: Limits | None = None) -> Encoded:
         syntax = reader.syntax_at(at, transfer_syntax)
         encoded.elements, end = reader.elements(at, len(view), syntax)
         encoded.header = bytes(view[:end])
+        encoded.cut = reader.cut
         return encoded
     inflated = _inflate(view[at:], reader.limits.inflated_bytes)
     reader = _Reader(memoryview(inflated), reader.limits)
     encoded.elements, end = reader.elements(0, len(inflated), Syntax())
     encoded.header = bytes(view[:at]) + _deflate(inflated[:end])
+    encoded.cut = reader.cut
     return encoded
 
 
@@ -164,6 +172,7 @@ class _Reader:
     def __init__(self, view: memoryview, limits: Limits) -> None:
         self.view = view
         self.limits = limits
+        self.cut: Malformed | None = None
         self._count = 0
 
     def syntax_at(self, at: int, transfer_syntax: str) -> Syntax:
@@ -198,6 +207,7 @@ class _Reader:
         if depth > self.limits.depth:
             raise TooMuch("sequences nested deeper than allowed")
         while at + 8 <= end:
+            begin = at
             tag, vr, length, start, actual = self._head(at, end, syntax)
             if tag == _ITEM_END:
                 return found, start
@@ -209,10 +219,17 @@ class _Reader:
             self._count += 1
             if self._count > self.limits.elements:
                 raise TooMuch("more elements than allowed", at=tag_text(tag))
-            value, at = self._value(tag, vr, length, start, end, actual, depth)
+            try:
+                value, at = self._value(tag, vr, length, start, end, actual, depth)
+            except _Cut as exc:
+                if depth:
+                    raise
+                self.cut = Malformed(str(exc), at=tag_text(tag))
+                return found, begin
             found[tag] = Element(vr, value, actual)
         if end - at and depth == 0 and any(self.view[at:end]):
-            raise Malformed("the data set ends inside an element")
+            self.cut = Malformed("the data set ends inside an element")
+            return found, at
         return found, end
 
     def _head(self, at: int, end: int, syntax: Syntax) -> tuple[int, str, int, int, Syntax]:
@@ -232,7 +249,7 @@ class _Reader:
         if vr in _SHORT or (vr not in _LONG and short):
             return tag, vr, short, at + 8, syntax
         if at + 12 > end:
-            raise Malformed("the data set ends inside an element", at=tag_text(tag))
+            raise _Cut("the data set ends inside an element", at=tag_text(tag))
         return tag, vr, struct.unpack_from(order + "I", self.view, at + 8)[0], at + 12, syntax
 
     def _value(
@@ -243,7 +260,7 @@ class _Reader:
                 syntax = Syntax(explicit=False)
             return self.items(start, end, syntax, depth=depth + 1, tag=tag, delimited=True)
         if length > end - start:
-            raise Malformed("the value is shorter than its length says", at=tag_text(tag))
+            raise _Cut("the value is shorter than its length says", at=tag_text(tag))
         most = self.limits.sequence_bytes if vr in ("SQ", "UN") else self.limits.value_bytes
         stop = start + length
         return (bytes(self.view[start:stop]) if length <= most else None), stop
@@ -268,13 +285,13 @@ class _Reader:
             if length == _UNDEFINED:
                 item, at = self.elements(at, end, syntax, depth=depth)
             elif length > end - at:
-                raise Malformed("a sequence item is shorter than its length says", at=_place(tag))
+                raise _Cut("a sequence item is shorter than its length says", at=_place(tag))
             else:
                 item, _ = self.elements(at, at + length, syntax, depth=depth)
                 at += length
             found.append(item)
         if delimited:
-            raise Malformed("the data set ends inside a sequence", at=_place(tag))
+            raise _Cut("the data set ends inside a sequence", at=_place(tag))
         return tuple(found), end
 
 

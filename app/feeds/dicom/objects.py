@@ -43,7 +43,8 @@ class Header:
 def header_of(path: Path, limits: Limits | None = None) -> Header:
     """Return the header of a Part 10 file without reading its pixels.
 
-    Raises Malformed when it cannot be read, Invalid when one of its UIDs is missing.
+    Raises Malformed when it cannot be read or was cut off before its pixels, Invalid when one of
+    its UIDs is missing.
     """
     if path.stat().st_size == 0:
         raise Malformed("the object is empty")
@@ -51,7 +52,10 @@ def header_of(path: Path, limits: Limits | None = None) -> Header:
         path.open("rb") as file,
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
     ):
-        header = read(mapped, limits).header
+        encoded = read(mapped, limits)
+    if encoded.cut is not None:
+        raise encoded.cut
+    header = encoded.header
     study, series, instance = uids(dataset.read(header, limits=limits))
     return Header(header, study, series, instance)
 

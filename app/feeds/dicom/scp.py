@@ -58,8 +58,9 @@ Accept = Callable[[Received], int]
 class Limits:
     """What one listener lets its peers do.
 
-    allow: networks whose hosts may connect; loopback addresses always may. `object_bytes` over the limit aborts the association (the rest
-    of the object would have to be received before anything could be answered).
+    allow: networks whose hosts may connect; loopback addresses always may. object_bytes: an object
+    over it aborts the association (the rest of it would have to be received before an answer).
+    calling: the AE titles that may associate; none: any.
     """
 
     associations: int = 50

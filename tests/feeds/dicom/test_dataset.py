@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from app.errors import Malformed, TooMuch, YilianError
 from app.feeds.dicom import dataset, encoding
+from app.feeds.dicom.objects import header_of
 
 SYNTAXES = {
     "implicit-little": "1.2.840.10008.1.2",
@@ -67,12 +68,24 @@ def test_the_header_is_the_object_without_its_pixels(dicom_object):
     assert dataset.read(header).text("PatientID") == "P1"
 
 
-def test_an_object_that_ends_inside_an_element_says_where(dicom_object):
+def test_of_an_object_that_was_cut_off_the_whole_elements_are_read(dicom_object):
     data = dicom_object(pixels=b"", PatientID="P1", StudyDescription="x" * 40)
     cut = data.index(b"x" * 40) + 10
 
+    encoded = encoding.read(data[:cut])
+
+    assert encoded.cut.at == "(0008,1030)"
+    assert 0x00080018 in encoded.elements
+    assert 0x00100020 not in encoded.elements
+
+
+def test_an_object_that_was_cut_off_is_refused_over_the_network(tmp_path, dicom_object):
+    path = tmp_path / "cut.dcm"
+    data = dicom_object(pixels=b"", PatientID="P1", StudyDescription="x" * 40)
+    path.write_bytes(data[: data.index(b"x" * 40) + 10])
+
     with pytest.raises(Malformed) as caught:
-        dataset.read(data[:cut])
+        header_of(path)
 
     assert caught.value.at == "(0008,1030)"
 

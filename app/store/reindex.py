@@ -34,7 +34,8 @@ from app.store.writer import Session, Writer
 
 log = logging.getLogger(__name__)
 
-CHUNK = 100  # resources a transaction: 2 ms of the writer's time
+CHUNK = 50  # resources a transaction: a live write waits for one at most
+_REST = 0.5  # of the time a chunk took, before the next one
 _LOCK = 0x59494C52  # advisory lock number: one process indexes
 _GRACE_S = 0.5  # PostgreSQL: twice what a process may not know of a posted parameter
 _EVERY_S = 1.0  # PostgreSQL: how often a process looks for work
@@ -233,12 +234,15 @@ class Upkeep:
             chunk=self._chunk,
         )
         walk.begin()
+        started = begun
         while walk.step():
-            if self._stopping.is_set():
+            now = time.monotonic()
+            if now - said > _SAY_S:
+                said = now
+                _say(walk, now - begun)
+            if self._stopping.wait((now - started) * _REST):
                 return
-            if time.monotonic() - said > _SAY_S:
-                said = time.monotonic()
-                _say(walk, said - begun)
+            started = time.monotonic()
         _say(walk, time.monotonic() - begun)
 
     def _let_others_learn(self, db: Connection) -> None:

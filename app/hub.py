@@ -127,8 +127,16 @@ class Hub:
         if self._parts.database.dialect == SQLITE:
             if not _accepts(socket.AF_UNIX, str(self._parts.writer_socket)):
                 missing.append("the writer")
-        elif (mllp := self._parts.settings.mllp) and not _accepts(_family(mllp.host), mllp):
-            missing.append("the HL7 v2 listener")
+            return missing
+        listeners = (
+            ("the HL7 v2 listener", self._parts.settings.mllp),
+            ("the DICOM listener", self._parts.settings.dicom),
+        )
+        missing += [
+            what
+            for what, address in listeners
+            if address and not _accepts(_family(address.host), address)
+        ]
         return missing
 
     def metrics(self) -> bytes:
@@ -185,8 +193,6 @@ def ingest(parts: Parts, ready: Report, stop: threading.Event) -> None:
     store = open_store(parts.settings.database, parts.store_setting, clock, upgrade=False)
     with ExitStack() as open_now:
         open_now.callback(store.close)
-        if isinstance(store.writer, GroupWriter):
-            open_now.callback(WriterServer(store.writer, parts.writer_socket).close)
         feeds = Feeds(setting, store.writer, clock, readers, meter=metrics.FeedMeter())
         open_now.callback(feeds.stop)
         try:
@@ -194,6 +200,8 @@ def ingest(parts: Parts, ready: Report, stop: threading.Event) -> None:
         except OSError as exc:
             reason = exc.strerror or "the address is not usable"
             raise Unavailable(f"--mllp: cannot listen on {parts.settings.mllp}: {reason}") from exc
+        if isinstance(store.writer, GroupWriter):  # last: `Hub.not_ready` takes it as the sign
+            open_now.callback(WriterServer(store.writer, parts.writer_socket).close)
         ready(addresses)
         stop.wait()
 

@@ -104,13 +104,12 @@ def test_children_do_not_outlive_a_supervisor_that_was_killed(tmp_path):
         assert again.request("GET", "/readyz")[0] == 200
 
 
-def test_a_second_hub_on_the_same_folder_is_refused(tmp_path):
-    with running_hub(tmp_path / "data"):
-        code, said = refused("--data", str(tmp_path / "data"), "--http", "127.0.0.1:0")
+def test_a_second_hub_on_the_same_folder_is_refused(hub):
+    code, said = refused("--data", str(hub.data), "--http", "127.0.0.1:0")
 
     assert code == 2
     assert said == [
-        f"yilian: another hub runs on the data folder {tmp_path / 'data'};"
+        f"yilian: another hub runs on the data folder {hub.data};"
         " stop it or choose another folder with --data"
     ]
 
@@ -164,9 +163,8 @@ def test_a_database_that_cannot_be_reached_is_one_clear_line_without_the_passwor
     assert said == ["yilian: the PostgreSQL server cannot be reached"]
 
 
-def test_files_are_their_owners_alone(tmp_path):
-    with running_hub(tmp_path / "data") as hub:
-        modes = {path.name: path.stat().st_mode & 0o077 for path in hub.data.rglob("*")}
+def test_files_are_their_owners_alone(hub):
+    modes = {path.name: path.stat().st_mode & 0o077 for path in hub.data.rglob("*")}
 
     assert {name: mode for name, mode in modes.items() if mode} == {}
 

@@ -82,7 +82,7 @@ def builder(
             value = get(node, run)
             if value is not None:
                 if name is None:
-                    out.update(value)
+                    _spread(out, value)
                 else:
                     out[name] = value
         if not out and not whole and strong:
@@ -91,7 +91,7 @@ def builder(
             value = get(node, run)
             if value is not None:
                 if name is None:
-                    out.update(value)
+                    _spread(out, value)
                 elif name not in out:
                     out[name] = value
         for name in consts:
@@ -100,6 +100,16 @@ def builder(
         return out or None
 
     return build
+
+
+def _spread(out: dict[str, Any], more: dict[str, Any]) -> None:
+    """Add the elements of one object to another; arrays of both are joined."""
+    if out.keys().isdisjoint(more):
+        out.update(more)
+        return
+    for name, value in more.items():
+        have = out.get(name)
+        out[name] = have + value if isinstance(have, list) and isinstance(value, list) else value
 
 
 def _active(parts: tuple[Part, ...], seen: int) -> tuple[tuple[str | None, Getter], ...]:
@@ -129,7 +139,7 @@ def needing(first: Getter, rest: tuple[Part, ...], consts: dict[str, Any], needs
             value = get(node, run)
             if value is not None:
                 if name is None:
-                    out.update(value)
+                    _spread(out, value)
                 elif name not in out:
                     out[name] = value
         for name in consts:

@@ -293,6 +293,7 @@ class _Compiler:
             return Value(None, consts or None, reads=NONE)
         if whole and here.volatile is not None and not self.trace:
             moving = self._settled(moving, here)
+        moving.sort(key=lambda part: part[0] is None)  # what spreads joins what is there
         strong = [(name, value) for name, value in moving if value.strong]
         weak = tuple(self._part(name, value) for name, value in moving if not value.strong)
         reads = union(value.reads for _, value in moving)

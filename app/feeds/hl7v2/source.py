@@ -6,7 +6,7 @@
     .1  .4.1  .*   the same inside a data-type map or `$each` over a field
     NTE            segments (for `$each`); `.` is the place itself
     ./NTE  OBR/NTE segments inside this one, inside the nearest OBR
-    ../PID         the other segments beside this one
+    ../PID  //ORC  the other segments beside this one; all of the message
     event, code, structure, version, control-id, message-uri, time, facility ...: see _NAMES
 
 "Nearest": the segment itself, one inside it, beside it, or further up (tree.py). The null `""` is
@@ -34,7 +34,7 @@ _FIELD = re.compile(
     r"(?:\.(\d{1,2})(?:\.(\d{1,2}))?|\.(\*))?"
 )
 _SEGMENT = re.compile(r"[A-Z][A-Z0-9]{2}")
-_INSIDE = re.compile(r"(\.\.?|[A-Z][A-Z0-9]{2})/([A-Z][A-Z0-9]{2})")
+_INSIDE = re.compile(r"(\.\.?|/|[A-Z][A-Z0-9]{2})/([A-Z][A-Z0-9]{2})")
 _PART = re.compile(r"\.(?:(\d{1,2})(?:\.(\d{1,2}))?|\*)?")
 _WHOLE = frozenset(("ST", "TX", "FT", "NM", "SNM", "varies"))  # no components: `^` is text
 _EXTRA_FIELDS = 20  # fields that a version after 2.8.2 may add behind a segment
@@ -324,10 +324,12 @@ def _segment_path(id_: str) -> Access:
 def _inside_path(outer: str, id_: str) -> Access:
     """Segments inside the place itself (`.`), beside it (`..`) or inside the nearest of an id."""
     for name in (outer, id_):
-        if name not in (".", "..") and not _known(name):
+        if name not in (".", "..", "/") and not _known(name):
             raise Invalid(f"HL7 v2 has no segment `{name}`")
 
-    def nodes(at: Any, _: Run) -> Any:
+    def nodes(at: Any, run: Run) -> Any:
+        if outer == "/":
+            return run.doc.tree.all(id_)
         if outer == "..":
             kids = at.up.kids if at.up is not None else None
             return [kid for kid in kids.get(id_, []) if kid is not at] if kids else []

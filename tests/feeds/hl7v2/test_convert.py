@@ -161,6 +161,30 @@ def test_lines_of_text_are_one_text_and_other_repetitions_components():
     assert [c["valueCodeableConcept"]["text"] for c in components] == ["A", "B"]
 
 
+def test_extensions_of_a_result_and_of_its_value_stand_side_by_side():
+    raw = message(
+        "ORU^R01", PID, "OBR|1||F1|x^X^L",
+        "OBX|1|ED|c^C^L||^AP^PDF^Base64^JVBERg==|||||A|F",
+    )  # fmt: skip
+
+    urls = [e["url"].rpartition("/")[2] for e in only(raw, "Observation")["extension"]]
+    assert urls == ["observation-nature-of-abnormal-test", "extension-Observation.value"]
+    report = only(raw, "DiagnosticReport")
+    assert report["presentedForm"] == [{"data": "JVBERg==", "contentType": "application/pdf"}]
+
+
+def test_a_device_named_behind_a_result_is_a_resource():
+    raw = message(
+        "ORU^R01", PID, "OBR|1||F1|x^X^L", "OBX|1|NM|c^C^L||1||||||F",
+        "PRT|1|AD||EQUIP||||||D7^LAB||||||(01)06901234567892||20300101|L1|S1",
+    )  # fmt: skip
+
+    device = only(raw, "Device")
+    assert device["udiCarrier"][0]["carrierHRF"] == "(01)06901234567892"
+    assert device["serialNumber"] == "S1"
+    assert "reference" in only(raw, "Observation")["device"]
+
+
 def test_the_same_test_twice_in_one_order_is_two_observations():
     raw = message(
         "ORU^R01", PID, "OBR|1||F1|x^X^L",

@@ -49,5 +49,4 @@ def from_us(us: int) -> datetime:
 
 def instant(us: int) -> str:
     """Return a FHIR instant in UTC with milliseconds: 2026-03-01T08:00:00.123Z."""
-    at = from_us(us)
-    return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z"
+    return from_us(us).isoformat(timespec="milliseconds")[:-6] + "Z"

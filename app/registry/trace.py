@@ -11,19 +11,21 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from app.errors import Invalid
 from app.fhir.dates import OPEN_HIGH, OPEN_LOW
 from app.registry.links import BACK, BOTH, FORWARD, Kind
 from app.registry.parse import parse
 from app.store.entries import local_reference
-from app.store.graph import Graph, Resource, Row
+from app.store.graph import Graph, Link, Resource
 
 DIRECTIONS = (BACK, FORWARD, BOTH)
 NODES, NODES_MAX = 1_000, 10_000
 DEPTH_MAX = 50
 CARRIES = "carries"  # the relation of a resource and a key that it has among its identifiers
-_ROWS_A_NODE = 4  # links read in one go, for each node that may still be added
+_ROWS_A_NODE = 2  # links read in one go, for each node that is followed or may still be added
+_ROWS_LEAST = 500
 
 # Keys that many things may share: of a model, a product or a lot (identifiers.md section 3).
 _SHARED = re.compile(
@@ -54,8 +56,7 @@ class Asked:
     nodes: int = NODES
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(NamedTuple):
     """One link that was followed; `src` is the resource that states it."""
 
     relation: str
@@ -157,8 +158,20 @@ class _Walk:
             ]
             for along in (True, False)
         }
+        # number -> relation, whether the node there is named only, columns to move
+        self._moves = {
+            along: {
+                number: (
+                    kind.name,
+                    kind.stop and along,
+                    -1 if kind.leads(along=along) == BACK else 1,
+                )
+                for number, kind in self._by_number.items()
+            }
+            for along in (True, False)
+        }
         self._named_only: set[int] = set()
-        self._seen: set[tuple[str, int, int, int, int, int | None]] = set()
+        self._seen: set[Edge] = set()
 
     def run(self) -> None:
         """Follow level by level until nothing new is found or the limits are reached."""
@@ -171,15 +184,14 @@ class _Walk:
                 return
             new: dict[int, None] = {}
             for along in (True, False):
-                for row in self._links(frontier, along=along):
-                    self._take(row, hops + 1, new, along=along)
+                self._take(self._links(frontier, along=along), hops + 1, new, along=along)
             frontier = list(new)
         self._same(frontier)
 
-    def _links(self, frontier: Sequence[int], *, along: bool) -> list[Row]:
+    def _links(self, frontier: Sequence[int], *, along: bool) -> list[Link]:
         if not self._numbers[along]:
             return []
-        most = _ROWS_A_NODE * self._asked.nodes
+        most = self._most(frontier)
         rows = self._graph.links(
             frontier,
             along=along,
@@ -190,20 +202,31 @@ class _Walk:
         self._found.truncated |= len(rows) == most
         return rows
 
-    def _take(self, row: Row, hops: int, new: dict[int, None], *, along: bool) -> None:
-        kind = self._by_number[row.kind]
-        here, there = (row.f, row.t) if along else (row.t, row.f)
-        leads = kind.leads(along=along)
-        if not self._reach(there, here, hops, -1 if leads == BACK else 1):
-            return
-        self._edge(Edge(kind.name, row.f, row.t, row.low, row.high, row.src))
-        first = self._found.places[there].hops == hops and there not in self._named_only
-        if kind.stop and along:
-            if first and there not in new:
-                self._named_only.add(there)
-        elif first or there in self._named_only:
-            self._named_only.discard(there)
-            new[there] = None
+    def _most(self, frontier: Sequence[int]) -> int:
+        """Return how many rows to read: all of an ordinary level, not all of what has no room."""
+        room = self._asked.nodes - len(self._found.places)
+        return max(_ROWS_LEAST, _ROWS_A_NODE * (room + 2 * len(frontier)))
+
+    def _take(self, rows: Sequence[Link], hops: int, new: dict[int, None], *, along: bool) -> None:
+        places, named_only, moves = self._found.places, self._named_only, self._moves[along]
+        full = False
+        for f, number, t, low, high, src in rows:
+            here, there = (f, t) if along else (t, f)
+            relation, stop, step = moves[number]
+            if there in places:
+                first = places[there].hops == hops and there not in named_only
+            elif full or not self._reach(there, here, hops, step):
+                full = True
+                continue
+            else:
+                first = True
+            self._edge(Edge(relation, f, t, low, high, src))
+            if stop:
+                if first and there not in new:
+                    named_only.add(there)
+            elif first or there in named_only:
+                named_only.discard(there)
+                new[there] = None
 
     def _reach(self, there: int, here: int, hops: int, step: int) -> bool:
         """Note a node; False when there is no room for it."""
@@ -216,9 +239,8 @@ class _Walk:
         return True
 
     def _edge(self, edge: Edge) -> None:
-        mark = (edge.relation, edge.source, edge.target, edge.low, edge.high, edge.src)
-        if mark not in self._seen:
-            self._seen.add(mark)
+        if edge not in self._seen:
+            self._seen.add(edge)
             self._found.edges.append(edge)
 
     def _same(self, frontier: Sequence[int]) -> list[int]:
@@ -240,7 +262,7 @@ class _Walk:
             names |= graph.names(unnamed)
         descends = self._asked.direction != BACK
         carried = [k for k in keyed if descends or not is_shared(names.get(k, ""))]
-        most = _ROWS_A_NODE * self._asked.nodes
+        most = self._most(frontier)
         rows = graph.carriers(carried, most) if carried else []
         self._found.truncated |= len(rows) == most
         for k, pk in rows:

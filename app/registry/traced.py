@@ -5,16 +5,19 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
-from app.clock import instant
+from app.clock import instant as written
 from app.fhir.dates import OPEN_HIGH, OPEN_LOW
 from app.fhir.display import display
 from app.registry.trace import Edge, Trace, is_shared
 
 Json = dict[str, Any]
+
+instant = lru_cache(maxsize=8192)(written)  # several links tell of one event
 
 COLUMNS = ("relation", "from", "from_text", "to", "to_text", "start", "end", "source", "recorded")
 
@@ -95,15 +98,19 @@ def _node(trace: Trace, node: int) -> Json:
 
 
 def _edge(trace: Trace, edge: Edge) -> Json:
-    source, recorded = trace.stated.get(edge.src or 0, (None, None))
-    return _present(
-        **{"relation": edge.relation, "from": trace.name(edge.source)},
-        to=trace.name(edge.target),
-        start=_low(edge.low),
-        end=_high(edge.high),
-        source=source,
-        recorded=None if recorded is None else instant(recorded),
-    )
+    said = {
+        "relation": edge.relation,
+        "from": trace.name(edge.source),
+        "to": trace.name(edge.target),
+    }
+    if edge.low > OPEN_LOW:
+        said["start"] = instant(edge.low)
+    if edge.high < OPEN_HIGH:
+        said["end"] = instant(edge.high)
+    if edge.src in trace.stated:
+        said["source"], recorded = trace.stated[edge.src]
+        said["recorded"] = instant(recorded)
+    return said
 
 
 def _low(us: int | None) -> str | None:

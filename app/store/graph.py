@@ -17,15 +17,8 @@ from app.store.database import Connection
 _HERE = f"({CREATED},{UPDATED})"
 
 
-class Row(NamedTuple):
-    """A link as it is stored: `f` is linked with `t`, as the resource `src` says."""
-
-    f: int
-    kind: int
-    t: int
-    low: int
-    high: int
-    src: int
+# A link as it is stored: (f, kind, t, low, high, src); `f` is linked with `t`, as `src` says.
+Link = tuple[int, int, int, int, int, int]
 
 
 class Resource(NamedTuple):
@@ -71,19 +64,18 @@ class Graph:
         kinds: Collection[int],
         between: tuple[int, int],
         most: int,
-    ) -> list[Row]:
+    ) -> list[Link]:
         """Return the links that go out from the nodes (`along`) or come in, up to `most`.
 
         between: only those that hold at some time of this half-open interval.
         """
         end = "f" if along else "t"
         db = self._db
-        rows = db.all(
+        return db.all(  # type: ignore[return-value] - the columns of Link
             f"SELECT f,kind,t,lo,hi,src FROM link WHERE {db.in_list(end)} AND {db.in_list('kind')}"
             " AND lo<? AND hi>? LIMIT ?",
             (db.array(list(nodes)), db.array(list(kinds)), between[1], between[0], most),
         )
-        return [Row._make(row) for row in rows]
 
     def carriers(self, nodes: Iterable[int], most: int) -> list[tuple[int, int]]:
         """Return (key node, resource node) for the resources that carry these keys."""

@@ -71,6 +71,7 @@ class Doors:
     def start(self) -> Mapping[str, str]:
         """Listen and subscribe; return the addresses by listener. Raises Unavailable."""
         self.iot.start()
+        self._dicom.start()
         self._intake = intake.Server(self._setting.intake, self.iot.accept)
         addresses = {}
         if self._setting.dicom is not None:
@@ -97,6 +98,7 @@ class Doors:
             self._subscriber.close(timeout_s)
         if self._listener is not None:
             self._listener.close(timeout_s)
+        self._dicom.stop()
         self.iot.stop()
 
 
@@ -152,4 +154,5 @@ def _dicom(setting: Setting, dispatcher: Dispatcher, clock: Clock) -> dicom_door
     context = _context(setting, mapping_digest=mapping.digest)
     converter = dicom_convert.Converter(mapping, context, ZoneInfo(setting.time_zone))
     objects = ObjectStore(setting.objects)
-    return dicom_door.Door(dispatcher, converter, objects, clock, setting.preparer)
+    waiting = setting.objects / "waiting"
+    return dicom_door.Door(dispatcher, converter, objects, waiting, clock, setting.preparer)

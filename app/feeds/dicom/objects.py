@@ -117,6 +117,20 @@ class ObjectStore:
         return digest
 
 
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a file that is whole and on the disk when this returns. Raises OSError."""
+    part = path.with_suffix(f".{os.getpid()}-{os.urandom(4).hex()}.part")
+    try:
+        with part.open("xb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
 def _sync_folder(folder: Path) -> None:
     """Make a rename in `folder` durable."""
     handle = os.open(folder, os.O_RDONLY)

@@ -43,7 +43,7 @@ def converter():
 class Kit:
     """A listener before a store of its own."""
 
-    def __init__(self, url, folder, converter) -> None:
+    def __init__(self, url, folder, converter, quiet_s=0.1) -> None:
         clock = SetClock(datetime(2026, 11, 5, 4, tzinfo=UTC))
         self.store = open_store(url, Setting(zone=ZONE), clock)
         preparer = Setting(zone=ZONE).preparer()
@@ -56,9 +56,19 @@ class Kit:
             lambda: connect(Address(url)),
         )
         self.objects = ObjectStore(folder)
-        door = Door(self.dispatcher, converter, self.objects, clock, preparer)
-        self.dispatcher.start({"dicom": door.reread})
-        self.listener = scp.serve(("127.0.0.1", 0), door.accept)
+        self.folder = folder / "waiting"
+        self.door = Door(
+            self.dispatcher,
+            converter,
+            self.objects,
+            folder / "waiting",
+            clock,
+            preparer,
+            quiet_s=quiet_s,
+        )
+        self.dispatcher.start({"dicom": self.door.reread})
+        self.door.start()
+        self.listener = scp.serve(("127.0.0.1", 0), self.door.accept)
 
     def send(self, *paths) -> list[str]:
         out = io.StringIO()
@@ -70,12 +80,13 @@ class Kit:
         page = self.store.search(SearchRequest(type_, []))
         return [json.loads(match.body) for match in page.matches]
 
-    def settled(self, count: int) -> None:
-        states = self.dispatcher.counts.states
-        wait_for(lambda: states[State.APPLIED] + states[State.FAILED] >= count)
+    def settled(self) -> None:
+        """Wait until no object waits for its study."""
+        wait_for(lambda: not list(self.folder.glob("*.wait")))
 
     def close(self) -> None:
         self.listener.close()
+        self.door.stop()
         self.dispatcher.stop()
         if self._lane is not None:
             self._lane.close()
@@ -92,7 +103,7 @@ def kit(database_url, tmp_path, converter):
 @pytest.mark.parametrize("order", list(itertools.permutations(CT))[::9], ids=range(3))
 def test_counts_are_right_in_any_order_and_with_repetitions(kit, order):
     answers = kit.send(*order, order[2], order[0])
-    kit.settled(4)
+    kit.settled()
 
     (study,) = kit.found("ImagingStudy")
     assert answers == ["0x0000"] * 6
@@ -108,7 +119,7 @@ def test_parallel_associations_make_one_study(kit):
         sender.start()
     for sender in senders:
         sender.join(20)
-    kit.settled(4)
+    kit.settled()
 
     (study,) = kit.found("ImagingStudy")
     assert study["numberOfInstances"] == 4
@@ -119,9 +130,9 @@ def test_parallel_associations_make_one_study(kit):
 
 def test_the_object_is_kept_whole_and_the_inbox_has_no_pixels(kit):
     kit.send(CT[0])
-    kit.settled(1)
+    kit.settled()
 
-    (kept,) = kit.objects.path_of("x").parent.parent.rglob("*.dcm")
+    (kept,) = kit.folder.parent.rglob("*.dcm")
     assert bytes(64) in kept.read_bytes()
 
 
@@ -132,7 +143,34 @@ def test_an_object_that_cannot_be_applied_is_refused_and_kept_with_its_reason(
     path.write_bytes(dicom_object(StudyInstanceUID=""))
 
     assert kit.send(path, CT[0]) == ["0xA900", "0x0000"]
-    kit.settled(2)
+    kit.settled()
 
     assert kit.dispatcher.counts.states[State.FAILED] == 1
     assert kit.found("ImagingStudy")[0]["numberOfInstances"] == 1
+
+
+def test_many_objects_of_a_study_are_few_versions_of_it(kit, tmp_path, dicom_object):
+    paths = []
+    for number in range(40):
+        paths.append(tmp_path / f"{number}.dcm")
+        paths[-1].write_bytes(dicom_object(SOPInstanceUID=f"2.25.9{number}", PatientID="P1"))
+
+    kit.send(*paths)
+    kit.settled()
+
+    (study,) = kit.found("ImagingStudy")
+    assert study["numberOfInstances"] == 40
+    assert int(study["meta"]["versionId"]) <= 4
+
+
+def test_what_waits_for_its_study_survives_a_crash(database_url, tmp_path, converter):
+    first = Kit(database_url, tmp_path / "objects", converter, quiet_s=60)
+    assert first.send(*CT) == ["0x0000"] * 4
+    first.door.stop = lambda: None  # it dies before the study was told
+    first.close()
+
+    again = Kit(database_url, tmp_path / "objects", converter)
+    again.settled()
+
+    assert again.found("ImagingStudy")[0]["numberOfInstances"] == 4
+    again.close()

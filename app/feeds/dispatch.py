@@ -32,8 +32,10 @@ from app.store.writer import Session, Work
 log = logging.getLogger(__name__)
 
 WINDOW_US = 7 * 86_400 * 1_000_000  # how long a message is known to be the same
+KEEP_RAW_US = 90 * 86_400 * 1_000_000  # how long the bytes of a message are kept
 _POLL_S = 1.0
-_AT_ONCE = 200  # entries read back for recovery or replay in one go
+_FORGET_EVERY = 60  # polls
+_AT_ONCE = 200  # entries looked at in one go
 _SENT_AGAIN = Issue("information", "informational", "sent again and applied anew", None, "resent")
 
 
@@ -123,6 +125,7 @@ class Dispatcher:
         connect: Callable[[], Connection],
         *,
         window_us: int = WINDOW_US,
+        keep_raw_us: int = KEEP_RAW_US,
         meter: Meter | None = None,
     ) -> None:
         """connect: opens a connection for reading entries back (recovery, replay)."""
@@ -133,6 +136,7 @@ class Dispatcher:
         self._clock = clock
         self._connect = connect
         self._window_us = window_us
+        self._keep_raw_us = keep_raw_us
         self._reread: Mapping[str, Reread] = {}
         self._stopped = threading.Event()
         self._watcher: threading.Thread | None = None
@@ -272,15 +276,31 @@ class Dispatcher:
     # --- recovery and replay ---------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """Apply entries that somebody asked to replay."""
+        """Apply entries that somebody asked to replay, and drop bytes that are old enough."""
         db = self._connect()
+        polls = 0
         while not self._stopped.wait(_POLL_S):
             try:
                 entries = inbox.waiting(db, self._tenant, _AT_ONCE)
                 self._again([one for one in entries if one.state is State.REPLAY])
+                if polls % _FORGET_EVERY == 0:
+                    self._forget()
             except Exception:
                 log.exception("inbox.watch_failed")
+            polls += 1
         db.close()
+
+    def _forget(self) -> None:
+        """Drop the bytes of old entries, a few at a time, between other work."""
+        before_us = self._clock.now_us() - self._keep_raw_us
+
+        def done(looked_at: int | YilianError) -> None:
+            if looked_at == _AT_ONCE and not self._stopped.is_set():
+                self._forget()
+
+        self._writer.submit_work(
+            lambda session: inbox.forget_raw(session.db, before_us, count=_AT_ONCE), done
+        )
 
     def _again(self, entries: Sequence[Entry]) -> int:
         """Read entries again and apply them, oldest first; return how many."""

@@ -23,6 +23,7 @@ _COLUMNS = (
     "id,feed,source,peer,kind,control_id,received,state,dkey,digest,repeats,raw,answers,issues,"
     "touched"
 )
+_FORGOTTEN = "inbox.forgotten"  # the last entry whose bytes are no longer kept
 _LEVEL = 1  # of compression: 10 us a kilobyte; a higher one saves a tenth and costs twice
 
 _answers = msgspec.msgpack.Decoder(tuple[tuple[bytes, ...], tuple[bytes, ...]])
@@ -200,13 +201,26 @@ def move(
     return moved
 
 
-def forget_raw(db: Connection, tenant: int, before_us: int) -> int:
-    """Drop the bytes of entries received before; the entries stay. Return how many."""
-    return db.run(
-        f"UPDATE inbox SET raw=? WHERE tenant=? AND received<? AND state<>{State.RECEIVED:d}"  # noqa: S608
-        " AND length(raw)>0",
-        (b"", tenant, before_us),
+def forget_raw(db: Connection, before_us: int, *, count: int) -> int:
+    """Drop the bytes of up to `count` old entries of all tenants; return how many were looked at.
+
+    The entries stay, and so do the bytes of what is not applied. How far this came is a fact of
+    the database, so that nothing is looked at twice.
+    """
+    row = db.one("SELECT value FROM fact WHERE name=?", (_FORGOTTEN,))
+    done = int(row[0]) if row else 0
+    rows = db.all("SELECT id, received FROM inbox WHERE id>? ORDER BY id LIMIT ?", (done, count))
+    old = [id_ for id_, received in rows if received < before_us]
+    if not old:
+        return 0
+    db.run(
+        "UPDATE inbox SET raw=? WHERE id>? AND id<=?"  # noqa: S608 - constants
+        f" AND state IN ({State.APPLIED:d},{State.DUPLICATE:d},{State.DISCARDED:d})",
+        (b"", done, old[-1]),
     )
+    db.run("DELETE FROM fact WHERE name=?", (_FORGOTTEN,))
+    db.run("INSERT INTO fact (name, value) VALUES (?, ?)", (_FORGOTTEN, str(old[-1])))
+    return len(old)
 
 
 def _row(entry: Entry) -> tuple[Any, ...]:

@@ -332,3 +332,14 @@ def test_a_fault_in_reading_is_kept_and_the_connection_goes_on(hospital):
 
     door._reader = right
     assert hospital.codes(raw) == ["AA"]
+
+
+def test_bytes_are_dropped_when_they_are_old_enough(hospital):
+    hospital.send(adt("A04", "1", cid="C1"))
+    hospital.later(days=91)
+    hospital.feeds.dispatcher._forget()
+    hospital.send(adt("A08", "1", cid="C2"))
+
+    db = connect(Address(hospital.url))
+    assert [bool(inbox.get(db, 0, n).raw) for n in (1, 2)] == [False, True]
+    db.close()

@@ -98,11 +98,18 @@ def test_failed_entries_may_be_discarded_and_what_was_received_replayed(db):
     assert inbox.get(db, 0, failed.id).issues[-1].text == "test data"
 
 
-def test_counts_and_retention(db):
-    add(db, state=State.APPLIED, received_us=1)
-    add(db, state=State.RECEIVED, received_us=1)
-    add(db, state=State.APPLIED, received_us=9)
+def test_entries_are_counted_by_state(db):
+    add(db, state=State.APPLIED)
+    add(db, state=State.RECEIVED)
+    add(db, state=State.APPLIED)
 
     assert inbox.count_by_state(db, 0) == {State.APPLIED: 2, State.RECEIVED: 1}
-    assert inbox.forget_raw(db, 0, 5) == 1
-    assert [bool(inbox.get(db, 0, n).raw) for n in (1, 2, 3)] == [False, True, True]
+
+
+def test_old_bytes_are_forgotten_but_for_what_is_not_applied(db):
+    for number, state in enumerate((State.APPLIED, State.FAILED, State.RECEIVED, State.APPLIED)):
+        add(db, state=state, received_us=number)
+    add(db, state=State.APPLIED, received_us=9)
+
+    assert [inbox.forget_raw(db, 5, count=3) for _ in range(3)] == [3, 1, 0]
+    assert [bool(inbox.get(db, 0, n).raw) for n in range(1, 6)] == [False, True, True, False, True]

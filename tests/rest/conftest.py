@@ -133,24 +133,41 @@ def identified(value: str) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def api(backend_url: str) -> Iterator[Api]:
+def api(database_kind: str, request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[Api]:
     """The facade on one database of each kind for all tests: they use values of their own."""
     setting = Setting(
         zone=ZoneInfo("Asia/Shanghai"), bases=(f"{BASE}/",), identifier_keys=identifier_keys
     )
-    store = open_store(backend_url, setting)
-    yield Api(OneProcess(store))
-    store.close()
+    for url in _database(database_kind, request, tmp_path_factory):
+        store = open_store(url, setting)
+        yield Api(OneProcess(store))
+        store.close()
+
+
+@pytest.fixture(scope="module")
+def backend_url(
+    database_kind: str, request: pytest.FixtureRequest, tmp_path_factory: Any
+) -> Iterator[str]:
+    """An empty database for the tests of one file that open a store of their own.
+
+    Two writers cannot share the file of `api`: each believes that it alone gives out numbers.
+    """
+    yield from _database(database_kind, request, tmp_path_factory)
 
 
 @pytest.fixture(
     scope="session", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 )
-def backend_url(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """The kind of database."""
+    return str(request.param)
+
+
+def _database(
+    kind: str, request: pytest.FixtureRequest, folders: pytest.TempPathFactory
 ) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path_factory.mktemp('rest') / 'yilian.db'}"
+    if kind == "sqlite":
+        yield f"sqlite:///{folders.mktemp('rest') / 'yilian.db'}"
         return
     with request.getfixturevalue("postgres").database() as url:
         yield url

@@ -184,14 +184,16 @@ def move(
 ) -> int:
     """Put entries into a state by hand (replay, discard) and return how many were moved.
 
-    What is not applied yet or was applied may be replayed; only what failed may be discarded,
-    with a reason that is kept as an issue.
+    What is not applied yet or was applied may be replayed while its bytes are kept; only what
+    failed may be discarded, with a reason that is kept as an issue.
     """
     moved = 0
     allowed = (State.FAILED,) if to is State.DISCARDED else tuple(State)
     for id_ in ids:
         entry = get(db, tenant, id_)
         if entry.state not in allowed or entry.state is State.DUPLICATE:
+            continue
+        if to is State.REPLAY and not entry.raw:
             continue
         issues = entry.issues
         if reason:

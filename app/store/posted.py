@@ -174,6 +174,13 @@ class Posted:
         _put(db, _GENERATION, str(int(row[0]) + 1 if row else 1))
         self._announced = True
 
+    def never_retired(self, db: Connection) -> bool:
+        """Say whether every number ever given is in force: index rows of others stay, unfound."""
+        row = db.one("SELECT value FROM fact WHERE name=?", (_NEXT,))
+        given = int(row[0]) - FIRST_CUSTOM_NUMBER if row else 0
+        ready = [p for p in self.all(db).values() if p.state == READY]
+        return given == sum(len(searchparams.bases(p.definition)) for p in ready)
+
     def progress(self, db: Connection) -> list[Progress]:
         """Return how far each one is."""
         return [Progress(p.url, p.state == READY, p.done, p.total) for p in self.all(db).values()]

@@ -2,7 +2,7 @@
 
 Everything that can be worked out again is: a version's digest from its body, the chain of seals
 from the digests, the index rows of a resource from its body. By default a sample spread over the
-whole database, on request everything. It may run beside a hub: each look is one snapshot.
+whole database, on request everything. It may run beside a hub: it reads one state of the database.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from app.clock import WallClock
 from app.fhir import definitions, searchparams
 from app.fhir import json as fhir_json
 from app.fhir.searchparams import FIRST_CUSTOM_NUMBER
-from app.store.commit import DELETED, Rows, WritePath, digest
+from app.store.commit import CREATED, DELETED, UPDATED, Rows, WritePath, digest
 from app.store.database import SQLITE, Connection
 from app.store.entries import CHUNK, PINYIN
 from app.store.posted import READY, Posted
@@ -70,14 +70,18 @@ def versions(db: Connection, *, every: bool) -> Iterator[str]:
 
 
 def index(db: Connection, preparer: Preparer, *, every: bool) -> Iterator[str]:
-    """Compare the index rows of each resource with those its body gives."""
+    """Compare the index rows of each resource with those its body gives, in one snapshot."""
     posted = Posted(preparer.tenant)
     posted.learn(db)
     try:
         for posting in posted.all(db).values():
             if posting.state != READY:  # its rows are still being made
                 searchparams.shared.unregister(posting.url)
-        yield from _Index(db, preparer).check(every=every)
+        checked = _Index(db, preparer)
+        with _snapshot(db):
+            yield from checked.resources(every=every)
+            if every and posted.never_retired(db) and not _shared(db, preparer.tenant):
+                yield from checked.nobodys()
     finally:
         posted.close()
 
@@ -90,49 +94,58 @@ class _Index:
         )
         self._preparer = preparer
         self._known = {param.number for param in searchparams.shared.posted()}
+        self._found = 0  # rows of `ix` that belong to a resource
 
-    def check(self, *, every: bool) -> Iterator[str]:
+    def resources(self, *, every: bool) -> Iterator[str]:
         for first, last in _places(self._db, "SELECT min(pk),max(pk) FROM res", every=every):
-            with _snapshot(self._db):
-                found = self._db.all(
-                    "SELECT pk,type,d,s,have,body FROM res WHERE pk>=? AND pk<=? AND tenant=?"
-                    " AND method IN (0,1) ORDER BY pk LIMIT ?",
-                    (first, last, self._preparer.tenant, _ROWS if every else 1),
-                )
-                for pk, number, d, s, have, body in found:
-                    name = definitions.type_name(number)
-                    yield from self._one(name, pk, (d, s, have), bytes(body))
+            found = self._db.all(
+                "SELECT pk,type,method,d,s,have,body FROM res WHERE pk>=? AND pk<=? AND tenant=?"
+                " ORDER BY pk LIMIT ?",
+                (first, last, self._preparer.tenant, _ROWS if every else 1),
+            )
+            for pk, number, method, d, s, have, body in found:
+                name = definitions.type_name(number)
+                rows = Rows(pk)  # what is deleted, or only referred to, has none
+                if method in (CREATED, UPDATED):
+                    entries = self._preparer.entries(name, fhir_json.load(bytes(body)))
+                    rows = self._path.rows_of(name, pk, entries)
+                    if (entries.d, rows.s, entries.have) != (d, s, have):
+                        yield f"{name}, row {pk}: its place, owner or presence is not its body's"
+                missing, extra = self._difference(pk, rows)
+                if missing or extra:
+                    yield f"{name}, row {pk}: {missing} index rows are missing, {extra} too many"
+            self._path.rolled_back()  # what it would have written, and what it remembers
 
-    def _one(self, name: str, pk: int, held: Sequence[int], body: bytes) -> Iterator[str]:
-        entries = self._preparer.entries(name, fhir_json.load(body))
-        rows = self._path.rows_of(name, pk, entries)
-        if (entries.d, rows.s, entries.have) != tuple(held):
-            yield f"{name}, row {pk}: its place, owner or presence is not that of its body"
-        missing, extra = self._difference(pk, rows)
-        if missing or extra:
-            yield f"{name}, row {pk}: {missing} index rows are missing, {extra} are too many"
+    def nobodys(self) -> Iterator[str]:
+        """Count what is left in `ix` when the rows of all resources were there."""
+        row = self._db.one("SELECT count(*) FROM ix")
+        if row and row[0] > self._found:
+            yield f"index: {row[0] - self._found} rows of ix belong to no resource"
 
     def _difference(self, pk: int, rows: Rows) -> tuple[int, int]:
-        """Return how many rows are missing and too many; of `ix` and `ident` what is missing."""
+        """Return how many rows are missing and too many; `ix` and `link` cannot be asked by pk."""
         db = self._db
-        places = sorted({d for _, d, _, _ in rows.ix})
         held: set[tuple[Any, ...]] = set()
-        for d in places:
+        for d in {d for _, d, _, _ in rows.ix}:
             wanted = db.array([k for k, at, _, _ in rows.ix if at == d])
-            held |= {
-                (k, d, pk, s)
-                for k, s in db.all(
-                    f"SELECT k,s FROM ix WHERE {db.in_list('k')} AND d=? AND pk=?", (wanted, d, pk)
-                )
-            }
+            for k, s in db.all(
+                f"SELECT k,s FROM ix WHERE {db.in_list('k')} AND d=? AND pk=?", (wanted, d, pk)
+            ):
+                held.add((k, d, pk, s))
+        self._found += len(held)
         missing, extra = len(rows.ix - held), 0
-        keys = db.array([k for k, _, _ in rows.idents])
-        named = db.all(f"SELECT k,pk,s FROM ident WHERE {db.in_list('k')} AND pk=?", (keys, pk))
-        missing += len(rows.idents - set(named))
+        if rows.links:
+            ends = db.array(list({row[0] for row in rows.links}))
+            links = db.all(
+                f"SELECT f,kind,t,lo,hi,src,s FROM link WHERE {db.in_list('f')} AND src=?",
+                (ends, pk),
+            )
+            missing += len(rows.links - set(links))
         for table, columns, expected in (
             ("str", "pk,p,v,s", rows.strs),
             ("qty", "pk,p,u,lo,hi,s", rows.qtys),
             ("dt", "pk,p,lo,hi,s", rows.dts),
+            ("ident", "pk,0,k,s", {(pk, 0, k, s) for k, _, s in rows.idents}),
         ):
             have = db.all(f"SELECT {columns} FROM {table} WHERE pk=?", (pk,))
             actual = {row for row in have if self._is_in_use(row[1] & _NUMBER)}
@@ -150,6 +163,11 @@ class _Unused:
 
     def next_pk(self) -> int:
         return -1
+
+
+def _shared(db: Connection, tenant: int) -> bool:
+    """Say whether other tenants have resources here too."""
+    return db.one("SELECT 1 FROM res WHERE tenant<>? LIMIT 1", (tenant,)) is not None
 
 
 def _nobody(db: Connection, type_name: str, criteria: str) -> Sequence[str]:

@@ -12,6 +12,7 @@ from hashlib import sha256
 from app.store.database import Connection, transaction
 
 _LOCK = 0x59494C53  # advisory lock number: one process seals
+_ROWS = 100_000  # of the log under one seal; the rest waits for the next
 
 
 class Chain:
@@ -73,7 +74,8 @@ def _seal(db: Connection, last: tuple[int, bytes], height: int | None) -> tuple[
         rows = db.all("SELECT seq,digest FROM log WHERE seq>? ORDER BY seq", last[:1])
     else:
         rows = db.all(
-            "SELECT seq,digest FROM log WHERE seq>? AND seq<=? ORDER BY seq", (last[0], height)
+            "SELECT seq,digest FROM log WHERE seq>? AND seq<=? ORDER BY seq LIMIT ?",
+            (last[0], height, _ROWS),
         )
     if not rows:
         return last

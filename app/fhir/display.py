@@ -25,7 +25,8 @@ _TEXTS = ("text", "name", "display")
 def display(resource: Mapping[str, Any]) -> str | None:
     """Return the text, or None for a resource that says nothing of the kind."""
     for name in _ELEMENTS:
-        text = _text(resource.get(name))
+        held = resource.get(name)
+        text = _text(held) if held else None
         if text:
             if name == "modelNumber" and resource.get("manufacturer"):
                 return f"{resource['manufacturer']} {text}"
@@ -59,18 +60,24 @@ def _value(held: Any) -> str | None:
 
 def _text(held: Any) -> str | None:
     """Return the text in a string, HumanName, CodeableConcept, Coding, or the first of a list."""
-    if isinstance(held, str):
-        return held
+    if isinstance(held, dict):
+        for name in _TEXTS:
+            text = held.get(name)
+            if isinstance(text, str):
+                return text
+        if "coding" in held:
+            return _text(held["coding"])
+        if "family" in held or "given" in held:
+            return _person(held)
+        code: str | None = held.get("code")
+        return code
     if isinstance(held, list):
-        return next((text for text in map(_text, held) if text), None)
-    if not isinstance(held, dict):
+        for each in held:
+            text = _text(each)
+            if text:
+                return text
         return None
-    for name in _TEXTS:
-        if isinstance(held.get(name), str):
-            return str(held[name])
-    if "family" in held or "given" in held:
-        return _person(held)
-    return _text(held.get("coding")) or held.get("code")
+    return held if isinstance(held, str) else None
 
 
 def _person(name: Mapping[str, Any]) -> str:

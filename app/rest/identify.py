@@ -22,7 +22,7 @@ from app.fhir.display import display, value
 from app.registry import Parsed, parse
 from app.rest.services import Hub, Store
 from app.store.entries import local_reference
-from app.store.types import SearchRequest, Stored
+from app.store.types import Stored
 
 LISTED = 10  # observations told with a device
 COUNTED = 1000  # how far they are counted
@@ -142,19 +142,18 @@ def _summary(type_: str, id_: str, resource: Mapping[str, Any]) -> Json:
 
 def _of_device(store: Store, stored: Stored, device: Mapping[str, Any], at_us: int | None) -> Json:
     """Return what a device measured (newest first), the patient it is on, and its owner."""
-    here = f"Device/{stored.id}"
-    params = [("device", here), ("_sort", "-date"), ("_count", str(LISTED))]
-    if at_us is not None:
-        params.insert(1, ("date", f"le{from_us(at_us).isoformat(timespec='seconds')}"))
-    page = store.search(SearchRequest("Observation", params))
-    made = [(each, orjson.loads(each.body)) for each in page.matches]
-    total = len(made)
-    if page.next is not None:
-        total = store.count_referring("Observation", "device", ("Device", stored.id), COUNTED)
+    found = store.referring(
+        "Observation",
+        "device",
+        ("Device", stored.id),
+        listed=LISTED,
+        counted=COUNTED,
+        until_us=at_us,
+    )
+    made = [(each, orjson.loads(each.body)) for each in found.newest]
     listed = [_reading(each, observation) for each, observation in made]
-    told: Json = {
-        "observations": {"total": total, "more": total >= COUNTED, "listed": listed},
-    }
+    more = found.count >= COUNTED
+    told: Json = {"observations": {"total": found.count, "more": more, "listed": listed}}
     patient = device.get("patient") or next(
         (subject for _, o in made if _is_patient(subject := o.get("subject"))), None
     )

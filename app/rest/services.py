@@ -9,6 +9,7 @@ from typing import Protocol
 
 from app.clock import Clock
 from app.store.graph import Graph
+from app.store.resolve import Referring
 from app.store.types import Change, HistoryPage, Outcome, SearchPage, SearchRequest, Stored
 
 
@@ -61,8 +62,17 @@ class Store(Protocol):
         """Return the resources that carry one of these canonical identifier keys."""
         ...
 
-    def count_referring(self, source: str, code: str, target: tuple[str, str], most: int) -> int:
-        """Return how many resources of a type refer to `target` by a parameter, up to `most`."""
+    def referring(
+        self,
+        source: str,
+        code: str,
+        target: tuple[str, str],
+        *,
+        listed: int,
+        counted: int,
+        until_us: int | None = None,
+    ) -> Referring:
+        """Return the newest resources of a type that refer to `target`, and how many there are."""
         ...
 
 

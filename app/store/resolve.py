@@ -1,14 +1,17 @@
-"""From codes to resources: what carries a canonical key, and how much refers to a resource."""
+"""From codes to resources: what carries a canonical key, and what refers to a resource."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from app.fhir import definitions, searchparams
 from app.store import keys, read
 from app.store.commit import CREATED, UPDATED
 from app.store.database import Connection
 from app.store.types import Stored
+
+_LAST = (1 << 63) - 1
 
 
 def find_by_keys(db: Connection, tenant: int, canonical: Sequence[str], limit: int) -> list[Stored]:
@@ -27,27 +30,52 @@ def find_by_keys(db: Connection, tenant: int, canonical: Sequence[str], limit: i
     return [read.stored(definitions.type_name(row[1]), row[2], row[3:]) for row in rows]
 
 
-def count_referring(
-    db: Connection, tenant: int, source: str, code: str, target: tuple[str, str], most: int
-) -> int:
-    """Return how many resources of type `source` refer to `target` by a reference parameter.
+@dataclass(frozen=True, slots=True)
+class Referring:
+    """What refers to a resource: the newest by their primary date, and how many (up to a bound)."""
 
-    Counts no further than `most`: the cost is bounded, whatever a device has sent.
+    newest: Sequence[Stored]
+    count: int
+
+
+def referring(
+    db: Connection,
+    tenant: int,
+    source: str,
+    code: str,
+    target: tuple[str, str],
+    *,
+    listed: int,
+    counted: int,
+    until_us: int | None = None,
+) -> Referring:
+    """Return the resources of type `source` that refer to `target` by a reference parameter.
+
+    Two walks along one index, of `listed` and `counted` rows at most, whatever a device has sent.
+    until_us: only those whose date begins no later.
     """
     param = searchparams.find(source, code)
-    if param is None:
-        return 0
     row = db.one(
         "SELECT pk FROM res WHERE tenant=? AND type=? AND id=?",
         (tenant, definitions.type_number(target[0]), target[1]),
     )
-    if row is None:
-        return 0
-    counted = db.one(
-        "SELECT count(*) FROM (SELECT 1 FROM ix WHERE k=? LIMIT ?) AS some",
-        (keys.reference(param.number, row[0]), most),
+    if param is None or row is None:
+        return Referring((), 0)
+    key = keys.reference(param.number, row[0])
+    latest = _LAST if until_us is None else 2 * until_us + 1  # `ix.d`: see tables.py
+    rows = db.all(
+        "SELECT res.id,res.vid,res.lu,res.method,res.body FROM ix JOIN res ON res.pk=ix.pk"
+        " WHERE ix.k=? AND ix.d<=? ORDER BY ix.d DESC LIMIT ?",
+        (key, latest, listed),
     )
-    return counted[0] if counted else 0
+    newest = [read.stored(source, each[0], each[1:]) for each in rows]
+    if len(newest) < listed:
+        return Referring(newest, len(newest))
+    count = db.one(
+        "SELECT count(*) FROM (SELECT 1 FROM ix WHERE k=? AND d<=? LIMIT ?) AS some",
+        (key, latest, counted),
+    )
+    return Referring(newest, count[0] if count else 0)
 
 
 def count_types(db: Connection, tenant: int, most: int) -> dict[str, int]:

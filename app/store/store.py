@@ -22,6 +22,7 @@ from app.store.graph import Graph
 from app.store.posted import Posted, Progress
 from app.store.prepare import Preparer
 from app.store.reindex import Upkeep
+from app.store.resolve import Referring
 from app.store.search import demand, run
 from app.store.search.context import Codes, Context
 from app.store.types import (
@@ -138,9 +139,27 @@ class Store:
         """Return the resources that carry one of these canonical keys, oldest first."""
         return resolve.find_by_keys(self._db, self._setting.tenant, keys, limit)
 
-    def count_referring(self, source: str, code: str, target: tuple[str, str], most: int) -> int:
-        """Return how many resources of a type refer to `target` by a parameter, up to `most`."""
-        return resolve.count_referring(self._db, self._setting.tenant, source, code, target, most)
+    def referring(
+        self,
+        source: str,
+        code: str,
+        target: tuple[str, str],
+        *,
+        listed: int,
+        counted: int,
+        until_us: int | None = None,
+    ) -> Referring:
+        """Return the newest resources of a type that refer to `target`, and how many there are."""
+        return resolve.referring(
+            self._db,
+            self._setting.tenant,
+            source,
+            code,
+            target,
+            listed=listed,
+            counted=counted,
+            until_us=until_us,
+        )
 
     def count_types(self, most: int) -> dict[str, int]:
         """Return how many resources there are by type, each counted up to `most`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -128,12 +128,23 @@ def _payload(message: Message, zone: Any) -> Any:
 # --------------------------------------------------------------------------------- the command
 
 
+# What one message of a file becomes: its line, what to note, and whether it was good.
+Line = tuple[bytes, Sequence[str], bool]
+Other = Callable[[bytes], Iterable[Line]]
+
+
 def main(
-    argv: Sequence[str], stdin: IO[bytes], stdout: IO[str], stderr: IO[str] | None = None
+    argv: Sequence[str],
+    stdin: IO[bytes],
+    stdout: IO[str],
+    stderr: IO[str] | None = None,
+    *,
+    others: Mapping[str, Other] | None = None,
 ) -> int:
     """Convert files to NDJSON; return 0, or 1 when a message could not be converted.
 
-    Warnings and what `--explain` has to tell go to `stderr`.
+    Warnings and what `--explain` has to tell go to `stderr`. others: who converts files that are no
+    device JSON, by the end of their names.
     """
     told = stderr or sys.stderr
     args = _parser().parse_args(argv)
@@ -144,14 +155,19 @@ def main(
         converter.catalogue.get(name)
     state = State()
     failed = False
-    for number, raw in enumerate(_entries(args.files, stdin), 1):
-        line, notes, ok = _convert(converter, raw, state, name)
+    converted = (
+        line
+        for file in args.files
+        for line in _file(
+            file, stdin, others or {}, lambda raw: _convert(converter, raw, state, name)
+        )
+    )
+    for number, (line, notes, ok) in enumerate(converted, 1):
         failed = failed or not ok
         for note in notes:
             told.write(f"message {number}: {note}\n")
-        if args.pretty:
-            line = msgspec.json.format(line, indent=2)
-        stdout.write(line.decode() + "\n")
+        shown = msgspec.json.format(line, indent=2) if args.pretty else line
+        stdout.write(shown.decode() + "\n")
     return 1 if failed else 0
 
 
@@ -190,19 +206,28 @@ def _is_file(name: str) -> bool:
     return name.endswith((".yaml", ".yml", ".json")) or "/" in name
 
 
-def _entries(names: Sequence[str], stdin: IO[bytes]) -> Iterator[bytes | YilianError]:
-    for name in names:
-        body = stdin.read() if name == "-" else Path(name).read_bytes()
-        lines = True if name.endswith((".ndjson", ".jsonl")) else None
-        try:
-            yield from messages.split(body, lines=lines)
-        except YilianError as exc:
-            yield exc
+def _file(
+    name: str,
+    stdin: IO[bytes],
+    others: Mapping[str, Other],
+    convert: Callable[[bytes | YilianError], Line],
+) -> Iterator[Line]:
+    body = stdin.read() if name == "-" else Path(name).read_bytes()
+    other = others.get(Path(name).suffix)
+    if other is not None:
+        yield from other(body)
+        return
+    lines = True if name.endswith((".ndjson", ".jsonl")) else None
+    try:
+        for entry in messages.split(body, lines=lines):
+            yield convert(entry)
+    except YilianError as exc:
+        yield convert(exc)
 
 
 def _convert(
     converter: Converter, raw: bytes | YilianError, state: State, mapping: str | None
-) -> tuple[bytes, Sequence[str], bool]:
+) -> Line:
     """Return the line for one entry, what there is to note, and whether the entry was good."""
     if isinstance(raw, YilianError):
         return operation_outcome(raw.issues), (), False

@@ -321,3 +321,20 @@ def test_every_unit_of_the_vocabulary_is_ucum():
     for table in ("unit", "usual-unit", "own-unit"):
         codes = {row[0] for row in library.tables[table].rows.values()}
         assert [code for code in codes if ucum.canonical(code) is None] == []
+
+
+def test_a_file_of_another_kind_is_handed_to_who_converts_it(tmp_path):
+    path = tmp_path / "pcd.hl7"
+    path.write_bytes(b"MSH|...")
+    out = io.StringIO()
+
+    code = main(
+        [str(GENERIC), str(path)],
+        io.BytesIO(),
+        out,
+        io.StringIO(),
+        others={".hl7": lambda body: [(b'{"was":"' + body[:3] + b'"}', (), True)]},
+    )
+
+    assert code == 0
+    assert json.loads(out.getvalue().splitlines()[1]) == {"was": "MSH"}

@@ -82,7 +82,9 @@ def builder(
             value = get(node, run)
             if value is not None:
                 if name is None:
-                    _spread(out, value)
+                    if "extension" in out and "extension" in value:
+                        value = {**value, "extension": out["extension"] + value["extension"]}
+                    out.update(value)
                 else:
                     out[name] = value
         if not out and not whole and strong:
@@ -91,7 +93,9 @@ def builder(
             value = get(node, run)
             if value is not None:
                 if name is None:
-                    _spread(out, value)
+                    if "extension" in out and "extension" in value:
+                        value = {**value, "extension": out["extension"] + value["extension"]}
+                    out.update(value)
                 elif name not in out:
                     out[name] = value
         for name in consts:
@@ -100,16 +104,6 @@ def builder(
         return out or None
 
     return build
-
-
-def _spread(out: dict[str, Any], more: dict[str, Any]) -> None:
-    """Add the elements of one object to another; arrays of both are joined."""
-    if out.keys().isdisjoint(more):
-        out.update(more)
-        return
-    for name, value in more.items():
-        have = out.get(name)
-        out[name] = have + value if isinstance(have, list) and isinstance(value, list) else value
 
 
 def _active(parts: tuple[Part, ...], seen: int) -> tuple[tuple[str | None, Getter], ...]:
@@ -139,7 +133,9 @@ def needing(first: Getter, rest: tuple[Part, ...], consts: dict[str, Any], needs
             value = get(node, run)
             if value is not None:
                 if name is None:
-                    _spread(out, value)
+                    if "extension" in out and "extension" in value:
+                        value = {**value, "extension": out["extension"] + value["extension"]}
+                    out.update(value)
                 elif name not in out:
                     out[name] = value
         for name in consts:
@@ -266,6 +262,24 @@ def shared(get: Getter, name: str) -> Getter:
     return share
 
 
+def once(get: Getter, raw: Getter) -> Getter:
+    """Do it once for each text in a message; without text there is nothing to do."""
+    mark = object()
+
+    def done(node: Any, run: Run) -> Any:
+        text = raw(node, run)
+        if not text:
+            return get(node, run)
+        key = (mark, text)
+        memo = run.memo
+        if key in memo:
+            return memo[key]
+        found = memo[key] = get(node, run)
+        return found
+
+    return done
+
+
 def raw_text(node: Any, _: Any) -> Any:
     return node.raw
 
@@ -282,16 +296,31 @@ def identifier_key(one: Getter) -> Getter:
 
 
 def record_key_of(parts: list[Getter]) -> Getter:
+    """Return the record key (system, value) of parts that are encoded already."""
+    text = joined_parts(parts)
+
     def key(node: Any, run: Run) -> Any:
+        found = text(node, run)
+        return None if found is None else (RECORD, found)
+
+    return key
+
+
+def joined_parts(parts: list[Getter]) -> Getter:
+    """Return encoded parts joined by `:`; None when one is missing."""
+    if len(parts) == 1:
+        return parts[0]
+
+    def joined(node: Any, run: Run) -> Any:
         values = []
         for get in parts:
             found = get(node, run)
             if found is None:
                 return None
             values.append(found)
-        return RECORD, ":".join(values)
+        return ":".join(values)
 
-    return key
+    return joined
 
 
 def mentioner(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.mapping.closures import as_list, constant, first_of, same
+from app.mapping.closures import as_list, constant, first_of, once, same
 from app.mapping.library import Table
 from app.mapping.run import Run
 from app.mapping.source import Access, Function, Getter
@@ -35,6 +35,7 @@ class Code:
     needs: fields of which one has to hold something for a value to come out; None: not known.
     reads: all fields looked at, for results that may be remembered; None: not a pure function.
     whole: the same wherever in the message it is asked.
+    raw: the text that the places are made from, if the source tells.
     """
 
     one: Getter
@@ -50,6 +51,7 @@ class Code:
     needs: Fields | None = None
     reads: Fields | None = None
     whole: bool = False
+    raw: Getter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ def of_access(access: Access) -> Code:
         needs=needs,
         reads=fields,
         whole=access.whole,
+        raw=access.raw,
     )
 
 
@@ -166,8 +169,11 @@ def mapped(given: Code, step: Getter, *, type_: str | None, table: Table | None)
     )  # fmt: skip
 
 
-def applied(given: Code, get: Getter, trace: bool) -> Code:
-    """Return `given` with a map or mention applied to each of its places."""
+def applied(given: Code, get: Getter, trace: bool, pure: bool) -> Code:
+    """Return `given` with a map or mention applied to each of its places.
+
+    pure: nothing but the text of a place decides: done once for a text in a message.
+    """
 
     def one(node: Any, run: Run) -> Any:
         found = given.node(node, run)
@@ -186,8 +192,12 @@ def applied(given: Code, get: Getter, trace: bool) -> Code:
                 out.append(value)
         return out
 
-    every = traced if trace else many
-    return Code(one, every, one, every, needs=given.needs)
+    if trace:
+        return Code(one, traced, one, traced, needs=given.needs)
+    if pure and given.raw is not None:
+        first, every = once(one, given.raw), once(many, given.raw)
+        return Code(first, every, first, every, needs=given.needs)
+    return Code(one, many, one, many, needs=given.needs)
 
 
 def called(function: Function, given: Code, args: list[Code], name: str) -> Code:

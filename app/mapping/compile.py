@@ -27,6 +27,7 @@ from app.mapping.closures import (
     first_of,
     guarded,
     identifier_key,
+    joined_parts,
     mentioner,
     needing,
     no_text,
@@ -232,21 +233,36 @@ class _Compiler:
             parts = key["record"]
             listed = parts if isinstance(parts, list) else [parts]
             codes = [self._formula(part, here, at) for part in listed]
-            get = record_key_of([self._key_part(code, here) for code in codes])
+            get = record_key_of(self._key_parts(codes, here))
             value = Value(get, strong=True, reads=union(code.reads for code in codes))
         if "$when" in key:
             return self._when(self._condition(str(key["$when"]), here, at), value)
         return value
 
-    def _key_part(self, code: Code, here: _Place) -> Getter:
-        """Return the encoded text of a part, remembered where it depends on own fields only."""
-        get = encoded(code.one)
-        if code.reads is None or self.trace or code.const is not None:
-            return get
-        if code.reads == NONE and here.anchor is not None:
-            return remembered(get, no_text)
-        key = self._text_key(code.reads, here) if here.memo else None
-        return get if key is None else remembered(get, key)
+    def _key_parts(self, codes: list[Code], here: _Place) -> list[Getter]:
+        """Return the parts of a record key; neighbours that may be remembered are one part."""
+        out: list[Getter] = []
+        run: list[Code] = []
+        for code in [*codes, None]:
+            if code is not None and self._settles(code, here):
+                run.append(code)
+                continue
+            if run:
+                get = joined_parts([encoded(one.one) for one in run])
+                reads = union(one.reads for one in run)
+                out.append(remembered(get, self._text_key(reads or NONE, here) or no_text))
+                run = []
+            if code is not None:
+                out.append(encoded(code.one))
+        return out
+
+    def _settles(self, code: Code, here: _Place) -> bool:
+        """Say whether a part of a key depends on nothing but fields of the rule's own node."""
+        if code.reads is None or self.trace or here.anchor is None:
+            return False
+        if not code.reads:
+            return True
+        return here.memo and self._text_key(code.reads, here) is not None
 
     # --- objects ---------------------------------------------------------------------------------
 
@@ -643,8 +659,9 @@ class _Compiler:
 
     def _applied(self, value: Value, part: Located, given: Code) -> Code:
         mention = "resource" in part.body
+        pure = value.reads == NONE and not self.trace
         return replace(
-            applied(given, value.getter, self.trace),
+            applied(given, value.getter, self.trace, pure),
             type="Reference" if mention else part.body.get("gives"),
             target=str(part.body["resource"]) if mention else None,
             reads=union((given.reads, value.reads)) if not mention or given.reads == NONE else None,

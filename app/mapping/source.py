@@ -37,6 +37,7 @@ class Access:
         None when it is something else (a name of the message, whole segments).
     needs: the field without which there is nothing here, when that is not what it reads.
     whole: it is about the message as a whole, the same wherever it is asked.
+    raw: the text from which `node` and `nodes` are made, so that results need not be made twice.
     """
 
     one: Getter
@@ -47,6 +48,7 @@ class Access:
     reads: str | None = None
     needs: str | None = None
     whole: bool = False
+    raw: Getter | None = None
 
 
 @dataclass(frozen=True, slots=True)

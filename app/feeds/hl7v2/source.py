@@ -410,10 +410,17 @@ def _field_path(
         made = Part(rep, place, comp)
         return made if made.raw and made.raw != '""' else None
 
+    def raw_field(at: Any, run: Run) -> Any:
+        place = nearest(at, id_)
+        if place is None or number >= len(place.fields):
+            return None
+        return place.fields[number]
+
     reads = f"{id_}-{number}"
     whole = id_ in _ONCE
     if not trace:
-        return Access(one, many, node, nodes, reads=reads, whole=whole)
+        raw = raw_field if not repetition else None
+        return Access(one, many, node, nodes, reads=reads, whole=whole, raw=raw)
     return _reading(
         Access(one, many, node, nodes, reads=reads), lambda at: _places(reps(at)[1], part)
     )

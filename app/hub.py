@@ -28,7 +28,7 @@ from app.feeds.running import Feeds, helpers
 from app.feeds.running import Setting as FeedsSetting
 from app.registry import links
 from app.registry.indexed import identifier_keys
-from app.rest import devices, trace
+from app.rest import devices, registry, trace
 from app.rest.services import Options
 from app.settings import Address as Listening
 from app.settings import Settings
@@ -165,10 +165,12 @@ def application(parts: Parts) -> rest.Wsgi:
     """Return the HTTP application of one worker process."""
     hub = Hub(parts)
     intake = HttpIntake(parts.doors, hub.clock)
+    kinds = parts.link_rules.kinds
     doors = [
         console.blueprint(hub),
         devices.blueprint(intake, MAX_BODY_BYTES),
-        trace.blueprint(hub, parts.link_rules.kinds),
+        trace.blueprint(hub, kinds),
+        registry.blueprint(hub, kinds),
     ]
     return rest.create_app(hub, doors)
 

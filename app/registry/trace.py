@@ -9,7 +9,7 @@ the same thing; a key of a lot or a model leads to its members, a member not to 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -105,11 +105,16 @@ class Trace:
         return self.names.get(node, str(node))
 
 
-def starts(graph: Graph, code: str, as_: str | None = None) -> dict[int, str | None]:
+def starts(
+    graph: Graph,
+    code: str,
+    as_: str | None = None,
+    spellings: Callable[[str], Sequence[str]] = lambda key: (key,),
+) -> dict[int, str | None]:
     """Return the nodes that a code or `Type/id` names, a key with its text; none if unknown.
 
-    The finest key that anything carries or is linked by decides; a model never stands in for an
-    item that is not known.
+    spellings: a key in every way its system is written (`naming.py`). The finest key that anything
+    carries or is linked by decides; a model never stands in for an item that is not known.
     """
     local = local_reference(code) if as_ is None else None
     if local is not None:
@@ -118,9 +123,15 @@ def starts(graph: Graph, code: str, as_: str | None = None) -> dict[int, str | N
     parsed = parse(code, as_=as_)
     others = (one.canonical for one in parsed.candidates if one.canonical)
     for key in ([parsed.canonical] if parsed.canonical else []) + list(others):
-        node = graph.node_of_key(key)
-        if graph.carriers([node], 1) or graph.names([node]):
-            return {node: key}
+        nodes = {graph.node_of_key(each): each for each in spellings(key)}
+        linked = graph.names(nodes)
+        known = {
+            node: each
+            for node, each in nodes.items()
+            if node in linked or graph.carriers([node], 1)
+        }
+        if known:
+            return dict[int, str | None](known)
     return {}
 
 

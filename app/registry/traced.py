@@ -107,7 +107,7 @@ def _edge(trace: Trace, edge: Edge) -> Json:
         said["start"] = instant(edge.low)
     if edge.high < OPEN_HIGH:
         said["end"] = instant(edge.high)
-    if edge.src in trace.stated:
+    if edge.src is not None and edge.src in trace.stated:
         said["source"], recorded = trace.stated[edge.src]
         said["recorded"] = instant(recorded)
     return said

@@ -20,6 +20,7 @@ from app.errors import Deleted, Invalid, Malformed, NotFound, TooMuch
 from app.fhir import dates
 from app.fhir.display import display, value
 from app.registry import Parsed, parse
+from app.registry.naming import Naming
 from app.rest.services import Hub, Store
 from app.store.entries import local_reference
 from app.store.types import Stored
@@ -68,6 +69,7 @@ class Resolver:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
+        self._naming = Naming(hub.store)
 
     def answer_or_refusal(self, asked: Any) -> Json:
         """Answer one of many: what is no request is told in its place."""
@@ -101,7 +103,7 @@ class Resolver:
     def _resolved(self, parsed: Parsed, at_us: int | None) -> Iterator[Json]:
         store = self._hub.store
         for key in _by_preference(parsed):
-            found = store.find_by_keys([key], limit=_RESOURCES)
+            found = store.find_by_keys(self._naming.spellings(key), limit=_RESOURCES)
             if found:
                 for stored in found:
                     then = stored if at_us is None else _as_of(store, stored, at_us)

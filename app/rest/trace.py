@@ -16,6 +16,7 @@ from app.errors import Invalid, NotAcceptable, NotFound
 from app.fhir import dates
 from app.registry import drawing, traced
 from app.registry.links import Kind
+from app.registry.naming import Naming
 from app.registry.trace import DEPTH_MAX, DIRECTIONS, NODES, NODES_MAX, Asked, Trace, follow, starts
 from app.rest.base import base_url
 from app.rest.services import Hub
@@ -33,6 +34,7 @@ _MEDIA: Mapping[str, str] = {
 def blueprint(hub: Hub, kinds: Mapping[str, Kind]) -> Blueprint:
     """Return the route; `kinds` are the site's kinds of links."""
     routes = Blueprint("trace", __name__)
+    naming = Naming(hub.store)
 
     @routes.get("/trace")
     def trace() -> Response:
@@ -43,7 +45,7 @@ def blueprint(hub: Hub, kinds: Mapping[str, Kind]) -> Blueprint:
         asked = asked_for(query, hub.http.zone)
         media = _format(query.get("format"))
         graph = hub.store.graph
-        start = starts(graph, code, query.get("as"))
+        start = starts(graph, code, query.get("as"), naming.spellings)
         if not start:
             raise NotFound("nothing here carries this code, and no link names it", at="http.code")
         found = follow(graph, kinds, start, asked)

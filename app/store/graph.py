@@ -71,7 +71,7 @@ class Graph:
         """
         end = "f" if along else "t"
         db = self._db
-        return db.all(  # type: ignore[return-value] - the columns of Link
+        return db.all(
             f"SELECT f,kind,t,lo,hi,src FROM link WHERE {db.in_list(end)} AND {db.in_list('kind')}"
             " AND lo<? AND hi>? LIMIT ?",
             (db.array(list(nodes)), db.array(list(kinds)), between[1], between[0], most),

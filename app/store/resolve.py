@@ -72,7 +72,7 @@ def referring(
     if len(newest) < listed:
         return Referring(newest, len(newest))
     count = db.one(
-        "SELECT count(*) FROM (SELECT 1 FROM ix WHERE k=? AND d<=? LIMIT ?) AS some",
+        "SELECT count(*) FROM (SELECT 1 FROM ix WHERE k=? AND d<=? LIMIT ?) AS bounded",
         (key, latest, counted),
     )
     return Referring(newest, count[0] if count else 0)
@@ -83,7 +83,7 @@ def count_types(db: Connection, tenant: int, most: int) -> dict[str, int]:
     found = {}
     for name in definitions.resource_types():
         row = db.one(
-            "SELECT count(*) FROM (SELECT 1 FROM ix WHERE k=? LIMIT ?) AS some",
+            "SELECT count(*) FROM (SELECT 1 FROM ix WHERE k=? LIMIT ?) AS bounded",
             (keys.of_type(tenant, definitions.type_number(name)), most),
         )
         if row and row[0]:

@@ -65,9 +65,19 @@ def entry(number, **more):
     return Entry(**values)
 
 
+@pytest.fixture(
+    scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+)
+def url(request, tmp_path_factory):
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path_factory.mktemp('console') / 'yilian.db'}"
+        return
+    with request.getfixturevalue("postgres").database() as made:
+        yield made
+
+
 @pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    url = f"sqlite:///{tmp_path_factory.mktemp('console') / 'yilian.db'}"
+def client(url):
     store = open_store(url)
     body = b'{"resourceType":"Patient","id":"p1"}'
     store.commit([Change(Method.UPDATE, "Patient", "p1", body=body)])

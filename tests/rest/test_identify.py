@@ -71,6 +71,27 @@ def test_a_device_tells_what_it_measured_on_whom_and_whose_it_is(api, ward):
     assert device["owner"]["display"] == "西湖医院"
 
 
+def test_more_readings_than_are_listed_are_counted(api):
+    item = {"resourceType": "Device", "udiCarrier": [{"carrierHRF": "(01)09521234000037(21)BUSY"}]}
+    device = api.create(item)
+    reading = {
+        "resourceType": "Observation",
+        "status": "final",
+        "code": {"text": "pulse"},
+        "device": {"reference": f"Device/{device['id']}"},
+    }
+    for minute in range(12):
+        api.create({**reading, "effectiveDateTime": f"2026-03-28T08:{minute:02}:00+08:00"})
+
+    observations = asked(api, "(01)09521234000037(21)BUSY")["resolved"][0]["observations"]
+
+    assert observations["total"] == 12
+    assert observations["more"] is False
+    assert [one["effective"][14:16] for one in observations["listed"]] == [
+        f"{minute:02}" for minute in range(11, 1, -1)
+    ]
+
+
 def test_a_time_in_the_past_shows_what_was_then(api, ward):
     (device,) = asked(api, UDI, at="2126-01-01")["resolved"]
 
@@ -79,9 +100,10 @@ def test_a_time_in_the_past_shows_what_was_then(api, ward):
 
 
 def test_the_item_leads_to_its_devices_when_the_unit_is_unknown(api, ward):
-    (device,) = asked(api, "(01)09521234000037(21)OTHER")["resolved"]
+    found = asked(api, "(01)09521234000037(21)OTHER")["resolved"]
 
-    assert device["key"] == "gs1:01:09521234000037"
+    assert {device["key"] for device in found} == {"gs1:01:09521234000037"}
+    assert f"Device/{ward['device']}" in [device["resource"] for device in found]
 
 
 @pytest.mark.parametrize(

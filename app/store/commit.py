@@ -121,6 +121,11 @@ class WritePath:
         if write(self._db, batch) != len(batch.changed):
             raise Conflict("the resource was changed by someone else at the same time")
 
+    @property
+    def may_be_refused(self) -> bool:
+        """Whether writing the collected rows may raise what their own set is to be told."""
+        return bool(self._batch.effects)
+
     def take(self) -> Batch:
         """Return the collected rows, which are not written then."""
         batch, self._batch = self._batch, Batch()

@@ -220,6 +220,8 @@ class GroupWriter:
         results: list[Any] = []
         self._db.begin()
         for job in group:
+            if self._path.may_be_refused:
+                self._path.flush()  # outside the next job, which is not to be told
             try:
                 results.append(job.work(self._session))
             except YilianError as exc:

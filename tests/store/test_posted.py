@@ -44,6 +44,10 @@ def patient(colour=None, **more):
     return {"resourceType": "Patient", **({"extension": extension} if extension else {}), **more}
 
 
+def change(type_name, resource):
+    return Change(Method.UPDATE, type_name, resource["id"], json.dumps(resource).encode())
+
+
 def ready(kit):
     """Wait until the posted parameter is ready, and this process knows it."""
     wait_for(lambda: [p.ready for p in kit.store.reindex_progress()] == [True])
@@ -134,6 +138,32 @@ def test_two_parameters_do_not_share_a_url_or_a_name(kit, more, at):
 
     assert caught.value.at == at
     assert len(kit.store.reindex_progress()) == 1
+
+
+def test_a_refusal_reaches_the_one_who_asked_for_it_and_nobody_else(still):
+    if still.store._address.dialect != SQLITE:
+        return  # no groups
+    still.update(parameter())
+    double = still.store._preparer.prepare(
+        [change("SearchParameter", parameter("twin", url=parameter()["url"]))]
+    )
+    good = still.store._preparer.prepare([change("Patient", patient(id="p"))])
+    writer, told = still.store.writer, {}
+    holding, going = threading.Event(), threading.Event()
+    writer.submit_work(lambda session: (holding.set(), going.wait(10)), lambda result: None)
+    holding.wait(10)
+
+    # All that waits meanwhile is one group.
+    writer.submit(double, lambda result: told.__setitem__("double", result))
+    writer.submit_work(
+        lambda session: session.commit(good), lambda result: told.__setitem__("good", result)
+    )
+    going.set()
+    wait_for(lambda: len(told) == 2)
+
+    assert isinstance(told["double"], Invalid)
+    assert told["good"][0].version_id == 1
+    assert still.store.lookup("SearchParameter", "twin") is None
 
 
 def test_a_transaction_that_fails_posts_nothing(kit):

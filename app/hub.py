@@ -141,10 +141,16 @@ class Hub:
 
     def metrics(self) -> bytes:
         """Return the numbers of all processes of this hub in the Prometheus text format."""
+        return metrics.exposition(self._queue_ages())
+
+    def _queue_ages(self) -> Mapping[str, float]:
+        """Return how long the oldest message of each feed waits; nothing without a database."""
         now_us = self.clock.now_us()
-        waiting = self.inbox.oldest_waiting()
-        ages = {feed: max(0, now_us - waiting.get(feed, now_us)) / 1e6 for feed in _FEEDS}
-        return metrics.exposition(ages)
+        try:
+            waiting = self.inbox.oldest_waiting()
+        except Unavailable:
+            return {}
+        return {feed: max(0, now_us - waiting.get(feed, now_us)) / 1e6 for feed in _FEEDS}
 
     def close(self) -> None:
         """Finish what was handed in and close the connections."""

@@ -6,12 +6,14 @@ Reads only, over a connection for each thread. `inbox.py` is what the feeds writ
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from app.errors import Unavailable
 from app.feeds import inbox
 from app.feeds.inbox import Entry, State, Wanted
-from app.store.database import Address, Connection, connect
+from app.store.database import Address, Connection, connect, driver_errors
 
 STATES: Mapping[str, State] = {state.name.lower(): state for state in State}
 
@@ -51,19 +53,22 @@ class Received:
             source=source,
             control_id=control_id,
         )
-        return inbox.page(self._db, self._tenant, wanted, count=count, before=before)
+        with self._reading() as db:
+            return inbox.page(db, self._tenant, wanted, count=count, before=before)
 
     def get(self, id_: int) -> Entry:
         """Return one entry with the bytes received. Raises NotFound."""
-        return inbox.get(self._db, self._tenant, id_)
+        with self._reading() as db:
+            return inbox.get(db, self._tenant, id_)
 
     def counts(self, most: int) -> list[Counted]:
         """Return how many of the newest `most` entries there are by feed and state."""
-        rows = self._db.all(
-            "SELECT feed, state, count(*) FROM (SELECT feed, state FROM inbox WHERE tenant=?"
-            " ORDER BY id DESC LIMIT ?) AS newest GROUP BY feed, state ORDER BY feed, state",
-            (self._tenant, most),
-        )
+        with self._reading() as db:
+            rows = db.all(
+                "SELECT feed, state, count(*) FROM (SELECT feed, state FROM inbox WHERE tenant=?"
+                " ORDER BY id DESC LIMIT ?) AS newest GROUP BY feed, state ORDER BY feed, state",
+                (self._tenant, most),
+            )
         return [Counted(feed, State(state).name.lower(), count) for feed, state, count in rows]
 
     def oldest_waiting(self) -> Mapping[str, int]:
@@ -71,15 +76,16 @@ class Received:
 
         Looks at the oldest thousand only: what waits behind them is younger.
         """
-        rows = [
-            row
-            for state in (State.RECEIVED, State.REPLAY)
-            for row in self._db.all(
-                "SELECT feed, min(received) FROM (SELECT feed, received FROM inbox WHERE state=?"
-                " AND tenant=? ORDER BY id LIMIT 1000) AS oldest GROUP BY feed",
-                (int(state), self._tenant),
-            )
-        ]
+        with self._reading() as db:
+            rows = [
+                row
+                for state in (State.RECEIVED, State.REPLAY)
+                for row in db.all(
+                    "SELECT feed, min(received) FROM (SELECT feed, received FROM inbox"
+                    " WHERE state=? AND tenant=? ORDER BY id LIMIT 1000) AS oldest GROUP BY feed",
+                    (int(state), self._tenant),
+                )
+            ]
         oldest: dict[str, int] = {}
         for feed, received_us in rows:
             oldest[feed] = min(received_us, oldest.get(feed, received_us))
@@ -89,10 +95,17 @@ class Received:
         for connection in self._connections:
             connection.close()
 
-    @property
-    def _db(self) -> Connection:
-        found: Connection | None = getattr(self._local, "db", None)
-        if found is None:
-            found = self._local.db = connect(self._address)
-            self._connections.append(found)
-        return found
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """Give this thread's connection; one that fails is not used again. Raises Unavailable."""
+        db: Connection | None = getattr(self._local, "db", None)
+        if db is None:
+            db = self._local.db = connect(self._address)
+            self._connections.append(db)
+        try:
+            yield db
+        except driver_errors(db.dialect) as exc:
+            self._local.db = None
+            self._connections.remove(db)
+            db.close()
+            raise Unavailable("the database cannot be read now") from exc

@@ -49,6 +49,9 @@ log = logging.getLogger(__name__)
 
 THREADS = 8  # for each HTTP worker; measured, see docs/performance.md
 _BACKLOG = 2048
+# A message makes thousands of objects and hardly a cycle: Python's 700 would look for them at
+# every message.
+_GC_THRESHOLDS = (50_000, 20, 20)
 _START_S = 30.0
 _DRAIN_S = 20  # what a request may take when the hub has been asked to stop
 _LONGEST_SOCKET_PATH = 100  # sun_path holds 108 bytes on Linux, 104 elsewhere
@@ -75,6 +78,7 @@ def run(chosen: Settings, folder: Folder, begun: float, stdout: IO[str]) -> int:
         lifeline = running.enter_context(_lifeline())
         hub.preload(parts.store_setting)
         gc.freeze()  # what is imported now stays shared between the children
+        gc.set_threshold(*_GC_THRESHOLDS)
         addresses: dict[str, str] = {"pid": str(os.getpid())}
         if parts.needs_ingest:
             ingest = Child("ingest", hub.ingest, parts, lifeline)

@@ -189,6 +189,8 @@ class _Compiler:
         key = self._text_key(test.reads, here) if here.memo and test.reads else None
         if key is None or self.trace or len(test.reads or ()) > _MOST_MEMO_FIELDS:
             return test.getter
+        if test.reads and test.reads & (here.volatile or NONE):
+            return test.getter
         return remembered(test.getter, key)
 
     def _resource(self, type_: str, at: str) -> Expected | None:
@@ -262,7 +264,7 @@ class _Compiler:
             return False
         if not code.reads:
             return True
-        return here.memo and self._text_key(code.reads, here) is not None
+        return here.memo and not code.reads & (here.volatile or NONE) and self._text_key(code.reads, here) is not None
 
     # --- objects ---------------------------------------------------------------------------------
 
@@ -469,8 +471,8 @@ class _Compiler:
         simple = isinstance(raw, str) and "|" not in raw
         if not here.memo or self.trace or simple or not value.reads or value.get is None:
             return value
-        if len(value.reads) > _MOST_MEMO_FIELDS:
-            return value
+        if len(value.reads) > _MOST_MEMO_FIELDS or value.reads & (here.volatile or NONE):
+            return value  # what differs each time would only fill the memory
         key = self._text_key(value.reads, here)
         if key is None:
             return value

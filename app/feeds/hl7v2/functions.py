@@ -170,8 +170,11 @@ def time(value: str, _: Any) -> str | None:
 
 def utc(value: str, _: Any) -> str:
     """Return a FHIR dateTime in UTC, as record keys write times; without a time as it is."""
-    if "T" not in value:
-        return value
+    return _utc(value) if "T" in value else value
+
+
+@lru_cache(maxsize=4096)
+def _utc(value: str) -> str:
     at = datetime.fromisoformat(value.replace(":60", ":59"))
     shown = (at - (at.utcoffset() or timedelta())).replace(tzinfo=None).isoformat()
     return f"{shown}Z"

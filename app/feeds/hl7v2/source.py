@@ -44,7 +44,7 @@ _ANY_LENGTH = frozenset(("QPD", "RDT"))
 class Part:
     """A repetition of a field, or one component of it (comp > 0)."""
 
-    __slots__ = ("comp", "raw", "rep", "up")
+    __slots__ = ("comp", "parts", "raw", "rep", "up")
     id = None
     kids = None
     made = None
@@ -53,8 +53,8 @@ class Part:
         self.rep = rep
         self.up = up
         self.comp = comp
+        parts = self.parts = rep.components
         if comp:
-            parts = rep.components
             raw = parts[comp - 1] if comp <= len(parts) else ""
             # As the text of results that are remembered, `A&B` inside a component is not `A&B`
             # as a whole field.
@@ -440,6 +440,15 @@ def _part_path(text: str, trace: bool) -> Access:
     def one(part: Any, run: Run) -> Any:
         if part.id is not None:  # a segment: its whole text is no value
             return None
+        if comp and not part.comp:
+            parts = part.parts
+            if comp > len(parts):
+                return None
+            leaf = parts[comp - 1]
+            if leaf.isalnum() and sub < 2:  # nothing to undo in it
+                return leaf
+            if not leaf:
+                return None
         return part.text(comp, sub) or None
 
     def many(part: Any, run: Run) -> Any:

@@ -15,6 +15,8 @@ from concurrent.futures import Future
 from hashlib import sha256
 from typing import Any, Protocol
 
+import orjson
+
 from app.clock import Clock
 from app.errors import Invalid, Unavailable, YilianError
 from app.feeds.dispatch import SILENCE, Incoming, Receipt
@@ -27,6 +29,8 @@ log = logging.getLogger(__name__)
 
 FEED = "iot"
 _MOST_WAITING = 2000
+_MOST_TOGETHER = 100  # publications that are read together when they came together
+_ENVELOPE = b'"envelope"'
 
 
 class Dispatcher(Protocol):
@@ -72,19 +76,56 @@ class Door:
         return _incoming(again[0]) if len(again) == 1 else _unreadable(entry, outside)
 
     def _run(self) -> None:
-        while (job := self._queue.get()) is not None:
-            published, promise = job
+        ended = False
+        while not ended:
+            jobs, ended = self._next()
             try:
-                read = read_all(
-                    self._reader,
-                    published.payload,
-                    Outside(topic=published.topic),
-                    self._clock.now_us(),
-                )
-                _Promise(promise, [self.accept(one) for one in read])
+                self._take([published for published, _ in jobs], [one for _, one in jobs])
             except Exception as exc:
                 log.exception("iot.door_failed")
-                promise.set_exception(exc)
+                for _, promise in jobs:
+                    promise.set_exception(exc)
+
+    def _next(self) -> tuple[list[tuple[Published, Future[None]]], bool]:
+        """Return what has come, waiting for the first; and whether it was the last."""
+        jobs: list[tuple[Published, Future[None]]] = []
+        job = self._queue.get()
+        while job is not None:
+            jobs.append(job)
+            if len(jobs) == _MOST_TOGETHER:
+                return jobs, False
+            try:
+                job = self._queue.get_nowait()
+            except queue.Empty:
+                return jobs, False
+        return jobs, True
+
+    def _take(self, published: Sequence[Published], promises: Sequence[Future[None]]) -> None:
+        """Read what came together, and end the promises when all of it is safe."""
+        now_us = self._clock.now_us()
+        wrapped = [raw for one in published if (raw := _wrapped(one)) is not None]
+        if len(wrapped) > 1:
+            read = self._reader.read(wrapped, Outside(), now_us)
+            alone = [one for one in published if _wrapped(one) is None]
+        else:
+            read, alone = [], list(published)
+        for one in alone:
+            read += read_all(self._reader, one.payload, Outside(topic=one.topic), now_us)
+        _Promise(promises, [self.accept(one) for one in read])
+
+
+def _wrapped(published: Published) -> bytes | None:
+    """Return a publication as one line that knows its topic; None for what is no single line."""
+    payload = published.payload.strip()
+    if not payload.startswith(b"{") or b"\n" in payload or _ENVELOPE in payload:
+        return None
+    topic = orjson.dumps(published.topic)
+    return b'{%b:"%b","channel":"mqtt","topic":%b,"payload":%b}' % (
+        _ENVELOPE,
+        messages.ENVELOPE.encode(),
+        topic,
+        payload,
+    )
 
 
 def read_all(
@@ -138,15 +179,17 @@ def _key(raw: bytes, outside: Outside) -> bytes:
 
 
 class _Promise:
-    """Ends a promise when all messages of a publication are safe, or one of them is not."""
+    """Ends promises when all that was read is safe, or something of it is not."""
 
-    def __init__(self, promise: Future[None], waiting: Sequence[Future[Receipt]]) -> None:
-        self._promise = promise
+    def __init__(
+        self, promises: Sequence[Future[None]], waiting: Sequence[Future[Receipt]]
+    ) -> None:
+        self._promises = promises
         self._left = len(waiting)
         self._lock = threading.Lock()
         self._error: BaseException | None = None
         if not waiting:
-            promise.set_result(None)
+            self._end()
         for one in waiting:
             one.add_done_callback(self._ended)
 
@@ -156,9 +199,12 @@ class _Promise:
             self._error = self._error or error
             self._left -= 1
             last = self._left == 0
-        if not last:
-            return
-        if self._error is not None:
-            self._promise.set_exception(self._error)
-        else:
-            self._promise.set_result(None)
+        if last:
+            self._end()
+
+    def _end(self) -> None:
+        for promise in self._promises:
+            if self._error is not None:
+                promise.set_exception(self._error)
+            else:
+                promise.set_result(None)

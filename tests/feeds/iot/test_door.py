@@ -173,6 +173,26 @@ def test_a_publication_is_safe_when_all_its_messages_are(kit):
     assert kit.found("Device")[0]["identifier"][0]["value"] == "GW7-01"
 
 
+def test_publications_that_came_together_are_told_together(kit):
+    def body(n) -> bytes:
+        reading = {"code": "8867-4", "value": 60 + n, "unit": "/min"}
+        time = f"2026-11-05T10:00:{n:02d}+08:00"
+        return json.dumps({"time": time, "measurements": [reading]}).encode()
+
+    published = [Published(f"yilian/generic/D{n % 3}", body(n), False) for n in range(30)]
+    published.append(Published("yilian/generic/D9", b"{broken", False))
+    promises = [kit.door.published(one) for one in published]
+
+    assert [promise.result(10) for promise in promises] == [None] * 31
+    kit.settled(2)
+    wait_for(lambda: len(kit.found("Observation", "_count=100")) == 30)
+    assert {device["identifier"][0]["value"] for device in kit.found("Device")} == {
+        "D0",
+        "D1",
+        "D2",
+    }
+
+
 def test_without_a_time_a_reading_is_of_when_it_was_received(kit):
     kit.send(b'{"deviceId":"D","measurements":[{"code":"8867-4","value":72}]}', "generic")
     kit.settled(1)

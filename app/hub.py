@@ -28,7 +28,7 @@ from app.feeds.running import Feeds, helpers
 from app.feeds.running import Setting as FeedsSetting
 from app.registry import links
 from app.registry.indexed import identifier_keys
-from app.rest import devices, registry, trace
+from app.rest import devices, registry, resolver, trace
 from app.rest.services import Options
 from app.settings import Address as Listening
 from app.settings import Settings
@@ -177,6 +177,7 @@ def application(parts: Parts) -> rest.Wsgi:
         devices.blueprint(intake, MAX_BODY_BYTES),
         trace.blueprint(hub, kinds),
         registry.blueprint(hub, kinds),
+        resolver.blueprint(hub, kinds),
     ]
     return rest.create_app(hub, doors)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from app.feeds.dicom import report
 from app.feeds.dicom.dataset import DataSet
 from app.feeds.dicom.names import human_names, plain_name
 from app.feeds.dicom.values import PersonName, fhir_date, fhir_datetime, offset_text
@@ -209,6 +211,19 @@ def _instance_url(place: Any, run: Any) -> str:
     return f"{base}/studies/{study}/series/{series}/instances/{instance}"
 
 
+def _recorded_content(place: Any, run: Any) -> str | None:
+    """Return when a report's content was made, as an instant."""
+    found: str | None = _earliest((("ContentDate", "ContentTime"),))(place, run)
+    return found if found and "T" in found else None
+
+
+def _report_text(place: Any, _: Any) -> str | None:
+    """Return a report as plain text, in base64."""
+    if place.ds is None:
+        return None
+    return base64.b64encode(report.text(place.ds).encode()).decode()
+
+
 def _clean_uid(value: Any, _: Any) -> str:
     return str(value).strip()
 
@@ -226,6 +241,8 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "content_time": Function(
         _earliest((("ContentDate", "ContentTime"),)), takes="node", type="dateTime"
     ),
+    "recorded_content": Function(_recorded_content, takes="node", type="instant"),
+    "report_text": Function(_report_text, takes="node", type="base64Binary"),
     "recorded": Function(_recorded, takes="node", type="instant"),
     "names": Function(_names, gives_list=True, type="HumanName"),
     "plain_name": Function(_plain_name, type="string"),

@@ -7,9 +7,10 @@
     @series, @instances                the series of a study, the instances of a series
     @name                              what is counted or known from outside: see _FACTS
 
-Anchors: `study`, `series`, `instance`. A keyword asked at a study or series is answered by the
-first of its instances, in the order of their UIDs, that has a value: the order of arrival is no
-matter.
+Anchors: `study`, `series`, `instance`, `report` (structured reports), `measurement` (their content
+items with a value; `@site`, `@tracking`, `@content-path` say where in the tree). A keyword asked at
+a study or series is answered by the first of its instances, in the order of their UIDs, that has a
+value: the order of arrival is no matter.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from typing import Any, Final
 from pydicom.datadict import tag_for_keyword
 
 from app.errors import Invalid
+from app.feeds.dicom import report
 from app.feeds.dicom.dataset import DataSet
 from app.feeds.dicom.functions import DICOMWEB, FUNCTIONS
 from app.fhir.ids import encode_part
 from app.mapping.source import Access, Function, Getter
 
-_ANCHORS: Final = ("study", "series", "instance")
+_ANCHORS: Final = ("study", "series", "instance", "report", "measurement")
 
 
 class Place:
@@ -57,8 +59,8 @@ class Place:
 
     @property
     def raw(self) -> object:
-        value = self.value
-        return id(self) if value is None else value if isinstance(value, str) else repr(value)
+        # Values are hashable; data sets live as long as the study, places do not.
+        return (self.kind, id(self.ds)) if self.value is None else self.value
 
     def get(self, keyword: str) -> list[Any]:
         """Return the values of the first data set that has some."""
@@ -169,8 +171,45 @@ class DicomSource:
         if text == "series":
             return lambda doc: doc.root.below
         if text == "instance":
-            return lambda doc: (one for series in doc.root.below for one in series.below)
+            return _instances
+        if text == "report":
+            return _reports
+        if text == "measurement":
+            return lambda doc: (one for report in _reports(doc) for one in _measured(report))
         raise Invalid(f"an anchor is one of {', '.join(_ANCHORS)}")
+
+
+def _instances(doc: Study) -> Iterable[Place]:
+    return (one for series in doc.root.below for one in series.below)
+
+
+def _reports(doc: Study) -> Iterable[Place]:
+    return (one for one in _instances(doc) if one.ds is not None and report.is_report(one.ds))
+
+
+def _measured(place: Place) -> list[Place]:
+    """Return the measurements of a report, the same places every time."""
+    if not place.below and place.ds is not None:
+        for found in report.measurements(place.ds):
+            place.below.append(Place("measurement", place, (found.item,), found))
+    return place.below
+
+
+_CONTENT: Final[dict[str, Callable[[report.Measurement], Any]]] = {
+    "content-path": lambda found: found.path,
+    "tracking": lambda found: found.tracking or None,
+    "site": lambda found: found.site,
+}
+
+
+def _content(name: str) -> Access:
+    get = _CONTENT[name]
+
+    def values(place: Place) -> list[Any]:
+        found = get(place.value) if isinstance(place.value, report.Measurement) else None
+        return [] if found is None else [found]
+
+    return _of_values(values)
 
 
 def _fact(text: str) -> Access:
@@ -184,6 +223,8 @@ def _fact(text: str) -> Access:
             )
         )
     name = text[1:]
+    if name in _CONTENT:
+        return _content(name)
     if name in ("series", "instances"):
         return _of_places(lambda place: place.below)
     if name == "modalities":

@@ -48,13 +48,14 @@ class Sample:
     """Files of fixtures/demo that one sender sends to one listener.
 
     send: returns what the listener said, in a word or two; a code of 404 means that it is no part
-    of this version.
+    of this version. becomes: a resource type that is there once they are applied.
     """
 
     what: str
     listener: str
     pattern: str
     send: Send
+    becomes: str
 
 
 def main(argv: Sequence[str], stdin: IO[bytes], stdout: IO[str]) -> int:
@@ -113,13 +114,16 @@ def _start(given: Mapping[str, str], data: Path) -> subprocess.Popen[str]:
     told = {**given, "data": str(data), "overlay": str(overlay)}
     flags = [part for name, text in told.items() for part in (f"--{name.replace('_', '-')}", text)]
     barred = {settings.variable(name) for name in _NEVER_INHERITED}
+    environ = {name: text for name, text in os.environ.items() if name not in barred}
+    here = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
+    environ["PYTHONPATH"] = os.pathsep.join(filter(None, here))
     with (data / "hub.log").open("w", encoding="utf-8") as log:
         return subprocess.Popen(  # noqa: S603 - this very program
-            [sys.executable, "-m", "app.cli", "serve", *flags],
+            [sys.executable, "-P", "-m", "app.cli", "serve", *flags],  # -P: not an `app` lying here
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env={name: text for name, text in os.environ.items() if name not in barred},
+            env=environ,
             start_new_session=True,
         )
 
@@ -187,12 +191,12 @@ def _counted(answers: Iterator[str]) -> str:
 
 
 SAMPLES = (
-    Sample("admission (ADT, GB 18030)", "mllp", "01-*.hl7", _hl7v2),
-    Sample("laboratory results (ORU)", "mllp", "02-*.hl7", _hl7v2),
-    Sample("CT study", "dicom", "03-ct/*.dcm", _dicom),
-    Sample("hospital and its monitor", "http", "04-*.json", _fhir),
-    Sample("monitor readings (HTTP)", "http", "05-*.ndjson", _iot),
-    Sample("monitor readings (MQTT)", "mqtt", "05-*.ndjson", _mqtt),
+    Sample("admission (ADT, GB 18030)", "mllp", "01-*.hl7", _hl7v2, "Patient"),
+    Sample("laboratory results (ORU)", "mllp", "02-*.hl7", _hl7v2, "DiagnosticReport"),
+    Sample("CT study", "dicom", "03-ct/*.dcm", _dicom, "ImagingStudy"),
+    Sample("hospital and its monitor", "http", "04-*.json", _fhir, "Device"),
+    Sample("monitor readings (HTTP)", "http", "05-*.ndjson", _iot, "Observation"),
+    Sample("monitor readings (MQTT)", "mqtt", "05-*.ndjson", _mqtt, "Observation"),
 )
 _SCAN = "06-scan.txt"
 
@@ -202,6 +206,7 @@ def _show(addresses: Mapping[str, str], data: Path, stdout: IO[str]) -> None:
     console = Console(file=stdout, width=110, highlight=False)
     folder = paths.shipped("fixtures") / "demo"
     sent = Table("sample", "messages", "through", "answer", title="Sent", title_justify="left")
+    wanted = set()
     with Progress(console=Console(stderr=True), transient=True) as progress:
         for sample in progress.track(SAMPLES, description="sending the sample data"):
             files = [str(file) for file in sorted(folder.glob(sample.pattern))]
@@ -212,9 +217,11 @@ def _show(addresses: Mapping[str, str], data: Path, stdout: IO[str]) -> None:
             answer = sample.send(addresses, files)
             if answer == "404":
                 answer = "skipped: not in this version"
+            else:
+                wanted.add(sample.becomes)
             where = addresses[sample.listener]
             sent.add_row(sample.what, str(_messages(files)), where, answer)
-        _settled(addresses["http"])
+        _settled(addresses["http"], wanted)
     console.print(sent)
     _tell(addresses["http"], console, (folder / _SCAN).read_text("ascii").strip())
     stdout.write(f"\nThe hub runs (its log: {data / 'hub.log'}); Ctrl-C ends it.\n")
@@ -282,11 +289,12 @@ def _scanned(http: str, code: str) -> str:
     return ", ".join(parts)
 
 
-def _settled(http: str) -> None:
-    """Wait until everything that was accepted is applied, or not waiting helps."""
+def _settled(http: str, wanted: set[str]) -> None:
+    """Wait until what was accepted is applied (a study is told when no more of it comes)."""
     pause = threading.Event()
     for _ in range(int(_SETTLE_S / 0.1)):
-        if not _json(http, "/inbox?state=received&count=1")["messages"]:
+        counts = [_json(http, f"/fhir/{name}?_summary=count")["total"] for name in wanted]
+        if all(counts) and not _json(http, "/inbox?state=received&count=1")["messages"]:
             return
         pause.wait(0.1)
 

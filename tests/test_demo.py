@@ -21,11 +21,11 @@ FREE = ["--http", "127.0.0.1:0", "--mllp", "127.0.0.1:0", "--dicom", "127.0.0.1:
 
 
 @contextmanager
-def demonstrated(data, **environ):
+def demonstrated(data, *, command=(sys.executable, "-m", "app.cli"), cwd=ROOT, **environ):
     """Give the process of a demo and what it said until everything was told."""
     with subprocess.Popen(
-        [sys.executable, "-m", "app.cli", "demo", "--data", str(data), *FREE],
-        cwd=ROOT,
+        [*command, "demo", "--data", str(data), *FREE],
+        cwd=cwd,
         env=os.environ | environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

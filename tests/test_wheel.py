@@ -14,6 +14,7 @@ from zipfile import ZipFile
 import pytest
 
 from tests.support import ROOT, running_hub
+from tests.test_demo import demonstrated
 
 _BUILD_SDIST = "import setuptools.build_meta as b; print(b.build_sdist('dist'))"
 _PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
@@ -96,3 +97,13 @@ def test_the_installed_hub_serves_from_any_folder(yilian, tmp_path):
         assert status == 200
         assert b'"CapabilityStatement"' in body
         assert hub.stop() == 0
+
+
+def test_the_installed_demo_runs_where_another_app_lies(yilian, tmp_path):
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "__init__.py").write_text("raise SystemExit('the wrong app')")
+
+    with demonstrated(tmp_path / "data", command=[str(yilian)], cwd=tmp_path) as (process, text):
+        assert "CT study" in text
+        assert "the patient" in text
+    assert process.returncode == 0

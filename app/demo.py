@@ -74,7 +74,8 @@ def main(argv: Sequence[str], stdin: IO[bytes], stdout: IO[str]) -> int:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: hub.terminate())
         try:
-            _show(_ready(hub, data), data, stdout)
+            broker = {"mqtt": given["mqtt"]} if "mqtt" in given else {}
+            _show({**_ready(hub, data), **broker}, data, stdout)
         except BaseException as exc:
             ended = hub.poll() is not None
             hub.terminate()

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from app import console, folder, metrics, rest
@@ -40,6 +41,7 @@ from app.store.writer import GroupWriter, WriterServer
 
 Report = Callable[[Mapping[str, str]], None]
 
+_MQTT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 _FEEDS = ("hl7v2", "dicom", "iot")
 
 
@@ -117,7 +119,11 @@ class Hub:
 
     def listeners(self) -> Mapping[str, str]:
         """Return listener -> address, of those that accept."""
-        return folder.announced(self._parts.settings.data)
+        found = dict(folder.announced(self._parts.settings.data))
+        if self._parts.settings.mqtt is not None:  # not a listener of ours, but heard all the same
+            broker = urlsplit(self._parts.settings.mqtt)
+            found["mqtt"] = f"{broker.hostname}:{broker.port or _MQTT_PORTS[broker.scheme]}"
+        return found
 
     def not_ready(self) -> Sequence[str]:
         """Return what is not serving yet, in words for an operator; empty when all is."""

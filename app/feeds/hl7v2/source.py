@@ -15,6 +15,7 @@ never a value.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from itertools import count
@@ -92,7 +93,7 @@ class Document:
         header = message.header
         self.application = header.value(3)
         self.facility = header.value(4) or str(values.get("facility") or "")
-        self.control_id = message.control_id.strip()
+        self.control_id = message.control_id.strip() or _digest(message)
         self.memo_scope = _scope(
             self.facility,
             self.application,
@@ -145,6 +146,12 @@ class Document:
             for number, raw in enumerate(segment.fields):
                 if raw and number and not (segment.id == "MSH" and number < 3):
                     yield f"{place}-{number}"
+
+
+def _digest(message: Message) -> str:
+    """Return what stands for MSH-10 when the sender left it out: a digest of the message."""
+    text = "\r".join(segment.raw for segment in message.segments)
+    return f"sha256-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
 _MOST_SCOPES = 10_000

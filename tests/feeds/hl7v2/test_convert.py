@@ -202,6 +202,31 @@ def test_null_is_never_a_value():
     assert not {"name", "birthDate", "gender", "address", "telecom"} & set(patient)
 
 
+def test_a_place_of_the_master_file_is_the_place_a_visit_names():
+    master = message("MFN^M05", "MFI|LOC", "MFE|MAD|1|2024|W1", "LOC|W1^2^3^H0001|Bed 3||B")
+    visit = message("ADT^A01", PID, "PV1|1|I|W1^2^3^H0001")
+
+    def places(raw):
+        entries = convert(raw)[0].bundle["entry"]
+        return [e["fullUrl"] for e in entries if e["resource"]["resourceType"] == "Location"]
+
+    assert places(master)[0] in places(visit)
+
+
+def test_a_record_merged_into_itself_stays_active():
+    raw = message("ADT^A40", PID, "MRG|ZY17^^^H0001^MR")
+
+    assert "active" not in only(raw, "Patient")
+
+
+def test_a_message_without_control_id_is_named_by_its_content():
+    raw = message("ADT^A04", PID).replace(b"|M1|", b"||")
+    other = raw.replace("张".encode(), "王".encode())
+
+    uris = {only(r, "Patient")["meta"]["source"] for r in (raw, other)}
+    assert len(uris) == 2
+
+
 def test_a_person_who_is_named_twice_is_one_resource():
     raw = message("ADT^A01", PID, "PV1|1|I|||||D1^王^芳|D1^王^芳|||||||||D1^王^芳||V1^^^H0001^VN")
 

@@ -220,7 +220,7 @@ def _show(addresses: Mapping[str, str], data: Path, stdout: IO[str]) -> None:
                 answer = "skipped: not in this version"
             else:
                 wanted.add(sample.becomes)
-            where = addresses[sample.listener]
+            where = addresses[sample.listener].rpartition("@")[2]  # without a password
             sent.add_row(sample.what, str(_messages(files)), where, answer)
         _settled(addresses["http"], wanted)
     console.print(sent)

@@ -27,7 +27,7 @@ from app.feeds.iot.messages import MAX_BODY_BYTES
 from app.feeds.received import Received
 from app.feeds.running import Feeds, helpers
 from app.feeds.running import Setting as FeedsSetting
-from app.registry import links
+from app.registry import links, peers
 from app.registry.indexed import identifier_keys
 from app.rest import devices, registry, resolver, trace
 from app.rest.services import Options
@@ -67,6 +67,12 @@ class Parts:
             identifier_keys=identifier_keys,
             link_rules=self.link_rules,
         )
+
+    @property
+    def peers(self) -> peers.Peers | None:
+        """The other hubs that answer for some codes, as the site's peers.yaml says."""
+        overlay = self.settings.overlay
+        return peers.load(overlay / "peers.yaml" if overlay else None)
 
     @property
     def link_rules(self) -> links.Rules:
@@ -111,7 +117,11 @@ class Hub:
     def __init__(self, parts: Parts, *, clock: Clock | None = None) -> None:
         self._parts = parts
         self.clock: Clock = clock or WallClock()
-        self.http = Options(software_version=released(), zone=ZoneInfo(parts.settings.time_zone))
+        self.http = Options(
+            software_version=released(),
+            zone=ZoneInfo(parts.settings.time_zone),
+            peers=parts.peers,
+        )
         self.store: Store = open_worker(
             parts.settings.database, parts.writer_socket, parts.store_setting, self.clock
         )

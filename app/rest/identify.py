@@ -21,6 +21,7 @@ from app.fhir import dates
 from app.fhir.display import display, value
 from app.registry import Parsed, parse
 from app.registry.naming import Naming
+from app.registry.peers import DEADLINE, HOP, Question
 from app.rest.services import Hub, Store
 from app.store.entries import local_reference
 from app.store.types import Stored
@@ -39,27 +40,30 @@ def blueprint(hub: Hub) -> Blueprint:
     routes = Blueprint("identify", __name__)
     resolver = Resolver(hub)
 
+    def question() -> Question:
+        return Question.received(request.headers.get(HOP), request.headers.get(DEADLINE))
+
     @routes.get("/id")
     def one() -> Response:
         asked = request.args
         if "code" not in asked:
             raise Invalid("say which code: /id?code=", at="http.code", code="required")
-        return _json(resolver.answer(dict(asked.items())))
+        return _json(resolver.answer(dict(asked.items()), question()))
 
     @routes.post("/id")
     def many() -> Response:
-        body = request.get_data()
+        body, late = request.get_data(), question()
         if request.mimetype in _LINES:
             lines = [line for line in body.splitlines() if line.strip()]
-            answers = [resolver.answer_or_refusal(_line(line)) for line in _bounded(lines)]
+            answers = [resolver.answer_or_refusal(_line(line), late) for line in _bounded(lines)]
             written = b"".join(_dumped(answer) + b"\n" for answer in answers)
             return _response(written, "application/x-ndjson")
         asked = _parsed(body)
         if isinstance(asked, list):
-            return _json([resolver.answer_or_refusal(each) for each in _bounded(asked)])
+            return _json([resolver.answer_or_refusal(each, late) for each in _bounded(asked)])
         if not isinstance(asked, dict) or not isinstance(asked.get("code"), str):
             raise Invalid("a JSON object with a `code` is needed", at="$.code", code="required")
-        return _json(resolver.answer(asked))
+        return _json(resolver.answer(asked, late))
 
     return routes
 
@@ -70,24 +74,31 @@ class Resolver:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._naming = Naming(hub.store)
+        self._peers = hub.http.peers
 
-    def answer_or_refusal(self, asked: Any) -> Json:
+    def answer_or_refusal(self, asked: Any, question: Question) -> Json:
         """Answer one of many: what is no request is told in its place."""
         if not isinstance(asked, dict) or not isinstance(asked.get("code"), str):
             return _refused("no JSON object with a code")
         try:
-            return self.answer(asked)
+            return self.answer(asked, question)
         except Invalid as exc:
             return _refused(str(exc))
 
-    def answer(self, asked: Mapping[str, Any]) -> Json:
-        """Return what a code is and who carries it; `at` asks for a time in the past."""
+    def answer(self, asked: Mapping[str, Any], question: Question | None = None) -> Json:
+        """Return what a code is and who carries it; `at` asks for a time in the past.
+
+        What nobody here carries is asked of the hub that owns it, as it is there now.
+        """
         at = self._time(asked.get("at"))
         hint = asked.get("as")
         parsed = parse(asked["code"], as_=str(hint) if hint else None, at=at[0] if at else None)
         out = {"n": asked["n"]} if "n" in asked else {}
         out |= parsed.as_dict()
         out["resolved"] = list(self._resolved(parsed, at[1] if at else None))
+        if self._peers is not None and not out["resolved"] and at is None:
+            asking = question or Question.received(None, None)
+            out |= self._peers.resolve(parsed, asking, str(hint) if hint else None) or {}
         return out
 
     def _time(self, text: Any) -> tuple[datetime, int] | None:

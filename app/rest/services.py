@@ -8,6 +8,7 @@ from datetime import UTC, tzinfo
 from typing import Protocol
 
 from app.clock import Clock
+from app.registry.peers import Peers
 from app.store.graph import Graph
 from app.store.resolve import Referring
 from app.store.types import Change, HistoryPage, Outcome, SearchPage, SearchRequest, Stored
@@ -82,7 +83,7 @@ class Options:
 
     base_url: the public FHIR base, when it is known; else `Forwarded` of a trusted proxy or a
         `Host` that names one of `hosts` decides.
-    zone: of dates and times without one.
+    zone: of dates and times without one; peers: other hubs that answer for some codes.
     """
 
     base_url: str | None = None
@@ -95,6 +96,7 @@ class Options:
     history_count: int = 100
     history_count_max: int = 1000
     zone: tzinfo = UTC
+    peers: Peers | None = None
     software_version: str = "0.1.0"
     software_date: str = "2026-11-22"
 

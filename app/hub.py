@@ -143,16 +143,8 @@ class Hub:
         if self._parts.database.dialect == SQLITE:
             if not _accepts(socket.AF_UNIX, str(self._parts.writer_socket)):
                 missing.append("the writer")
-            return missing
-        listeners = (
-            ("the HL7 v2 listener", self._parts.settings.mllp),
-            ("the DICOM listener", self._parts.settings.dicom),
-        )
-        missing += [
-            what
-            for what, address in listeners
-            if address and not _accepts(_family(address.host), address)
-        ]
+        elif (mllp := self._parts.settings.mllp) and not _accepts(_family(mllp.host), mllp):
+            missing.append("the HL7 v2 listener")
         return missing
 
     def metrics(self) -> bytes:

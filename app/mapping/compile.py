@@ -264,7 +264,11 @@ class _Compiler:
             return False
         if not code.reads:
             return True
-        return here.memo and not code.reads & (here.volatile or NONE) and self._text_key(code.reads, here) is not None
+        return (
+            here.memo
+            and not code.reads & (here.volatile or NONE)
+            and self._text_key(code.reads, here) is not None
+        )
 
     # --- objects ---------------------------------------------------------------------------------
 

@@ -274,6 +274,11 @@ def _engine(mappings: tuple[Path, ...], tables: tuple[Path, ...], trace: bool) -
     return _Engine(mappings, tables, trace)
 
 
+def reload() -> None:
+    """Read the mapping files again when they are next needed: an overlay has changed."""
+    _engine.cache_clear()
+
+
 @lru_cache(maxsize=64)
 def _ids(secret: bytes, tenant: str) -> Ids:
     return Ids(secret, tenant)

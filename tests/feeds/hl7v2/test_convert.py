@@ -2,11 +2,10 @@
 
 import io
 import json
-from pathlib import Path
 
 import pytest
 
-from app.feeds.hl7v2.convert import Options, convert, main
+from app.feeds.hl7v2.convert import Options, convert, main, reload
 from app.fhir.validate import problems
 from app.mapping import examples, library
 from app.paths import shipped
@@ -336,6 +335,19 @@ def test_an_overlay_for_one_sender_leaves_the_others_alone():
     assert len(only(elsewhere, "Patient", mappings=(ZPI,))["name"]) == 1
 
 
+def test_a_changed_overlay_counts_after_a_reload(tmp_path):
+    site = tmp_path / "site.yaml"
+    text = "overlay: hl7v2\nrules:\n  - extend: patient\n    set: {{language: ={}}}\n"
+    raw = message("ADT^A04", PID)
+
+    site.write_text(text.format("zh"), "utf-8")
+    before = only(raw, "Patient", mappings=(site,))["language"]
+    site.write_text(text.format("en"), "utf-8")
+    reload()
+
+    assert (before, only(raw, "Patient", mappings=(site,))["language"]) == ("zh", "en")
+
+
 def test_strict_refuses_what_is_not_valid(tmp_path):
     overlay = tmp_path / "bad.yaml"
     overlay.write_text(
@@ -357,9 +369,7 @@ def test_no_message_text_reaches_the_issues():
     assert "MARKER" not in " ".join(issue.text + str(issue.at) for issue in result.issues)
 
 
-def test_the_shipped_mappings_pass_their_own_check():
-    path = Path(__file__).parent / "nothing.yaml"
-    assert not path.exists()
+def test_the_shipped_mappings_pass_the_check_that_overlays_ask_for():
     status, _, err = run("--mapping", str(ZPI), "-", stdin=message("ADT^A04", PID))
 
     assert status == 0, err

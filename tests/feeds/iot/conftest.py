@@ -24,7 +24,10 @@ def _answers(port: int) -> bool:
 
 
 class Mosquitto:
-    """A mosquitto of its own, which can be killed and started again on the same port."""
+    """A mosquitto of its own, which can be killed and started again on the same port.
+
+    `user root` (without effect for others) lets it write into the test's own folder.
+    """
 
     name = "mosquitto"
 
@@ -32,7 +35,8 @@ class Mosquitto:
         self.port = free_port()
         self._config = folder / "mosquitto.conf"
         self._config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
+            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser root\n"
+            "persistence true\n"
             f"persistence_location {folder}/\nautosave_interval 1\nautosave_on_changes true\n"
             "max_queued_messages 0\n"
         )

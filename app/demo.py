@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
@@ -70,19 +70,34 @@ def main(argv: Sequence[str], stdin: IO[bytes], stdout: IO[str]) -> int:
     if settings.gather(given).http is None:  # says too what else is wrong, before anything is made
         raise Invalid("--http: the demo needs it")
     with _fresh_folder(given.get("data")) as data:
-        hub = _start(given, data)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: hub.terminate())
-        try:
-            broker = {"mqtt": given["mqtt"]} if "mqtt" in given else {}
-            _show({**_ready(hub, data), **broker}, data, stdout)
-        except BaseException as exc:
-            ended = hub.poll() is not None
+        return _run(given, data, stdout)
+
+
+def _run(given: Mapping[str, str], data: Path, stdout: IO[str]) -> int:
+    """Run the hub until it ends or this process is told to; return its exit code."""
+    stopping = threading.Event()
+    started: list[subprocess.Popen[str]] = []
+
+    def stop(*_: object) -> None:
+        stopping.set()
+        for hub in started:
             hub.terminate()
-            hub.wait()
-            if not (ended and isinstance(exc, OSError | HTTPException)):  # told to stop meanwhile
-                raise
-        return hub.wait()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, stop)
+    hub = _start(given, data)
+    started.append(hub)
+    if stopping.is_set():  # between the two lines above
+        hub.terminate()
+    broker = {"mqtt": given["mqtt"]} if "mqtt" in given else {}
+    try:
+        _show({**_ready(hub, data), **broker}, data, stdout)
+    except BaseException:
+        hub.terminate()
+        hub.wait()
+        if not stopping.is_set():
+            raise
+    return hub.wait()
 
 
 _FLAGS = ("http", "mllp", "dicom", "allow", "mqtt", "data", "workers", "time_zone")

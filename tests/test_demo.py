@@ -14,7 +14,7 @@ import pytest
 
 from app import demo
 from app.errors import Invalid
-from tests.support import ROOT
+from tests.support import ROOT, wait_for
 
 BUSY = 4  # how much slower than an idle machine one that runs all tests side by side may be
 FREE = ["--http", "127.0.0.1:0", "--mllp", "127.0.0.1:0", "--dicom", "127.0.0.1:0"]
@@ -104,6 +104,22 @@ def test_a_second_start_begins_anew_and_what_the_environment_names_is_left_alone
     assert rows.findall(second) == rows.findall(first)
     assert took < 5 * BUSY
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_demo_that_is_stopped_while_it_sends_ends_with_0_and_leaves_no_hub(tmp_path):
+    data = tmp_path / "data"
+    with subprocess.Popen(
+        [sys.executable, "-m", "app.cli", "demo", "--data", str(data), *FREE],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        wait_for(lambda: (data / "hub.json").exists(), timeout_s=30)
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(timeout=30)
+
+    assert code == 0
+    assert not (data / "hub.json").exists()
 
 
 def test_a_folder_that_is_in_use_is_not_touched(tmp_path):

@@ -54,7 +54,7 @@ def test_every_printed_resource_is_valid_r4(example):
 
 
 @pytest.mark.parametrize(
-    "path", sorted((FIXTURES / "messages").glob("*.hl7")), ids=lambda path: path.name
+    "path", sorted((shipped("fixtures") / "demo").glob("*.hl7")), ids=lambda path: path.name
 )
 def test_every_fixture_converts_to_valid_resources_or_is_refused_cleanly(path):
     for result in convert(path.read_bytes()):

@@ -69,6 +69,11 @@ class Connection(Protocol):
 
     dialect: str
 
+    @property
+    def lost(self) -> bool:
+        """Whether the other end is gone, so that nothing can be asked of it any more."""
+        ...
+
     def all(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]: ...
 
     def one(self, sql: str, params: Sequence[Any] = ()) -> tuple[Any, ...] | None: ...
@@ -102,6 +107,7 @@ class SqliteConnection:
     """A connection to the file. Writers commit with synchronous=FULL: acknowledged is on disk."""
 
     dialect = SQLITE
+    lost = False
 
     def __init__(self, path: Path, *, write: bool) -> None:
         try:
@@ -185,6 +191,10 @@ class PostgresConnection:
         except psycopg.Error as exc:
             raise Unavailable("the PostgreSQL server cannot be reached") from exc
         self._cursor = self._db.cursor(binary=True)
+
+    @property
+    def lost(self) -> bool:
+        return self._db.closed
 
     def all(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return self._cursor.execute(_percent(sql), params).fetchall()

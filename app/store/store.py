@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote_plus
 
 from app.clock import Clock, WallClock
+from app.errors import Unavailable
 from app.fhir import searchparams
 from app.fhir.searchparams import Param
 from app.store import read, resolve, schema
 from app.store.commit import Match
-from app.store.database import SQLITE, Address, Connection, connect
+from app.store.database import SQLITE, Address, Connection, connect, driver_errors
 from app.store.effects import Effects
 from app.store.entries import IdentifierKeys, LinkRules
 from app.store.graph import Graph
@@ -34,6 +35,8 @@ from app.store.types import (
     Stored,
 )
 from app.store.writer import SocketWriter, Writer, local_writer
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +98,15 @@ class Store:
 
     def lookup(self, type: str, id: str) -> Stored | None:
         """Return the newest version, a deletion too; None for what was never written."""
-        return read.lookup(self._db, self._setting.tenant, type, id)
+        return self._read(lambda db: read.lookup(db, self._setting.tenant, type, id))
 
     def read(self, type: str, id: str) -> Stored:
         """Return the current version. Raises NotFound, Deleted."""
-        return read.read(self._db, self._setting.tenant, type, id)
+        return self._read(lambda db: read.read(db, self._setting.tenant, type, id))
 
     def vread(self, type: str, id: str, version_id: str) -> Stored:
         """Return one version, which may be a deletion. Raises NotFound."""
-        return read.vread(self._db, self._setting.tenant, type, id, version_id)
+        return self._read(lambda db: read.vread(db, self._setting.tenant, type, id, version_id))
 
     def history(
         self,
@@ -116,28 +119,32 @@ class Store:
         cursor: str | None = None,
     ) -> HistoryPage:
         """Return one page of versions, newest first. Raises NotFound for an unknown id."""
-        return read.history(
-            self._db,
-            self._setting.tenant,
-            type,
-            id,
-            since_us=since_us,
-            at=at,
-            count=count,
-            cursor=cursor,
+        return self._read(
+            lambda db: read.history(
+                db,
+                self._setting.tenant,
+                type,
+                id,
+                since_us=since_us,
+                at=at,
+                count=count,
+                cursor=cursor,
+            )
         )
 
     def search(self, request: SearchRequest) -> SearchPage:
         """Return one page of matches. Raises UnknownType, Invalid, NotSupported, TooCostly."""
-        self._posted.notice(self._db)
         bases = (*self._setting.bases, *((request.base + "/",) if request.base else ()))
-        return run.search(
-            _context(self._db, self._setting, self._clock, bases, self.codes), request
-        )
+
+        def found(db: Connection) -> SearchPage:
+            self._posted.notice(db)
+            return run.search(_context(db, self._setting, self._clock, bases, self.codes), request)
+
+        return self._read(found)
 
     def find_by_keys(self, keys: Sequence[str], *, limit: int = 100) -> list[Stored]:
         """Return the resources that carry one of these canonical keys, oldest first."""
-        return resolve.find_by_keys(self._db, self._setting.tenant, keys, limit)
+        return self._read(lambda db: resolve.find_by_keys(db, self._setting.tenant, keys, limit))
 
     def referring(
         self,
@@ -150,20 +157,22 @@ class Store:
         until_us: int | None = None,
     ) -> Referring:
         """Return the newest resources of a type that refer to `target`, and how many there are."""
-        return resolve.referring(
-            self._db,
-            self._setting.tenant,
-            source,
-            code,
-            target,
-            listed=listed,
-            counted=counted,
-            until_us=until_us,
+        return self._read(
+            lambda db: resolve.referring(
+                db,
+                self._setting.tenant,
+                source,
+                code,
+                target,
+                listed=listed,
+                counted=counted,
+                until_us=until_us,
+            )
         )
 
     def count_types(self, most: int) -> dict[str, int]:
         """Return how many resources there are by type, each counted up to `most`."""
-        return resolve.count_types(self._db, self._setting.tenant, most)
+        return self._read(lambda db: resolve.count_types(db, self._setting.tenant, most))
 
     @property
     def graph(self) -> Graph:
@@ -172,22 +181,22 @@ class Store:
 
     def commit(self, changes: Sequence[Change]) -> list[Outcome]:
         """Do all changes or none, durably. Raises the first error, located in its Bundle."""
-        self._posted.notice(self._db)
+        self._read(self._posted.notice)
         return self._writer.commit(self._preparer.prepare(changes))
 
     def search_parameters(self, type: str) -> Mapping[str, Param]:
         """Return code -> what a type can be searched by now, ready posted parameters included."""
-        self._posted.notice(self._db)
+        self._read(self._posted.notice)
         return searchparams.params(type)
 
     def search_generation(self) -> int:
         """Learn which SearchParameters were posted; the number moves when they change."""
-        self._posted.notice(self._db)
+        self._read(self._posted.notice)
         return self._posted.generation
 
     def reindex_progress(self) -> list[Progress]:
         """Return how far the indexing of each posted SearchParameter has come."""
-        return self._posted.progress(self._db)
+        return self._read(self._posted.progress)
 
     def close(self) -> None:
         """Finish what was handed in and close the connections."""
@@ -203,10 +212,24 @@ class Store:
         """The one that commits: what the writer process hands to its socket (`WriterServer`)."""
         return self._writer
 
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        """Do `work` over this thread's connection. Raises Unavailable when the server is gone."""
+        db = self._db
+        try:
+            return work(db)
+        except driver_errors(db.dialect) as exc:
+            if not db.lost:
+                raise
+            raise Unavailable("the database cannot be read now") from exc
+
     @property
     def _db(self) -> Connection:
         found: Connection | None = getattr(self._local, "db", None)
+        if found is not None and found.lost:
+            self._connections.remove(found)
+            found = None
         if found is None:
+            self._local.db = None
             found = connect(self._address)
             self._local.db = found
             self._connections.append(found)

@@ -24,8 +24,7 @@ DIRECTIONS = (BACK, FORWARD, BOTH)
 NODES, NODES_MAX = 1_000, 10_000
 DEPTH_MAX = 50
 CARRIES = "carries"  # the relation of a resource and a key that it has among its identifiers
-_ROWS_A_NODE = 2  # links read in one go, for each node that is followed or may still be added
-_ROWS_LEAST = 500
+_ROWS_LEAST = 500  # links read in one go, also when hardly any node may be added
 
 # Keys that many things may share: of a model, a product or a lot (identifiers.md section 3).
 _SHARED = re.compile(
@@ -195,6 +194,8 @@ class _Walk:
                 return
             new: dict[int, None] = {}
             for along in (True, False):
+                if self._found.truncated and len(self._found.places) >= self._asked.nodes:
+                    return
                 self._take(self._links(frontier, along=along), hops + 1, new, along=along)
             frontier = list(new)
         self._same(frontier)
@@ -216,7 +217,7 @@ class _Walk:
     def _most(self, frontier: Sequence[int]) -> int:
         """Return how many rows to read: all of an ordinary level, not all of what has no room."""
         room = self._asked.nodes - len(self._found.places)
-        return max(_ROWS_LEAST, _ROWS_A_NODE * (room + 2 * len(frontier)))
+        return max(_ROWS_LEAST, room + 2 * len(frontier))
 
     def _take(self, rows: Sequence[Link], hops: int, new: dict[int, None], *, along: bool) -> None:
         places, named_only, moves = self._found.places, self._named_only, self._moves[along]

@@ -65,7 +65,13 @@ def blueprint(hub: Hub, kinds: Mapping[str, Kind]) -> Blueprint:
 
     @routes.get("/oid/<path:text>")
     def oid(text: str) -> Response:
-        found = oids.told(hub.store, oids.dotted(text))
+        dotted = oids.dotted(text)
+        found = oids.told(hub.store, dotted)
+        owner = hub.http.peers.owner(f"oid:{dotted}") if hub.http.peers else None
+        if owner is not None:
+            peer, prefix = owner
+            delegated = {"hub": peer.name, "prefix": prefix}
+            found = (found or {"oid": dotted, "registered": False}) | {"delegatedTo": delegated}
         if found is None:
             raise NotFound("nobody registered this OID, one above or one below")
         return _json(found)

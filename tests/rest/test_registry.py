@@ -9,7 +9,9 @@ import pytest
 
 from app.registry.indexed import identifier_keys
 from app.registry.links import shipped_rules
+from app.registry.peers import Peer, Peers
 from app.rest import registry, trace
+from app.rest.services import Options
 from app.store.store import Setting, open_store
 from tests.rest.conftest import BASE, Api, OneProcess
 
@@ -161,6 +163,18 @@ def test_the_oid_tree_is_browsed_up_and_down(api):
     assert (unknown["registered"], unknown["parents"][-1]["name"]) == (False, "Five")
     assert api.get("/oid/1.3.6.1.4.1.55555").status == 404
     assert api.get("/oid/9.9").status == 400
+
+
+def test_a_delegated_arc_says_to_whom(api):
+    rules = shipped_rules()
+    peer = Peer("b", "127.0.0.1", 1, secure=False, path="", prefixes=["oid:1.2.156.4713"])
+    hub = OneProcess(api.hub.store, Options(peers=Peers("a", [peer])))
+    here = Api(hub, [registry.blueprint(hub, rules.kinds)])
+
+    found = here.get("/oid/1.2.156.4713.1").json
+
+    assert found["registered"] is False
+    assert found["delegatedTo"] == {"hub": "b", "prefix": "oid:1.2.156.4713"}
 
 
 def test_an_arc_registered_again_is_the_same_arc(api):

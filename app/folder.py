@@ -3,6 +3,8 @@
 yilian.db      the database (SQLite)
 id.key         the secret behind ids computed from business identities
 hub.json       the addresses of the hub that runs on it, while one runs
+writer.sock    where that hub takes the writes of this machine's other processes (SQLite), or a
+               link to it
 lock           held by that hub
 """
 
@@ -12,7 +14,10 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Mapping
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from app.errors import Invalid, Unavailable
@@ -20,6 +25,8 @@ from app.errors import Invalid, Unavailable
 _ID_KEY = "id.key"
 _LOCK = "lock"
 _ADDRESSES = "hub.json"
+_SOCKET = "writer.sock"
+_LONGEST_SOCKET_PATH = 100  # sun_path holds 108 bytes on Linux, 104 elsewhere
 
 
 class Folder:
@@ -46,13 +53,11 @@ class Folder:
 
     def id_key(self) -> str:
         """Return the folder's id secret; the first call makes it."""
-        file = self.path / _ID_KEY
-        if not file.exists():
-            _write_private(file, secrets.token_hex(32) + "\n")
-        key = file.read_text("ascii").strip()
-        if len(key) < 16:
-            raise Invalid(f"{file} is damaged: put back the copy from your backup")
-        return key
+        known = known_id_key(self.path)
+        if known is not None:
+            return known
+        _write_private(self.path / _ID_KEY, secrets.token_hex(32) + "\n")
+        return self.id_key()
 
     def announce(self, addresses: Mapping[str, str]) -> None:
         """Write down where the hub listens, for commands that look for it."""
@@ -71,6 +76,45 @@ def announced(path: Path) -> Mapping[str, str]:
     except (OSError, ValueError):
         return {}
     return found
+
+
+def known_id_key(path: Path) -> str | None:
+    """Return the id secret of a data folder, None when it has none yet."""
+    file = path / _ID_KEY
+    if not file.exists():
+        return None
+    key = file.read_text("ascii").strip()
+    if len(key) < 16:
+        raise Invalid(f"{file} is damaged: put back the copy from your backup")
+    return key
+
+
+def may_become(path: Path) -> bool:
+    """Say whether a folder is a data folder, or can be made one without touching other things."""
+    return (path / _LOCK).exists() or not path.exists() or not any(path.iterdir())
+
+
+@contextmanager
+def reserved_socket(path: Path) -> Iterator[Path]:
+    """A place for the writer's socket: in the data folder, or linked from it if that is deep."""
+    own = path / _SOCKET
+    if len(os.fsencode(own)) <= _LONGEST_SOCKET_PATH:
+        yield own
+        return
+    short = Path(tempfile.mkdtemp(prefix="yilian-"))
+    try:
+        own.unlink(missing_ok=True)
+        own.symlink_to(short / _SOCKET)
+        yield short / _SOCKET
+    finally:
+        own.unlink(missing_ok=True)
+        shutil.rmtree(short, ignore_errors=True)
+
+
+def writer_socket(path: Path) -> Path:
+    """Return where the hub that runs on a data folder takes writes."""
+    own = path.absolute() / _SOCKET
+    return own.readlink() if own.is_symlink() else own
 
 
 def _write_private(file: Path, text: str) -> None:

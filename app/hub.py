@@ -1,7 +1,7 @@
 """The composition root: builds the services and hands them to each other. Decides nothing.
 
-`Hub` is what an HTTP worker works with; `ingest` is the whole life of the process that receives
-the feeds and, on SQLite, writes.
+`Hub` is what an HTTP worker works with, and a Python program (`Hub.open`); `ingest` is the whole
+life of the process that receives the feeds and, on SQLite, writes.
 """
 
 from __future__ import annotations
@@ -14,35 +14,45 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from app import console, folder, metrics, rest
+from app import api, console, folder, metrics, rest, settings
+from app.api import Json, Params, Search
 from app.clock import Clock, WallClock
-from app.errors import Unavailable, YilianError
+from app.errors import Deleted, Invalid, Unavailable, YilianError
+from app.feeds.conversion import Conversion, Conversions
 from app.feeds.doors import HttpIntake
 from app.feeds.doors import Setting as DoorsSetting
 from app.feeds.iot.messages import MAX_BODY_BYTES
 from app.feeds.received import Received
 from app.feeds.running import Feeds, helpers
 from app.feeds.running import Setting as FeedsSetting
+from app.fhir.ids import CONVERT_SECRET
 from app.registry import links, peers
 from app.registry.indexed import identifier_keys
 from app.rest import devices, registry, resolver, trace
+from app.rest.exchange import Request
+from app.rest.identify import Resolver
+from app.rest.process import process
 from app.rest.services import Options
 from app.settings import Address as Listening
 from app.settings import Settings
 from app.store import schema
 from app.store.database import SQLITE, Address, connect
 from app.store.store import Setting, Store, open_store, open_worker
-from app.store.types import Change, Method
+from app.store.types import Change, Method, Outcome, SearchRequest
 from app.store.writer import GroupWriter, WriterServer
+
+if TYPE_CHECKING:
+    from app.fhir.models import Model
 
 Report = Callable[[Mapping[str, str]], None]
 
 _MQTT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 _FEEDS = ("hl7v2", "dicom", "iot")
+_BASE = "http://localhost/fhir"  # of Bundles processed in this process, when no base is configured
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,20 +122,152 @@ class Parts:
 
 
 class Hub:
-    """The services of one process. `open_store` makes one for a process that is alone."""
+    """The services of one process: of an HTTP worker, or of a Python program (`Hub.open`).
 
-    def __init__(self, parts: Parts, *, clock: Clock | None = None) -> None:
+    Safe to use from many threads.
+    """
+
+    def __init__(
+        self, parts: Parts, *, clock: Clock | None = None, store: Store | None = None
+    ) -> None:
         self._parts = parts
+        self._held = ExitStack()
         self.clock: Clock = clock or WallClock()
         self.http = Options(
             software_version=released(),
             zone=ZoneInfo(parts.settings.time_zone),
             peers=parts.peers,
         )
-        self.store: Store = open_worker(
+        self.store: Store = store or open_worker(
             parts.settings.database, parts.writer_socket, parts.store_setting, self.clock
         )
         self.inbox = Received(parts.database)
+        self._conversions = Conversions(parts.doors)
+
+    @classmethod
+    def open(
+        cls,
+        where: str | Path | None = None,
+        *,
+        data: str | Path | None = None,
+        time_zone: str | None = None,
+        overlay: str | Path | None = None,
+        clock: Clock | None = None,
+    ) -> Hub:
+        """Open the hub of a data folder or of a database URL. Use it in a `with` block.
+
+        What is not given is decided as for `yilian serve`: environment, yilian.toml, defaults.
+        If a hub already runs on the folder of a SQLite file, it is handed what is written here;
+        else this process is the hub until `close`, and keeps others out of the folder.
+
+        where: a folder, or `postgresql://...` or `sqlite:///...`. data: the data folder that
+        belongs to a database URL (of a SQLite file: where it lies).
+        Raises Unavailable when another program holds the folder and takes no writes.
+        """
+        chosen = _settings(where, data, time_zone=time_zone, overlay=overlay)
+        if Address(chosen.database).dialect != SQLITE:
+            parts = _parts(chosen)
+            return cls(parts, clock=clock, store=_alone(parts, clock))
+        try:
+            held = folder.Folder(chosen.data)
+        except Unavailable:
+            return cls(_of_running(chosen), clock=clock)
+        with ExitStack() as taken:
+            taken.callback(held.close)
+            held.id_key()
+            parts = _parts(chosen)
+            hub = cls(parts, clock=clock, store=_alone(parts, clock))
+            hub._held = taken.pop_all()
+        return hub
+
+    @overload
+    def read(
+        self, type: str, id: str, *, version: int | str | None = ..., as_model: Literal[False] = ...
+    ) -> Json: ...
+    @overload
+    def read(
+        self, type: str, id: str, *, version: int | str | None = ..., as_model: Literal[True]
+    ) -> Model: ...
+    def read(
+        self,
+        type: str,
+        id: str,
+        *,
+        version: int | str | None = None,
+        as_model: bool = False,
+    ) -> Json | Model:
+        """Return a resource as it is now, or one version of it.
+
+        Raises NotFound, Deleted; with `as_model` NotSupported for R4 types without a model and
+        Invalid for what R4B does not allow.
+        """
+        if version is None:
+            stored = self.store.read(type, id)
+        else:
+            stored = self.store.vread(type, id, str(version))
+            if stored.deleted:
+                raise Deleted("this version is the deletion of the resource")
+        return api.to_model(stored.body) if as_model else api.from_bytes(stored.body)
+
+    @overload
+    def search(
+        self, type: str | None, params: Params = ..., *, as_model: Literal[False] = ...
+    ) -> Search[Json]: ...
+    @overload
+    def search(
+        self, type: str | None, params: Params = ..., *, as_model: Literal[True]
+    ) -> Search[Model]: ...
+    def search(
+        self, type: str | None, params: Params = (), *, as_model: bool = False
+    ) -> Search[Json] | Search[Model]:
+        """Return a search to iterate over, which fetches its pages as it goes.
+
+        type: None searches all types. params: as a query (`"name=Wang&_count=50"`), a mapping
+        (a list of values: all have to fit) or pairs. What is wrong with them is raised when the
+        first page is fetched: UnknownType, Invalid, NotSupported, TooCostly.
+        """
+        request = SearchRequest(type, api.pairs(params), base=self.http.base_url or "")
+        if as_model:
+            return Search(self.store, request, api.to_model)
+        return Search(self.store, request, api.from_bytes)
+
+    def commit(self, *changes: Change) -> list[Outcome]:
+        """Do all changes or none, durably; return what each did, in their order.
+
+        Make them with `app.api.create`, `update` and `delete`. Several may refer to each other by
+        `full_url`; an error names the change as `Bundle.entry[n]`.
+        """
+        return self.store.commit(api.numbered(changes))
+
+    def transaction(self, bundle: Json | Model) -> Json:
+        """Process a Bundle of type transaction or batch and return the response Bundle.
+
+        All that `POST /fhir` can do, reads and patches too. Raises what made a transaction fail.
+        """
+        body = api.to_bytes(api.as_json(bundle))
+        return api.from_bytes(
+            process(self, Request("POST", "", {}, self.http.base_url or _BASE, body)).body
+        )
+
+    def convert(self, feed: str, data: bytes, *, mapping: str | None = None) -> list[Conversion]:
+        """Return what messages would become, a transaction Bundle each; nothing is kept.
+
+        feed: hl7v2, dicom or iot. mapping: of device messages that do not name theirs.
+        """
+        return self._conversions.convert(feed, data, mapping)
+
+    def resolve(self, code: str, *, as_: str | None = None, at: str | None = None) -> Json:
+        """Return what a barcode or identifier is and which resources carry it, as `/id` does.
+
+        as_: the scheme it is in. at: a FHIR date or dateTime in the past.
+        """
+        return Resolver(self).answer({"code": code, "as": as_, "at": at})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
     def listeners(self) -> Mapping[str, str]:
         """Return listener -> address, of those that accept."""
@@ -164,6 +306,7 @@ class Hub:
         """Finish what was handed in and close the connections."""
         self.inbox.close()
         self.store.close()
+        self._held.close()
 
     def _database_answers(self) -> bool:
         try:
@@ -173,6 +316,45 @@ class Hub:
         except YilianError:
             return False
         return True
+
+
+def _settings(where: str | Path | None, data: str | Path | None, **more: object) -> Settings:
+    """Return the settings of a hub that is opened by a program."""
+    given = {name: str(value) for name, value in more.items() if value is not None}
+    if isinstance(where, str) and "://" in where:
+        given["database_url"] = where
+        if data is None and Address(where).dialect == SQLITE:
+            data = Address(where).path.absolute().parent
+            if not folder.may_become(data):
+                raise Invalid("say which data folder this SQLite file belongs to", at="data")
+    elif where is not None:
+        data = where
+    if data is not None:
+        given["data"] = str(data)
+    return settings.gather(given)
+
+
+def _alone(parts: Parts, clock: Clock | None) -> Store:
+    """Open the store of a process that writes by itself."""
+    return open_store(parts.settings.database, parts.store_setting, clock)
+
+
+def _of_running(chosen: Settings) -> Parts:
+    """Return the parts of the hub that runs on a data folder. Raises Unavailable for none."""
+    parts = _parts(chosen)
+    if not _accepts(socket.AF_UNIX, str(parts.writer_socket)):
+        raise Unavailable(
+            "another program holds the data folder and takes no writes: it is no hub, or one"
+            " that is starting or stopping"
+        )
+    return parts
+
+
+def _parts(chosen: Settings) -> Parts:
+    """Return the parts for a data folder as it is; without an id secret, that of `convert`."""
+    known = chosen.id_secret or folder.known_id_key(chosen.data)
+    socket_path = folder.writer_socket(chosen.data)
+    return Parts(chosen, known or CONVERT_SECRET.decode(), socket_path)
 
 
 def application(parts: Parts) -> rest.Wsgi:

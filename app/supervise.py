@@ -14,16 +14,13 @@ outlives it, whatever ended it.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import http.client
 import logging
 import multiprocessing
 import os
-import shutil
 import signal
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +28,6 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_any
 from multiprocessing.context import ForkProcess
-from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from granian import Granian
@@ -40,7 +36,7 @@ from granian.log import LogLevels
 
 from app import hub, logs, metrics
 from app.errors import Unavailable, YilianError
-from app.folder import Folder
+from app.folder import Folder, reserved_socket
 from app.settings import Address, Settings
 from app.store import schema
 from app.store.database import Address as Database
@@ -54,7 +50,6 @@ _BACKLOG = 2048
 _GC_THRESHOLDS = (50_000, 20, 20)
 _START_S = 30.0
 _DRAIN_S = 20  # what a request may take when the hub has been asked to stop
-_LONGEST_SOCKET_PATH = 100  # sun_path holds 108 bytes on Linux, 104 elsewhere
 
 _fork = multiprocessing.get_context("fork")  # children share what was imported before
 
@@ -72,7 +67,7 @@ def run(chosen: Settings, folder: Folder, begun: float, stdout: IO[str]) -> int:
         parts = hub.Parts(
             settings=chosen,
             id_secret=chosen.id_secret or folder.id_key(),
-            writer_socket=running.enter_context(_socket_path(folder.path)),
+            writer_socket=running.enter_context(reserved_socket(folder.path)),
         )
         _upgrade(chosen.database)
         lifeline = running.enter_context(_lifeline())
@@ -373,18 +368,3 @@ def _tie(lifeline: tuple[int, int], finish: Callable[[], None]) -> None:
 
     for name, task in (("stop", wait_for_signal), ("lifeline", watch)):
         threading.Thread(target=task, name=name, daemon=True).start()
-
-
-@contextmanager
-def _socket_path(folder: Path) -> Iterator[Path]:
-    """A place for the writer's socket: in the data folder, or in a private one if that is deep."""
-    path = folder / "writer.sock"
-    if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
-        yield path
-        return
-    short = Path(tempfile.mkdtemp(prefix="yilian-"))
-    try:
-        yield short / "writer.sock"
-    finally:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(short)

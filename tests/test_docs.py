@@ -2,13 +2,16 @@
 
 In a block, `$ ` begins a command and the lines below are what it prints; `...` stands for anything,
 a last line `[1]` for the exit code. Commands of one file run in order, in one folder, with the hub
-of the page on the default ports.
+of the page on the default ports. `python` blocks are a session of the interpreter, run in a folder
+of its own.
 """
 
+import doctest
 import os
 import re
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -83,6 +86,24 @@ def test_every_shown_command_prints_what_is_shown(page, hub, tmp_path):
             wrong.append(f"{page.name}:{line}\n$ {command}\n{printed}\n{done.stderr}")
 
     assert not wrong, "\n\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=str(page.relative_to(ROOT)))
+        for page in PAGES
+        if ">>> " in page.read_text("utf-8")
+    ],
+)
+def test_every_shown_session_prints_what_is_shown(page, tmp_path):
+    with chdir(tmp_path):
+        failed, tried = doctest.testfile(
+            str(page), module_relative=False, optionflags=doctest.ELLIPSIS
+        )
+
+    assert tried
+    assert not failed
 
 
 def test_the_table_of_settings_is_the_one_that_is_true():

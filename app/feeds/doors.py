@@ -57,7 +57,7 @@ class Doors:
 
     def __init__(self, setting: Setting, dispatcher: Dispatcher, clock: Clock) -> None:
         self._setting = setting
-        self.iot = iot_door.Door(dispatcher, _reader(setting), clock)
+        self.iot = iot_door.Door(dispatcher, device_reader(setting), clock)
         self._dicom = _dicom(setting, dispatcher, clock)
         self._listener: scp.Listener | None = None
         self._subscriber: mqtt.Subscriber | None = None
@@ -116,7 +116,7 @@ class HttpIntake:
     """Device messages in an HTTP worker: read here, made safe by the process that writes."""
 
     def __init__(self, setting: Setting, clock: Clock) -> None:
-        self._reader = _reader(setting)
+        self._reader = device_reader(setting)
         self._client = intake.Client(setting.intake)
         self._clock = clock
 
@@ -142,17 +142,23 @@ class HttpIntake:
         ]
 
 
-def _reader(setting: Setting) -> Reader:
+def device_reader(setting: Setting) -> Reader:
+    """Return what reads device messages with the shipped mappings and the site's."""
     zone = ZoneInfo(setting.time_zone)
     catalogue = Catalogue([folder / "iot" for folder in _folders(setting)])
     converter = iot_convert.Converter(catalogue, _context(setting, zone=zone), zone)
     return Reader(converter, setting.preparer)
 
 
-def _dicom(setting: Setting, dispatcher: Dispatcher, clock: Clock) -> dicom_door.Door:
+def dicom_converter(setting: Setting) -> dicom_convert.Converter:
+    """Return what converts DICOM objects with the shipped mappings and the site's."""
     mapping = dicom_convert.load([folder / "dicom" for folder in _folders(setting)])
     context = _context(setting, mapping_digest=mapping.digest)
-    converter = dicom_convert.Converter(mapping, context, ZoneInfo(setting.time_zone))
+    return dicom_convert.Converter(mapping, context, ZoneInfo(setting.time_zone))
+
+
+def _dicom(setting: Setting, dispatcher: Dispatcher, clock: Clock) -> dicom_door.Door:
+    converter = dicom_converter(setting)
     objects = ObjectStore(setting.objects)
     waiting = setting.objects / "waiting"
     return dicom_door.Door(dispatcher, converter, objects, waiting, clock, setting.preparer)

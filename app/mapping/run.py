@@ -46,7 +46,10 @@ class Entry:
         request = self.printed_request
         if request is None:
             request = self.printed_request = self._request()
-        return {"fullUrl": self.full_url, "resource": self.body, "request": request}
+        body = self.body
+        if body is not None and "?" not in request["url"] and request["method"] == "PUT":
+            body = {"resourceType": self.type, "id": self.id, **body}  # R4 http.html#update asks it
+        return {"fullUrl": self.full_url, "resource": body, "request": request}
 
     def _request(self) -> dict[str, Any]:
         if self.key is None or self.type in NAMELESS:

@@ -140,6 +140,7 @@ class Dispatcher:
         self._reread: Mapping[str, Reread] = {}
         self._stopped = threading.Event()
         self._watcher: threading.Thread | None = None
+        self._left_behind = threading.Event()  # something stored could not be applied in its turn
         self.counts = Counts()
 
     def start(self, reread: Mapping[str, Reread]) -> None:
@@ -180,6 +181,7 @@ class Dispatcher:
             return first, None
         kept: list[int] = []  # the entry that holds the answers, once the first stage knows it
         self._submit(lambda session: self._store(session, entry, incoming, kept), first)
+        second.add_done_callback(self._watch_over)
         self._submit(lambda session: self._apply_stored(session, kept, incoming), second)
         return first, second
 
@@ -277,18 +279,41 @@ class Dispatcher:
 
     def _watch(self) -> None:
         """Apply entries that somebody asked to replay, and drop bytes that are old enough."""
-        db = self._connect()
+        db: Connection | None = None
         polls = 0
         while not self._stopped.wait(_POLL_S):
             try:
-                entries = inbox.waiting(db, self._tenant, _AT_ONCE)
-                self._again([one for one in entries if one.state is State.REPLAY])
+                db = db or self._connect()
+                self._look(db)
                 if polls % _FORGET_EVERY == 0:
                     self._forget()
             except Exception:
                 log.exception("inbox.watch_failed")
+                if db is not None:
+                    db.close()
+                db = None  # a lost connection does not come back
             polls += 1
-        db.close()
+        if db is not None:
+            db.close()
+
+    def _look(self, db: Connection) -> None:
+        """Apply what waits: of what was just stored only what was not applied in its turn."""
+        left_behind = self._left_behind.is_set()
+        self._left_behind.clear()  # before looking: what comes now is seen the next time
+        try:
+            entries = inbox.waiting(db, self._tenant, _AT_ONCE)
+            if not left_behind:
+                entries = [one for one in entries if one.state is State.REPLAY]
+            self._again(entries)
+            left_behind = left_behind and bool(entries)
+        finally:
+            if left_behind:
+                self._left_behind.set()
+
+    def _watch_over(self, applied: Future[Receipt]) -> None:
+        """Have an entry that could not be applied tried again: its sender heard that it is safe."""
+        if applied.exception() is not None:
+            self._left_behind.set()
 
     def _forget(self) -> None:
         """Drop the bytes of old entries, a few at a time, between other work."""
@@ -419,8 +444,11 @@ def _may_be_retried(entry: Entry) -> bool:
 
 
 def _of_the_database(exc: Exception) -> bool:
-    """Say whether an error comes from the database driver: then the transaction is lost."""
-    psycopg = sys.modules.get("psycopg")
-    return isinstance(exc, sqlite3.Error) or (
-        psycopg is not None and isinstance(exc, psycopg.Error)
-    )
+    """Say whether an error comes from the database driver: then the transaction is lost.
+
+    Not so a value that the database does not take: it never will, and the savepoint is undone.
+    """
+    for driver in (sqlite3, sys.modules.get("psycopg")):
+        if driver is not None and isinstance(exc, driver.Error):
+            return not isinstance(exc, driver.DataError)
+    return False

@@ -307,6 +307,49 @@ def test_nothing_is_acknowledged_that_could_not_be_stored(hospital, acks, codes)
     assert all(one.get("ERR", 3) == "207" for one in read)
 
 
+class Untakable:
+    """An applier whose values the database does not take."""
+
+    def apply(self, session, stated):
+        session.db.one("SELECT ?::int2", (1 << 40,))
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_a_message_the_database_does_not_take_is_kept_as_failed(hospital):
+    hospital.feeds.dispatcher._applier = Untakable()
+
+    assert hospital.codes(adt("A04", "1", cid="C1", acks="AL|AL")) == ["CA", "AE"]
+    assert hospital.codes(adt("A04", "2", cid="C2")) == ["AE"]
+
+    assert [one.state for one in hospital.entries()] == [State.FAILED, State.FAILED]
+
+
+class Interrupted:
+    """A writer whose database goes away between storing a message and applying it."""
+
+    def __init__(self, writer):
+        self._writer = writer
+        self.taken = 0
+
+    def submit_work(self, work, done, *, size=16):
+        self.taken += 1
+        if self.taken == 2:
+            done(Unavailable("the database is restarting"))
+        else:
+            self._writer.submit_work(work, done, size=size)
+
+
+def test_what_was_stored_but_could_not_be_applied_is_applied_when_it_can_be(hospital):
+    dispatcher = hospital.feeds.dispatcher
+    dispatcher._writer = Interrupted(dispatcher._writer)
+
+    assert hospital.codes(adt("A04", "1", cid="C1", acks="AL|AL")) == ["CA"]
+
+    wait_for(lambda: hospital.entries()[0].state is State.APPLIED)
+    assert hospital.one("Patient", identifier="1")
+
+
 def test_a_fault_in_applying_is_kept_and_the_next_message_is_served(hospital):
     right = hospital.feeds.dispatcher._applier
     hospital.feeds.dispatcher._applier = Broken()

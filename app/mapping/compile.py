@@ -212,16 +212,19 @@ class _Compiler:
             return None
         options = key if isinstance(key, list) else [key]
         values = [v for v in (self._one_key(option, here, at) for option in options) if v]
-        getters = [value.getter for value in values]
+        if not values:
+            return None  # what is wrong with them has been reported
+        choices = tuple((value.getter, self._bits(value)) for value in values)
 
         def first(node: Any, run: Run) -> Any:
-            for get in getters:
-                found = get(node, run)
-                if found is not None:
-                    return found
+            for get, bits in choices:
+                if not bits or run.present & bits:
+                    found = get(node, run)
+                    if found is not None:
+                        return found
             return None
 
-        get = getters[0] if len(getters) == 1 else first
+        get = values[0].getter if len(values) == 1 else first
         return Value(get, strong=True, reads=union(value.reads for value in values))
 
     def _one_key(self, key: Any, here: _Place, at: str) -> Value | None:
@@ -230,7 +233,8 @@ class _Compiler:
             return None
         if "identifier" in key:
             code = self._formula(str(key["identifier"]), here, at)
-            value = Value(identifier_key(code.one), strong=True, reads=code.reads)
+            get = identifier_key(code.one)
+            value = Value(get, strong=True, needs=code.needs, reads=code.reads)
         else:
             parts = key["record"]
             listed = parts if isinstance(parts, list) else [parts]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -24,14 +24,15 @@ COLUMNS = ("relation", "from", "from_text", "to", "to_text", "start", "end", "so
 
 def as_json(trace: Trace) -> Json:
     """Return nodes, edges in order of time, and gaps."""
+    names = {node: trace.name(node) for node in trace.places}
     return {
-        "start": [trace.name(node) for node in trace.start],
-        "nodes": [_node(trace, node) for node in trace.places],
-        "edges": [_edge(trace, edge) for edge in trace.edges],
+        "start": [names[node] for node in trace.start],
+        "nodes": [_node(trace, node, name) for node, name in names.items()],
+        "edges": [_edge(trace, edge, names) for edge in trace.edges],
         "gaps": [
             _present(
                 code=gap.code,
-                node=trace.name(gap.node),
+                node=names[gap.node],
                 start=_low(gap.low),
                 end=_high(gap.high),
             )
@@ -55,11 +56,12 @@ def as_csv(trace: Trace) -> str:
     A text that a spreadsheet would run as a formula gets an apostrophe in front.
     """
     texts = {node: text_of(trace, node) for node in trace.places}
+    names = {node: trace.name(node) for node in trace.places}
     out = io.StringIO(newline="")
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
     for edge in trace.edges:
-        said = _edge(trace, edge)
+        said = _edge(trace, edge, names)
         said |= {"from_text": texts.get(edge.source), "to_text": texts.get(edge.target)}
         writer.writerow([_cell(said.get(name) or "") for name in COLUMNS])
     return out.getvalue()
@@ -80,28 +82,26 @@ def _entry(url: str, body: bytes) -> bytes:
     return b'{"fullUrl":%b,"resource":%b}' % (orjson.dumps(url), body)
 
 
-def _node(trace: Trace, node: int) -> Json:
+def _node(trace: Trace, node: int, name: str) -> Json:
     place = trace.places[node]
     resource = trace.resources.get(node)
     if resource is None:
-        key = trace.name(node)
-        kind = "group" if is_shared(key) else "item"
-        return {"id": key, "kind": kind, "hops": place.hops, "column": place.column}
-    return _present(
-        id=resource.address,
-        kind=resource.type,
-        display=text_of(trace, node),
-        hops=place.hops,
-        column=place.column,
-        missing=None if resource.here else True,
-    )
+        kind = "group" if is_shared(name) else "item"
+        return {"id": name, "kind": kind, "hops": place.hops, "column": place.column}
+    told: Json = {"id": name, "kind": resource.type}
+    if text := text_of(trace, node):
+        told["display"] = text
+    told |= {"hops": place.hops, "column": place.column}
+    if not resource.here:
+        told["missing"] = True
+    return told
 
 
-def _edge(trace: Trace, edge: Edge) -> Json:
+def _edge(trace: Trace, edge: Edge, names: Mapping[int, str]) -> Json:
     said = {
         "relation": edge.relation,
-        "from": trace.name(edge.source),
-        "to": trace.name(edge.target),
+        "from": names[edge.source],
+        "to": names[edge.target],
     }
     if edge.low > OPEN_LOW:
         said["start"] = instant(edge.low)
@@ -131,7 +131,8 @@ def _cell(text: str) -> str:
 
 def lines(trace: Trace) -> Iterator[str]:
     """Yield the trace for a terminal: a line a link, then what is missing."""
-    for said in (_edge(trace, edge) for edge in trace.edges):
+    names = {node: trace.name(node) for node in trace.places}
+    for said in (_edge(trace, edge, names) for edge in trace.edges):
         when = f"{said.get('start', ''):>24}"
         yield f"{when}  {said['from']}  {said['relation']}  {said['to']}"
     for gap in trace.gaps:

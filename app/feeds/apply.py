@@ -55,7 +55,8 @@ class Applier:
     def apply(self, session: Session, stated: Stated) -> tuple[str, ...]:
         """Write what a message says and return the versions it wrote (Type/id/_history/n).
 
-        Raises YilianError when it cannot be applied; the caller undoes what was written.
+        Raises YilianError when it cannot be applied, PreconditionFailed when another writer
+        (PostgreSQL has many) changed what it is about; the caller undoes what was written.
         """
         return _Work(session, self.preparer, stated).run()
 
@@ -98,6 +99,7 @@ class _Work:
         self.targets: dict[tuple[str, str], _Target] = {}  # by type and computed id
         self.moved: dict[bytes, bytes] = {}  # references to other resources than computed
         self.repointed: dict[tuple[str, str], bytes] = {}
+        self.seen: dict[tuple[str, str], str] = {}  # the versions that all this is decided on
 
     def run(self) -> tuple[str, ...]:
         for said in self.stated.statements:
@@ -138,7 +140,10 @@ class _Work:
         if len(found) > 1:
             text = f"several resources of type {type_name} own this identifier"
             raise Conflict(text, code="multiple-matches")
-        return found[0] if found else None
+        if not found:
+            return None
+        self.seen.setdefault((type_name, found[0]["id"]), found[0]["meta"]["versionId"])
+        return found[0]
 
     def _survivor(self, patient: Json) -> Json:
         for _ in range(_MOST_MERGES):
@@ -151,7 +156,10 @@ class _Work:
 
     def _stored(self, type_name: str, id_: str) -> Json | None:
         found = read.lookup(self.db, self.tenant, type_name, id_)
-        return None if found is None or found.deleted else decode(found.body)
+        if found is None or found.deleted:
+            return None
+        self.seen.setdefault((type_name, id_), str(found.version_id))
+        return decode(found.body)
 
     # --- what it says from now on ----------------------------------------------------------------
 
@@ -232,6 +240,7 @@ class _Work:
         for type_name, id_, raw in found:
             moved = raw.replace(b'"reference":"%b"' % old, b'"reference":"%b"' % new)
             self.repointed[type_name, id_] = moved
+            self.seen.setdefault((type_name, id_), decode(raw)["meta"]["versionId"])
 
     # --- writing ---------------------------------------------------------------------------------
 
@@ -245,7 +254,12 @@ class _Work:
             elif target.known is None or not same(target.known, target.body()):
                 changes[target.type, target.id] = with_id(target.body(), target.id)
         ready += self.preparer.prepare(
-            [Change(Method.UPDATE, kind, id_, raw) for (kind, id_), raw in changes.items()]
+            [
+                Change(
+                    Method.UPDATE, *at, raw, if_match=(self.seen[at],) if at in self.seen else ()
+                )
+                for at, raw in changes.items()
+            ]
         )
         outcomes = self.session.commit(ready)
         told = [self._told_row(target) for target in targets if target.told is not None]

@@ -17,12 +17,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, Protocol
 
 from app.clock import Clock
-from app.errors import Invalid, Issue, Unavailable, YilianError
+from app.errors import Invalid, Issue, PreconditionFailed, Unavailable, YilianError
 from app.feeds import inbox
 from app.feeds.apply import Applier, Stated
 from app.feeds.inbox import Entry, State
@@ -36,6 +37,7 @@ KEEP_RAW_US = 90 * 86_400 * 1_000_000  # how long the bytes of a message are kep
 _POLL_S = 1.0
 _FORGET_EVERY = 60  # polls
 _AT_ONCE = 200  # entries looked at in one go
+_ATTEMPTS = 5  # to apply a message whose resources others are changing
 _SENT_AGAIN = Issue("information", "informational", "sent again and applied anew", None, "resent")
 
 
@@ -240,8 +242,7 @@ class Dispatcher:
         if isinstance(stated, YilianError):
             return self._failed(entry, incoming, stated), stated
         try:
-            with session.savepoint():
-                touched = self._applier.apply(session, stated)
+            touched = self._touched(session, stated)
         except YilianError as exc:
             return self._failed(entry, incoming, exc), exc
         except Exception as exc:
@@ -252,6 +253,14 @@ class Dispatcher:
             return self._failed(entry, incoming, fault), fault
         done = replace(entry, state=State.APPLIED, issues=incoming.issues, touched=touched)
         return done, None
+
+    def _touched(self, session: Session, stated: Stated) -> tuple[str, ...]:
+        """Apply a statement; on what is stored by then when others changed it at the same time."""
+        for _ in range(_ATTEMPTS - 1):
+            with suppress(PreconditionFailed), session.savepoint():
+                return self._applier.apply(session, stated)
+        with session.savepoint():
+            return self._applier.apply(session, stated)
 
     def _failed(self, entry: Entry, incoming: Incoming, error: YilianError) -> Entry:
         return replace(entry, state=State.FAILED, issues=(*error.issues, *incoming.issues))

@@ -1,6 +1,8 @@
 """From the inbox to the store, with HL7 v2 messages: durable, once, in order, nothing partial."""
 
+import json
 from dataclasses import replace
+from threading import Thread
 
 import pytest
 
@@ -9,6 +11,7 @@ from app.feeds import inbox
 from app.feeds.hl7v2 import er7
 from app.feeds.inbox import State
 from app.store.database import Address, connect, transaction
+from app.store.types import Change, Method
 from tests.support import wait_for
 
 STRUCTURES = {"A40": "ADT_A39", "A31": "ADT_A05", "A03": "ADT_A03", "A12": "ADT_A09"}
@@ -218,8 +221,6 @@ def test_a_record_made_over_rest_is_the_one_that_is_changed(hospital):
     hospital.send(adt("A04", "1", cid="C1"))
     made = hospital.one("Patient", identifier="1")
     system = made["identifier"][0]["system"]
-    from app.store.types import Change, Method
-
     body = (
         b'{"resourceType":"Patient","identifier":[{"system":"%b","value":"77"}]}' % system.encode()
     )
@@ -305,6 +306,51 @@ def test_nothing_is_acknowledged_that_could_not_be_stored(hospital, acks, codes)
     read = [er7.read(one) for one in answers]
     assert [one.get("MSA", 1) for one in read] == codes
     assert all(one.get("ERR", 3) == "207" for one in read)
+
+
+class Meanwhile:
+    """An applier that lets something happen between reading and writing, the first time."""
+
+    def __init__(self, applier, act):
+        self._applier, self._act = applier, act
+        self.preparer = applier.preparer
+
+    def apply(self, session, stated):
+        return self._applier.apply(Meanwhile.Session(session, self._once), stated)
+
+    def _once(self):
+        act, self._act = self._act, lambda: None
+        other = Thread(target=act)  # another worker
+        other.start()
+        other.join()
+
+    class Session:
+        def __init__(self, session, act):
+            self.db, self._session, self._act = session.db, session, act
+
+        def commit(self, changes):
+            self._act()
+            return self._session.commit(changes)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_a_message_takes_nothing_back_that_is_written_at_the_same_time(hospital):
+    hospital.send(adt("A04", "1", cid="C1"))
+    patient = hospital.one("Patient", identifier="1")
+
+    def marry():
+        body = json.dumps({**patient, "maritalStatus": {"text": "married"}}).encode()
+        hospital.store.commit([Change(Method.UPDATE, "Patient", patient["id"], body)])
+
+    dispatcher = hospital.feeds.dispatcher
+    dispatcher._applier = Meanwhile(dispatcher._applier, marry)
+    assert hospital.codes(adt("A08", "1", "Wang", cid="C2", when="20250310090000")) == ["AA"]
+
+    after = hospital.one("Patient", identifier="1")
+    assert family_of(after) == "Wang"
+    assert after["maritalStatus"] == {"text": "married"}
+    assert after["meta"]["versionId"] == "3"
 
 
 class Untakable:

@@ -11,6 +11,7 @@ resources, JSON.
 from __future__ import annotations
 
 import argparse
+import gc
 import random
 import tempfile
 import time
@@ -127,6 +128,7 @@ def main() -> None:
         row = db.one("SELECT count(*) FROM link")
         print(f"{row[0] if row else 0:,} links of {resources:,} resources written in")
         print(f"  {time.perf_counter() - begun:.0f} s; asking as a reader now")
+        gc.freeze()  # as the hub does before its workers part
         reader = connect(address)
         for nodes in (100, 1000):
             found = sorted(measure(reader, resources, given.asks, nodes))

@@ -144,10 +144,22 @@ def follow(
     resources = [node for node in found.places if node > 0]
     found.resources = graph.resources(resources)
     found.names |= graph.names(node for node in found.places if node < 0)
-    found.stated = graph.addresses({edge.src for edge in found.edges if edge.src is not None})
+    found.stated = _stated(graph, found)
     found.edges.sort(key=lambda edge: (edge.low, edge.high, edge.relation))
     found.gaps = [*_absent(found), *_unseen(found)]
     return found
+
+
+def _stated(graph: Graph, found: Trace) -> dict[int, tuple[str, int]]:
+    """Return address and last update of the resources that state the links."""
+    wanted = {edge.src for edge in found.edges if edge.src is not None}
+    known = {
+        node: (each.address, each.last_updated_us)
+        for node, each in found.resources.items()
+        if node in wanted
+    }
+    missing = wanted - known.keys()
+    return known | graph.addresses(missing) if missing else known
 
 
 class _Walk:

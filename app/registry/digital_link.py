@@ -62,22 +62,29 @@ class Target:
         return found
 
 
-def targets(graph: Graph, described_by: Kind, keys: Sequence[str], base: str) -> list[Target]:
+def targets(
+    graph: Graph, described_by: Kind, keys: Sequence[str], base: str, lookup: str
+) -> list[Target]:
     """Return the links of an item, those of its finest level first; none if nobody knows it.
 
-    keys: coarse to fine; base: of the addresses of resources. The level that anything carries
+    keys: coarse to fine; base: of the addresses of resources; lookup: where `/id` tells what there
+    is, for a model or lot of which only items are registered. The level that anything carries
     decides which resource is the master data; documents of coarser levels are kept.
     """
     found: dict[Target, None] = {}
     master: Target | None = None
+    members = False
     for key in reversed(keys):
         node = graph.node_of_key(key)
         carriers = graph.resources(pk for _, pk in graph.carriers([node], _CARRIERS))
         own = {pk: each for pk, each in carriers.items() if each.here and _is_finest(each, key)}
         for document in _documents(graph, described_by, [node, *own]):
             found |= dict.fromkeys(_of_document(document))
+        members |= any(each.here for each in carriers.values())
         if master is None:
             master = next((_master(each, base) for each in own.values()), None)
+    if master is None and members:
+        master = Target(MASTER_DATA, lookup, "application/json")
     if master is not None:
         found[master] = None
     return list(found)

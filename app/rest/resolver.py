@@ -50,7 +50,9 @@ def blueprint(hub: Hub, kinds: Mapping[str, Kind]) -> Blueprint:
         """Answer a Digital Link that could be read."""
         base = base_url(request.environ, hub.http)
         root = base.removesuffix(MOUNT)
-        found = digital_link.targets(hub.store.graph, described_by, parsed.keys, base)
+        lookup = f"{root}/id?{urlencode({'code': parsed.uri or ''})}"
+        graph = hub.store.graph
+        found = digital_link.targets(graph, described_by, parsed.keys, base, lookup)
         if not found:
             raise NotFound("nobody here knows this item")
         anchor = f"{root}{path}"

@@ -98,6 +98,17 @@ def test_an_item_that_is_not_known_falls_back_to_its_product(api, item):
     assert answer.status == 307
 
 
+def test_a_model_of_which_only_items_are_known_leads_to_what_is_known(api):
+    printed = "(01)04012345678901(21)S1"
+    api.create({"resourceType": "Device", "udiCarrier": [{"carrierHRF": printed}]})
+
+    answer = api.get("/01/04012345678901")
+
+    assert answer.headers["Location"] == (
+        "http://localhost/id?code=https%3A%2F%2Fid.gs1.org%2F01%2F04012345678901"
+    )
+
+
 def test_a_compressed_link_tells_its_uncompressed_form_on_this_host(api):
     api.create(
         {
@@ -117,7 +128,7 @@ def test_a_compressed_link_tells_its_uncompressed_form_on_this_host(api):
     [
         (f"/01/{GTIN[:-1]}8", 400),
         ("/01/x", 400),
-        ("/01/04012345678901", 404),
+        ("/01/04012345600001", 404),
         ("/99/1234567890", 404),
         ("/something-else-here", 404),
         ("/00/006141411234567890", 404),

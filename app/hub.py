@@ -137,6 +137,7 @@ class Hub:
             software_version=released(),
             zone=ZoneInfo(parts.settings.time_zone),
             peers=parts.peers,
+            multiple_delete=parts.settings.conditional_delete == "multiple",
         )
         self.store: Store = store or open_worker(
             parts.settings.database, parts.writer_socket, parts.store_setting, self.clock

@@ -146,6 +146,7 @@ class Settings:
     time_zone: str = "Asia/Shanghai"
     overlay: Path | None = None
     id_secret: str | None = None
+    conditional_delete: str = "single"
     rule_clock: str = "wall"
 
     @property
@@ -234,6 +235,11 @@ _HOW: Mapping[str, _How] = {
         _secret,
         secret=True,
         shown="id.key in the data folder",
+    ),
+    "conditional_delete": _How(
+        "what a delete by criteria does that meets several resources: refuse, or delete them all",
+        "single or multiple",
+        _one_of("single", "multiple"),
     ),
     "rule_clock": _How(
         "what time rules go by: this machine's clock, or the newest event time seen",

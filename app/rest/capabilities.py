@@ -43,7 +43,6 @@ _CONDITIONS: Json = {
     "conditionalCreate": True,
     "conditionalRead": "full-support",
     "conditionalUpdate": True,
-    "conditionalDelete": "single",
     "referencePolicy": ["literal", "logical"],
 }
 
@@ -58,6 +57,7 @@ def capabilities(hub: Hub, request: Request) -> Reply:
         hub.http.software_version,
         hub.http.software_date,
         hub.store.search_generation(),
+        hub.http.multiple_delete,
     )
     headers = [("ETag", f'W/"{tag}"')]
     if tag in tags(request.header("IF_NONE_MATCH")):
@@ -66,11 +66,14 @@ def capabilities(hub: Hub, request: Request) -> Reply:
 
 
 @once
-def _statement(base: str, version: str, date: str, generation: int) -> tuple[bytes, str]:
+def _statement(
+    base: str, version: str, date: str, generation: int, multiple_delete: bool
+) -> tuple[bytes, str]:
     """Return the CapabilityStatement as JSON, and its entity tag.
 
     generation: of the posted search parameters; those that are indexed are declared.
     """
+    conditions = _CONDITIONS | {"conditionalDelete": "multiple" if multiple_delete else "single"}
     return _tagged(
         {
             "resourceType": "CapabilityStatement",
@@ -78,13 +81,15 @@ def _statement(base: str, version: str, date: str, generation: int) -> tuple[byt
             "fhirVersion": definitions.FHIR_VERSION,
             "format": list(FORMATS),
             "patchFormat": list(PATCH_FORMATS),
-            "rest": [_rest()],
+            "rest": [_rest(conditions)],
         }
     )
 
 
 @once
-def _terminology(base: str, version: str, date: str, generation: int) -> tuple[bytes, str]:
+def _terminology(
+    base: str, version: str, date: str, generation: int, multiple_delete: bool
+) -> tuple[bytes, str]:
     """Return the TerminologyCapabilities: no code system is served by terminology operations."""
     return _tagged({"resourceType": "TerminologyCapabilities", **_instance(base, version, date)})
 
@@ -108,12 +113,14 @@ def _tagged(statement: Json) -> tuple[bytes, str]:
     return content, blake2b(content, digest_size=8).hexdigest()
 
 
-def _rest() -> Json:
+def _rest(conditions: Json) -> Json:
     referring = _referring()
     return {
         "mode": "server",
         "security": {"cors": True},
-        "resource": [_resource(name, referring[name]) for name in definitions.resource_types()],
+        "resource": [
+            _resource(name, referring[name], conditions) for name in definitions.resource_types()
+        ],
         "interaction": [{"code": code} for code in _SYSTEM_INTERACTIONS],
         "searchParam": [_search_param(param) for param in _everywhere()],
         **_operations("system", ""),
@@ -124,14 +131,14 @@ def _rest() -> Json:
     }
 
 
-def _resource(name: str, referring: Sequence[str]) -> Json:
+def _resource(name: str, referring: Sequence[str], conditions: Json) -> Json:
     served = _served(name)
     includes = [f"{name}:{param.code}" for param in served if param.type == "reference"]
     resource: Json = {
         "type": name,
         "profile": definitions.STRUCTURE_BASE + name,
         "interaction": [{"code": code} for code in _TYPE_INTERACTIONS],
-        **_CONDITIONS,
+        **conditions,
     }
     if includes:
         resource["searchInclude"] = ["*", *includes]

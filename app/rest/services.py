@@ -46,6 +46,10 @@ class Store(Protocol):
         """Return one page of matches. Raises Invalid or NotSupported for a bad parameter."""
         ...
 
+    def matching(self, type: str, criteria: str, most: int) -> list[Stored]:
+        """Return at most `most` resources that meet the criteria of a conditional write."""
+        ...
+
     def search_generation(self) -> int:
         """Learn which SearchParameters were posted; the number moves when they change."""
         ...
@@ -84,6 +88,7 @@ class Options:
     base_url: the public FHIR base, when it is known; else `Forwarded` of a trusted proxy or a
         `Host` that names one of `hosts` decides.
     zone: of dates and times without one; peers: other hubs that answer for some codes.
+    multiple_delete: a conditional delete deletes all its matches, not only one.
     """
 
     base_url: str | None = None
@@ -97,6 +102,7 @@ class Options:
     history_count_max: int = 1000
     zone: tzinfo = UTC
     peers: Peers | None = None
+    multiple_delete: bool = False
     software_version: str = "0.1.0"
     software_date: str = "2026-11-22"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from app.errors import Invalid, MethodNotAllowed
 from app.fhir import bundle
@@ -113,20 +114,34 @@ def _try(hub: Hub, one: _Asked, writes: Sequence[_Asked]) -> None:
 def _commit(hub: Hub, writes: Sequence[_Asked]) -> Sequence[Outcome]:
     """Commit the writes as one set.
 
-    A patch is computed from the version that was read; when another writer was faster, all is
-    computed anew, as for a patch alone.
+    A patch is computed from the version that was read, as are the matches of a delete of several;
+    when another writer was faster, all is computed anew, as for a patch alone.
     """
     if not writes:
         return []
 
     def attempt() -> Sequence[Outcome]:
-        return hub.store.commit([_change(hub, one) for one in writes])
+        sets = [_changes(hub, one) for one in writes]
+        asked = [change for changes in sets for change in changes]
+        done = iter(hub.store.commit(asked) if asked else ())
+        return [
+            delete.one_of(one.request, list(islice(done, len(changes))))
+            for one, changes in zip(writes, sets, strict=True)
+        ]
 
-    if any(one.request.method == "PATCH" for one in writes):
+    if any(one.request.method == "PATCH" or _deletes_all(hub, one) for one in writes):
         return patch.repeatedly(attempt)
     return attempt()
 
 
-def _change(hub: Hub, one: _Asked) -> Change:
+def _changes(hub: Hub, one: _Asked) -> Sequence[Change]:
     with entries.Placed(one.entry.index):
-        return _CHANGES[one.shape, one.request.method](hub, one.request)
+        if _deletes_all(hub, one):
+            return delete.matched_changes(hub, one.request)
+        return [_CHANGES[one.shape, one.request.method](hub, one.request)]
+
+
+def _deletes_all(hub: Hub, one: _Asked) -> bool:
+    """Say whether an entry is a conditional delete that may delete several resources."""
+    conditional = (one.shape, one.request.method) == ("type", "DELETE")
+    return conditional and hub.http.multiple_delete

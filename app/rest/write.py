@@ -45,7 +45,7 @@ def told(hub: Hub, request: Request, outcome: Outcome) -> Reply:
         body = outcome.body or _version(hub, outcome)
     if gone:
         # R4 http.html#delete: the version of the deletion, where there is one.
-        version = outcome.version_id if outcome.result is Result.DELETED else None
+        version = outcome.version_id or None if outcome.result is Result.DELETED else None
         return Reply(status, body, version)
     return Reply(
         status,

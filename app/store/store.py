@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 from urllib.parse import unquote_plus
 
 from app.clock import Clock, WallClock
-from app.errors import Unavailable
+from app.errors import Invalid, Unavailable
 from app.fhir import searchparams
 from app.fhir.searchparams import Param
 from app.store import read, resolve, schema
 from app.store.commit import Match
-from app.store.database import SQLITE, Address, Connection, connect, driver_errors
+from app.store.database import SQLITE, Address, Connection, connect, data_errors, driver_errors
 from app.store.effects import Effects
 from app.store.entries import IdentifierKeys, LinkRules
 from app.store.graph import Graph
@@ -142,6 +142,15 @@ class Store:
 
         return self._read(found)
 
+    def matching(self, type: str, criteria: str, most: int) -> list[Stored]:
+        """Return at most `most` resources that meet the criteria of a conditional write.
+
+        Raises Invalid or NotSupported: unknown parameters are never ignored here.
+        """
+        self._posted.notice(self._db)
+        context = _context(self._db, self._setting, self._clock, self._setting.bases, None)
+        return run.matching(context, type, parse_criteria(criteria), most)
+
     def find_by_keys(self, keys: Sequence[str], *, limit: int = 100) -> list[Stored]:
         """Return the resources that carry one of these canonical keys, oldest first."""
         return self._read(lambda db: resolve.find_by_keys(db, self._setting.tenant, keys, limit))
@@ -218,9 +227,11 @@ class Store:
         try:
             return work(db)
         except driver_errors(db.dialect) as exc:
-            if not db.lost:
-                raise
-            raise Unavailable("the database cannot be read now") from exc
+            if db.lost:
+                raise Unavailable("the database cannot be read now") from exc
+            if isinstance(exc, data_errors(db.dialect)):
+                raise Invalid("a value that no resource can have") from exc
+            raise
 
     @property
     def _db(self) -> Connection:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
 
-from tests.rest.conftest import Api, identified, patient
+from tests.rest.conftest import Api, OneProcess, identified, patient
 
 
 def criteria(value: str) -> str:
@@ -108,3 +109,78 @@ def test_patch_by_criteria_changes_the_one_match(api: Api):
     assert api.patch(f"Patient?{criteria(value)}", patch).json["id"] == created["id"]
     assert api.get(f"Patient/{created['id']}").json["active"] is True
     assert api.patch(f"Patient?{criteria(api.value())}", patch).status == 404
+
+
+@pytest.fixture
+def deleting_all(api: Api) -> Api:
+    """The facade of a site that lets a conditional delete delete all its matches."""
+    options = replace(api.hub.http, multiple_delete=True)
+    return Api(OneProcess(api.hub.store, options))
+
+
+def test_delete_by_criteria_deletes_all_where_a_site_has_it_so(api: Api, deleting_all: Api):
+    value = api.value()
+    body = patient(identifier=identified(value))
+    ids = [api.create(body)["id"] for _ in range(3)]
+    other = api.create(patient(identifier=identified(api.value())))["id"]
+    address = f"Patient?{criteria(value)}"
+
+    answer = deleting_all.delete(address)
+
+    assert (answer.status, answer.body) == (204, b"")
+    assert "ETag" not in answer.headers
+    assert [api.get(f"Patient/{id}").status for id in ids] == [410] * 3
+    assert api.get(f"Patient/{other}").status == 200
+    assert deleting_all.delete(address).status == 204
+
+
+def test_delete_of_all_is_declared(api: Api, deleting_all: Api):
+    declared = [
+        {r["conditionalDelete"] for r in asked.get("metadata").json["rest"][0]["resource"]}
+        for asked in (api, deleting_all)
+    ]
+
+    assert declared == [{"single"}, {"multiple"}]
+
+
+@pytest.mark.parametrize(
+    "address", ["Patient", "Patient?", "Patient?name=", "Patient?identifierr=x", "Patient?_count=1"]
+)
+def test_delete_of_all_needs_usable_criteria_too(api: Api, deleting_all: Api, address: str):
+    id = api.create(patient())["id"]
+
+    assert deleting_all.delete(address).status == 400
+    assert api.get(f"Patient/{id}").status == 200
+
+
+def test_delete_of_all_happens_whole_or_not_at_all(api: Api, deleting_all: Api):
+    value = api.value()
+    body = patient(identifier=identified(value))
+    first, second = (api.create(body)["id"] for _ in range(2))
+    api.put(f"Patient/{second}", body | {"id": second, "gender": "male"})
+    address = f"Patient?{criteria(value)}"
+
+    refused = deleting_all.delete(address, If_Match='W/"1"')
+
+    assert refused.status == 412
+    assert sorted(found(api, value)) == sorted([first, second])
+
+
+def test_delete_of_all_inside_of_a_transaction(api: Api, deleting_all: Api):
+    value = api.value()
+    body = patient(identifier=identified(value))
+    ids = [api.create(body)["id"] for _ in range(2)]
+    entries = [
+        {"request": {"method": "POST", "url": "Patient"}, "resource": body},
+        {"request": {"method": "DELETE", "url": f"Patient?{criteria(value)}"}},
+        {"request": {"method": "DELETE", "url": "Patient?identifier=urn:x-test|nobody"}},
+    ]
+
+    answer = deleting_all.post(
+        "", {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+    )
+
+    statuses = [entry["response"]["status"][:3] for entry in answer.json["entry"]]
+    assert statuses == ["201", "204", "204"]
+    assert [api.get(f"Patient/{id}").status for id in ids] == [410] * 2
+    assert len(found(api, value)) == 1

@@ -13,7 +13,7 @@ from app.store.search.context import Context
 from app.store.search.demand import demand, in_compartment, in_compartment_of_types
 from app.store.search.page import Cursor, page, total
 from app.store.search.plan import Plan, make
-from app.store.types import SearchPage, SearchRequest
+from app.store.types import SearchPage, SearchRequest, Stored
 
 COUNT_DEFAULT = 20
 COUNT_MAX = 1000
@@ -75,13 +75,23 @@ def search(context: Context, request: SearchRequest) -> SearchPage:
 def matches(context: Context, type_name: str, criteria: Sequence[tuple[str, str]]) -> list[str]:
     """Return the ids of at most two resources that meet the criteria of a conditional write.
 
+    Raises as `matching`.
+    """
+    return [stored.id for stored in matching(context, type_name, criteria, 2)]
+
+
+def matching(
+    context: Context, type_name: str, criteria: Sequence[tuple[str, str]], most: int
+) -> list[Stored]:
+    """Return at most `most` resources that meet the criteria of a conditional write.
+
     Raises Invalid or NotSupported: unknown parameters are never ignored here.
     """
     conditions = [demand(context, [type_name], name, value) for name, value in criteria if value]
     if not conditions:
         raise Invalid("a conditional interaction needs criteria", code="required")
-    found, _ = page(make(context, [type_name], conditions), [], 2, None)
-    return [each.stored.id for each in found]
+    found, _ = page(make(context, [type_name], conditions), [], most, None)
+    return [each.stored for each in found]
 
 
 def _answer(

@@ -232,11 +232,20 @@ class PostgresConnection:
 
 def driver_errors(dialect: str) -> tuple[type[Exception], ...]:
     """Return what the driver of a dialect raises."""
+    return tuple(driver.Error for driver in _drivers(dialect))
+
+
+def _drivers(dialect: str) -> tuple[Any, ...]:
     if dialect == SQLITE:
-        return (sqlite3.Error,)
+        return (sqlite3,)
     import psycopg
 
-    return (psycopg.Error,)
+    return (psycopg,)
+
+
+def data_errors(dialect: str) -> tuple[type[Exception], ...]:
+    """Return what the driver raises for a value that the database does not take, such as NUL."""
+    return tuple(driver.DataError for driver in _drivers(dialect))
 
 
 def connect(address: Address, *, write: bool = False) -> Connection:

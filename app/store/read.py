@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
-import orjson
-
-from app.errors import Deleted, Invalid, NotFound, UnknownType
+from app.errors import Deleted, NotFound, UnknownType
 from app.fhir import definitions
+from app.store import pagelink
 from app.store.commit import CREATED, DELETED, STUB, UPDATED
 from app.store.database import Connection
 from app.store.types import HistoryPage, Stored
@@ -176,15 +173,11 @@ def _number(type_name: str) -> int:
 
 
 def _cursor(first: int, second: int) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([first, second])).decode().rstrip("=")
+    return pagelink.text([first, second])
 
 
 def _before(cursor: str | None) -> tuple[int, int] | None:
     if cursor is None:
         return None
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        first, second = orjson.loads(base64.urlsafe_b64decode(padded))
-        return int(first), int(second)
-    except (binascii.Error, ValueError, TypeError) as exc:
-        raise Invalid("this page link is not one of ours", at="http._page") from exc
+    first, second, *_ = pagelink.parse(cursor, integers=2)
+    return cast(int, first), cast(int, second)

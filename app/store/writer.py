@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from app.clock import Clock
-from app.errors import Conflict, NotSupported, Unavailable, YilianError
+from app.errors import Conflict, Invalid, NotSupported, Unavailable, YilianError
 from app.fhir import definitions
 from app.store import wire
 from app.store.commit import Match, Target, WritePath, stub
@@ -392,6 +392,10 @@ class PostgresWriter:
             except races:
                 db.rollback()
                 path.rolled_back()
+            except psycopg.DataError as exc:
+                db.rollback()
+                path.rolled_back()
+                raise Invalid("a value that no resource can have") from exc
             except psycopg.Error as exc:
                 self._drop()
                 raise Unavailable("the database cannot be written now") from exc

@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
+from app.errors import TooCostly
 from app.store.database import POSTGRESQL, Connection
 
 Verify = Callable[[str, Mapping[str, Any]], bool]
 _FEW_KEYS = 8
+# SQLite nests no deeper than 1000; a statement of more tests is nobody's question either.
+_MOST_TESTS = 500
 
 
 class Sql:
@@ -239,9 +242,21 @@ def one_of(sql: Sql, column: str, values: Sequence[Any]) -> Fragment:
     return sql.db.in_list(column), [sql.db.array(values)]
 
 
+def either(tests: Sequence[str]) -> str:
+    """Return the test that one of `tests` holds. Raises TooCostly for too many of them."""
+    _require_few(tests)
+    return " OR ".join(tests)
+
+
+def _require_few(tests: Sequence[object]) -> None:
+    if len(tests) > _MOST_TESTS:
+        raise TooCostly("the search asks for too many values at once")
+
+
 def _joined(sql: Sql, row: str, conditions: Sequence[Condition], word: str, empty: str) -> Fragment:
     if not conditions:
         return empty, []
+    _require_few(conditions)
     texts, params = [], []
     for condition in conditions:
         text, more = condition.sql(sql, row)

@@ -14,7 +14,7 @@ from app.fhir.dates import around, parse_date_search
 from app.fhir.searchparams import Param
 from app.store import keys
 from app.store.entries import D_MISSING, LONG, LONG_US
-from app.store.search.conditions import Any_, Condition, Nothing, Primary, Row, Rows
+from app.store.search.conditions import Any_, Condition, Nothing, Primary, Row, Rows, either
 from app.store.search.context import Context, plain
 from app.store.search.parse import alternatives
 
@@ -59,7 +59,7 @@ def last_updated(context: Context, value: str) -> Condition:
         test, more = _test(prefix, low, high, "@.lu", "(@.lu+1000)", context.now_us)
         tests.append(test)
         params += more
-    return Row(" OR ".join(tests) or "1=0", params)
+    return Row(either(tests) if tests else "1=0", params)
 
 
 def _parse(context: Context, param: Param, text: str) -> tuple[str, int, int]:

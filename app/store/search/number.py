@@ -6,6 +6,7 @@ known (`unit`), so a search looks in each of them that it can be compared with.
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -14,7 +15,7 @@ from app.errors import Invalid
 from app.fhir import ucum
 from app.fhir.numbers import NumberSearch, parse_number_search
 from app.fhir.searchparams import Param
-from app.store.search.conditions import Condition, Nothing, Rows
+from app.store.search.conditions import Condition, Nothing, Rows, either
 from app.store.search.context import Context, plain
 from app.store.search.parse import alternatives, split, unescape
 
@@ -44,7 +45,7 @@ def number(context: Context, param: Param, modifier: str | None, value: str) -> 
             test, more = _test(asked, Fraction(1), Fraction(0))
             tests.append(f"(#.p=? AND #.u=0 AND {test})")
             params += [context.scope(row), *more]
-    return Rows("qty", " OR ".join(tests), params) if tests else Nothing()
+    return Rows("qty", either(tests), params) if tests else Nothing()
 
 
 def quantity(context: Context, param: Param, modifier: str | None, value: str) -> Condition:
@@ -62,7 +63,7 @@ def quantity(context: Context, param: Param, modifier: str | None, value: str) -
                 test, more = _test(asked, factor, offset)
                 tests.append(f"(#.p=? AND #.u=? AND {test})")
                 params += [context.scope(row), unit, *more]
-    return Rows("qty", " OR ".join(tests), params) if tests else Nothing()
+    return Rows("qty", either(tests), params) if tests else Nothing()
 
 
 def _parse(param: Param, text: str) -> NumberSearch:
@@ -76,7 +77,11 @@ def _test(asked: NumberSearch, factor: Fraction, offset: Fraction) -> tuple[str,
     """Return the test with the asked number turned into the stored unit: x * factor + offset."""
 
     def turned(number: Decimal) -> float:
-        return float(Fraction(number) * factor + offset)
+        exact = Fraction(number) * factor + offset
+        try:
+            return float(exact)
+        except OverflowError:  # beyond every stored value
+            return math.inf if exact > 0 else -math.inf
 
     bound = {"v": asked.value, "a": asked.low, "b": asked.high}
     text, params = [], []

@@ -10,7 +10,7 @@ from app.fhir.searchparams import Param
 from app.fhir.strings import fold
 from app.store.database import POSTGRESQL
 from app.store.entries import CHUNK, EXACT, PINYIN, STRING_MAX, cut, spelled_params, string_value
-from app.store.search.conditions import Condition, Nothing, Rows, Verify
+from app.store.search.conditions import Condition, Nothing, Rows, Verify, either
 from app.store.search.context import Context, plain
 from app.store.search.parse import alternatives, unescape
 
@@ -39,7 +39,7 @@ def condition(context: Context, param: Param, modifier: str | None, value: str) 
     verify = None
     if modifier in _HOLDS and any(len(text) > STRING_MAX for text in folded):
         verify = _verify(context, {row.number for row in rows}, _HOLDS[modifier], folded)
-    return Rows("str", " OR ".join(tests), params, verify)
+    return Rows("str", either(tests), params, verify)
 
 
 def _flags(param: Param, modifier: str | None, text: str) -> list[int]:

@@ -8,7 +8,7 @@ from app.errors import NotSupported
 from app.fhir.searchparams import Param
 from app.store import keys
 from app.store.entries import UNORDERED
-from app.store.search.conditions import Condition, Keys, Rows
+from app.store.search.conditions import Condition, Keys, Nothing, Rows, either
 from app.store.search.context import Context, plain
 from app.store.search.parse import alternatives, unescape
 from app.store.search.string import AFTER
@@ -38,7 +38,7 @@ def _below(context: Context, param: Param, wanted: list[str]) -> Condition:
             if base.startswith("urn:oid:"):
                 tests.append("(#.p=? AND #.v>=? AND #.v<?)")
                 params += [context.scope(row), f"{base}.", f"{base}.{AFTER}"]
-    return Rows("str", " OR ".join(tests) or "1=0", params)
+    return Rows("str", either(tests), params) if tests else Nothing()
 
 
 def _prefixes(uri: str) -> list[str]:

@@ -129,6 +129,16 @@ def test_csv_has_a_head_line(api):
     assert second["status"] == 400
 
 
+@pytest.mark.parametrize(
+    ("body", "status"), [(b"kind,value\n\xff\xfe", 400), (b"", 200), (b"kind\n\x00,\n", 200)]
+)
+def test_a_csv_that_cannot_be_read_is_answered(api, body, status):
+    answer = post(api, "/registry", body, "text/csv")
+
+    assert answer.status == status
+    assert all(each["status"] == 400 for each in (lines(answer) if status == 200 else []))
+
+
 def test_an_oid_a_uri_and_a_token_of_one_system_find_the_same(api):
     number, oid = api.value(), "1.2.156.99999.77"
     uri = f"https://hospital.example/{number}"

@@ -213,6 +213,8 @@ class GroupWriter:
             if not isinstance(exc, YilianError):
                 log.exception("store.write_failed", extra={"changes": group[0].size})
             results = [_as_error(exc)]
+        else:
+            _settle(self._preparer, self._db)  # nobody else writes this file: it is known in time
         for job, result in zip(group, results, strict=True):
             job.done(result)
 
@@ -231,8 +233,15 @@ class GroupWriter:
         self._db.commit()
         self._path.committed()
         self._chain.committed()
-        self._preparer.settle(self._db)  # nobody else writes this file: it is known in time
         return results
+
+
+def _settle(preparer: Preparer, db: Connection) -> None:
+    """Learn what was posted by a transaction that is over: nothing may have it done again."""
+    try:
+        preparer.settle(db)
+    except Exception:
+        log.exception("store.settle_failed")
 
 
 def _as_error(exc: Exception) -> YilianError:
@@ -387,8 +396,6 @@ class PostgresWriter:
             try:
                 self._preparer.notice(db)
                 result = attempt(db, path)
-                self._preparer.settle(db)
-                return result
             except races:
                 db.rollback()
                 path.rolled_back()
@@ -403,6 +410,9 @@ class PostgresWriter:
                 db.rollback()
                 path.rolled_back()
                 raise
+            else:
+                _settle(self._preparer, db)
+                return result
         raise Conflict("the resource is being changed by others, try again")
 
     def close(self) -> None:

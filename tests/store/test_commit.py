@@ -374,3 +374,14 @@ def test_read_of_an_id_that_is_only_referred_to_is_not_found(kit):
     kit.update({**PATIENT, "id": "later"})
     assert kit.store.read("Patient", "later").version_id == 1
     assert len(kit.found("Observation", "subject=Patient/later")) == 1
+
+
+def test_what_fails_after_the_commit_does_not_write_it_again(kit):
+    def fail(db):
+        raise KeyError("programming error")
+
+    kit.store._posted.settle = fail
+
+    kit.create({"resourceType": "Patient"})
+
+    assert len(kit.found("Patient", "")) == 1

@@ -133,11 +133,14 @@ class Door:
         if job.frame.error is not None:
             return [self._unfinished(job.frame, job.frame.error)]
         peer = job.frame.peer.host
-        out = []
-        for piece, helper in zip(job.pieces, job.helpers, strict=True):
-            read = self._reader.read(piece.raw) if helper is None else helper.answer(piece.raw)
-            out.append(self._incoming(piece, peer, read))
-        return out
+        # All replies first: one left in a pipe would be taken for the reply to the next message.
+        reads = [
+            self._reader.read(piece.raw) if helper is None else helper.answer(piece.raw)
+            for piece, helper in zip(job.pieces, job.helpers, strict=True)
+        ]
+        return [
+            self._incoming(piece, peer, read) for piece, read in zip(job.pieces, reads, strict=True)
+        ]
 
     # --- to the dispatcher -----------------------------------------------------------------------
 

@@ -57,6 +57,8 @@ class Helper:
                 return _decode(self._pipe.recv_bytes())
             except (OSError, EOFError):
                 self._lost()
+            except msgspec.MsgspecError:  # taken from the pipe all the same: the next one is right
+                log.exception("hl7v2.helper_unreadable")
         return self._read(raw)
 
     def close(self) -> None:

@@ -2,6 +2,9 @@
 
 import os
 import signal
+from multiprocessing import Pipe
+
+from msgspec.msgpack import encode
 
 from app.feeds.hl7v2.ack import Header
 from app.feeds.hl7v2.convert import Options
@@ -51,3 +54,19 @@ def test_helpers_end_with_the_process_that_asks_them():
         helper.join()
 
     assert [helper._process.exitcode for helper in helpers] == [0, 0, 0]
+
+
+def test_a_reply_that_cannot_be_read_is_made_here():
+    helper = Helper(READER.read)
+    raw = next(mutations(1))
+    helper._pipe.close()
+    helper._pipe, theirs = Pipe()
+    theirs.send_bytes(b"\xc1")
+    theirs.send_bytes(encode(Read(Header(codec="next"))))
+    try:
+        assert helper.answer(raw) == READER.read(raw)
+        assert helper.answer(raw).header.codec == "next"
+    finally:
+        theirs.close()
+        helper.close()
+        helper.join()

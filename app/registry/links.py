@@ -22,7 +22,8 @@ from app.registry.keys import canonical_keys
 from app.store.entries import SELF, Link
 
 Resource = Mapping[str, Any]
-_Values = Callable[[Resource, Resource], Iterator[Any]]  # (item, resource) -> values
+_Reader = Callable[[Resource, tzinfo], Iterator[Link]]
+_Values = Callable[[Resource, Resource], Iterable[Any]]  # (item, resource) -> values
 
 FORWARD, BACK, BOTH = "forward", "back", "both"
 _FLOWS = (FORWARD, BACK, BOTH)
@@ -54,7 +55,7 @@ class Rules:
     """The kinds by name, and what reads each type's links."""
 
     kinds: Mapping[str, Kind]
-    types: Mapping[str, Sequence[Callable[[Resource, tzinfo], Iterator[Link]]]]
+    types: Mapping[str, Sequence[tuple[frozenset[str], _Reader]]]
 
     def states(self, type_name: str) -> bool:
         """Say whether resources of a type state any link at all."""
@@ -65,7 +66,10 @@ class Rules:
         rules = self.types.get(type_name)
         if rules is None:
             return ()
-        return dict.fromkeys(link for rule in rules for link in rule(resource, zone))
+        present = resource.keys()
+        return dict.fromkeys(
+            link for needed, rule in rules if needed <= present for link in rule(resource, zone)
+        )
 
 
 def load(paths: Iterable[Path]) -> Rules:
@@ -86,7 +90,7 @@ def load(paths: Iterable[Path]) -> Rules:
         raise Invalid("links.yaml: two kinds have the same number", at="kinds")
     types = {
         type_name: [
-            _compiled(rule, kinds, f"links.yaml: rules.{type_name}[{n}]")
+            (_needed(rule), _compiled(rule, kinds, f"links.yaml: rules.{type_name}[{n}]"))
             for n, rule in enumerate(rules)
         ]
         for type_name, rules in rows.items()
@@ -120,9 +124,18 @@ def _kind(name: str, row: Mapping[str, Any], *, own: bool) -> Kind:
 # --- rules ---------------------------------------------------------------------------------------
 
 
-def _compiled(
-    rule: Mapping[str, Any], kinds: Mapping[str, Kind], at: str
-) -> Callable[[Resource, tzinfo], Iterator[Link]]:
+def _needed(rule: Mapping[str, Any]) -> frozenset[str]:
+    """Return the elements without which a rule finds nothing: most resources lack one."""
+    paths = [rule["each"]] if "each" in rule else [rule.get("from", ""), rule.get("to", "")]
+    first = (_STEP.match(path) for path in map(_untyped, paths) if path != "self")
+    return frozenset(step[1] for step in first if step is not None)
+
+
+def _untyped(path: str) -> str:
+    return _TYPE.sub("", path)
+
+
+def _compiled(rule: Mapping[str, Any], kinds: Mapping[str, Kind], at: str) -> _Reader:
     unknown = rule.keys() - {"kind", "each", "from", "to", "at", "if"}
     if unknown or not {"kind", "from", "to"} <= rule.keys():
         raise Invalid("a rule has kind, from and to, and may have each, at and if", at=at)
@@ -139,17 +152,20 @@ def _compiled(
             kind = number(item, resource)
             if kind is None:
                 continue
+            froms, tos = sources(item, resource), targets(item, resource)
+            if not froms or not tos:
+                continue
             low, high = moment(item, resource, zone)
-            for source in sources(item, resource):
-                for target in targets(item, resource):
+            for source in froms:
+                for target in tos:
                     if source != target:
                         yield Link(kind, source, target, low, high)
 
     return read
 
 
-def _self(item: Resource, resource: Resource) -> Iterator[Any]:
-    yield resource
+def _self(item: Resource, resource: Resource) -> Iterable[Any]:
+    return (resource,)
 
 
 def _all_hold(
@@ -189,8 +205,11 @@ def _path(text: str, *, from_top: bool = False) -> _Values:
     if text.startswith(_TOP):
         text, from_top = text[len(_TOP) :].lstrip("."), True
     steps = [(name, url) for name, url in _STEP.findall(text)]
+    if len(steps) == 1 and not steps[0][1]:  # most are: half the cost
+        only = steps[0][0]
+        return lambda item, resource: _listed((resource if from_top else item).get(only))
 
-    def values(item: Resource, resource: Resource) -> Iterator[Any]:
+    def values(item: Resource, resource: Resource) -> Iterable[Any]:
         found: list[Any] = [resource if from_top else item]
         for name, url in steps:
             found = [
@@ -200,7 +219,7 @@ def _path(text: str, *, from_top: bool = False) -> _Values:
                 for each in _listed(value.get(name))
                 if not url or (isinstance(each, Mapping) and each.get("url") == url)
             ]
-        yield from found
+        return found
 
     return values
 
@@ -216,7 +235,7 @@ def _ends(text: str) -> Callable[[Resource, Resource], list[str]]:
     if text == "self":
         return lambda item, resource: [SELF]
     narrowed = _TYPE.search(text)
-    values = _path(_TYPE.sub("", text))
+    values = _path(_untyped(text))
     wanted = narrowed[1] if narrowed else None
 
     def ends(item: Resource, resource: Resource) -> list[str]:

@@ -41,6 +41,9 @@ T = TypeVar("T")
 _GROUP_MAX = 512  # changes committed together: bounds what a crash makes clients send again
 _BACKLOG = 128
 _ATTEMPTS = 6
+_OF_THE_FILE = frozenset(
+    (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
+)
 
 
 class Writer(Protocol):
@@ -206,13 +209,13 @@ class GroupWriter:
             self._db.rollback()
             self._path.rolled_back()
             self._chain.rolled_back()
-            if len(group) > 1:  # find the one at fault: each on its own
+            if len(group) > 1 and not _hits_all(exc):  # find the one at fault: each on its own
                 for job in group:
                     self._write([job])
                 return
             if not isinstance(exc, YilianError):
                 log.exception("store.write_failed", extra={"changes": group[0].size})
-            results = [_as_error(exc)]
+            results = [_as_error(exc)] * len(group)
         else:
             _settle(self._preparer, self._db)  # nobody else writes this file: it is known in time
         for job, result in zip(group, results, strict=True):
@@ -242,6 +245,11 @@ def _settle(preparer: Preparer, db: Connection) -> None:
         preparer.settle(db)
     except Exception:
         log.exception("store.settle_failed")
+
+
+def _hits_all(exc: Exception) -> bool:
+    """Say whether it is the file that cannot be written: then each alone would only wait again."""
+    return getattr(exc, "sqlite_errorcode", 0) & 0xFF in _OF_THE_FILE
 
 
 def _as_error(exc: Exception) -> YilianError:

@@ -7,10 +7,18 @@ from hashlib import sha256
 
 import pytest
 
-from app.errors import Conflict, Invalid, NotFound, PreconditionFailed, UnknownType
+from app.errors import (
+    Conflict,
+    Invalid,
+    NotFound,
+    PreconditionFailed,
+    Unavailable,
+    UnknownType,
+)
 from app.store.database import Address, connect
 from app.store.seal import chained
 from app.store.types import Change, Method, Result
+from app.store.writer import _Job
 
 PATIENT = {"resourceType": "Patient", "name": [{"family": "王"}], "gender": "female"}
 
@@ -385,3 +393,24 @@ def test_what_fails_after_the_commit_does_not_write_it_again(kit):
     kit.create({"resourceType": "Patient"})
 
     assert len(kit.found("Patient", "")) == 1
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_locked_file_is_waited_for_once_for_all(kit):
+    writer = kit.store.writer
+    writer._db.run("PRAGMA busy_timeout=1")
+    begun, begin = [], writer._db.begin
+    writer._db.begin = lambda: (begun.append(1), begin())
+    told = []
+    jobs = [_Job(1, lambda session: None, told.append) for _ in range(3)]
+    other = connect(Address(kit.url), write=True)
+    other.begin()
+
+    writer._write(jobs)
+
+    other.rollback()
+    other.close()
+    assert [type(one) for one in told] == [Unavailable] * 3
+    assert len(begun) == 1
+    writer._write(jobs)
+    assert told[3:] == [None] * 3

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from http.client import HTTPConnection
 
@@ -16,7 +15,6 @@ from app import demo
 from app.errors import Invalid
 from tests.support import ROOT, wait_for
 
-BUSY = 4  # how much slower than an idle machine one that runs all tests side by side may be
 FREE = ["--http", "127.0.0.1:0", "--mllp", "127.0.0.1:0", "--dicom", "127.0.0.1:0"]
 
 
@@ -95,14 +93,12 @@ def test_a_second_start_begins_anew_and_what_the_environment_names_is_left_alone
 
     with demonstrated(tmp_path / "data", **named) as (process, first):
         pass
-    begun = time.monotonic()
     with demonstrated(tmp_path / "data", **named) as (_, second):
-        took = time.monotonic() - begun
+        pass
 
     assert process.returncode == 0
     assert rows.findall(first)
     assert rows.findall(second) == rows.findall(first)
-    assert took < 5 * BUSY
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 

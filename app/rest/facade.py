@@ -8,7 +8,6 @@ a handler: the stored bytes go out as they are.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -28,7 +27,6 @@ StartResponse = Callable[[str, Headers], Any]
 Rendered = tuple[str, Headers, bytes]  # status line, headers, body
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"))
-_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
 _EXPOSED = "ETag, Location, Content-Location, Last-Modified, X-Request-Id, X-Progress, Retry-After"
 _ASKABLE = (
     "Accept, Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Exist,"
@@ -179,7 +177,7 @@ class Facade:
             headers.append(("Access-Control-Allow-Origin", "*" if "*" in allowed else origin))
             headers.append(("Access-Control-Expose-Headers", _EXPOSED))
         request_id = environ.get("HTTP_X_REQUEST_ID")
-        if request_id and _REQUEST_ID.fullmatch(request_id):
+        if request_id and problems.REQUEST_ID.fullmatch(request_id):
             headers.append(("X-Request-Id", request_id))
         return headers
 

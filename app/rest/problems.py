@@ -7,6 +7,7 @@ ours is logged with its traceback under a reference number; the client sees only
 from __future__ import annotations
 
 import logging
+import re
 from secrets import token_hex
 
 from app import errors
@@ -36,6 +37,8 @@ STATUS: dict[type[YilianError], int] = {
 }
 
 _THROTTLED = 429
+# What a client may call its request: it comes back in a header and goes into the log.
+REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
 
 
 def status(error: YilianError) -> int:
@@ -55,5 +58,6 @@ def headers(error: YilianError) -> list[tuple[str, str]]:
 def fault(exc: Exception, request_id: str | None = None) -> Issue:
     """Log a fault of ours and return what the client may know of it."""
     number = token_hex(6)
-    log.error("rest.fault", exc_info=exc, extra={"request_id": request_id or "", "code": number})
+    known = request_id if request_id and REQUEST_ID.fullmatch(request_id) else ""
+    log.error("rest.fault", exc_info=exc, extra={"request_id": known, "code": number})
     return Issue("fatal", "exception", f"Internal fault; please report the reference {number}")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from werkzeug.test import Client, EnvironBuilder
 
-from app.rest import base, create_app
+from app.rest import base, create_app, problems
 from app.rest.services import Options
 from tests.rest.conftest import FHIR_JSON, Api, OneProcess, patient
 
@@ -134,6 +134,14 @@ class _Broken:
         raise RuntimeError("secret detail")
 
     read = vread = lookup
+
+
+def test_only_what_names_a_request_is_logged_as_its_name(caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.ERROR):
+        problems.fault(KeyError(), "r-1")
+        problems.fault(KeyError(), "Zhang San, 1980\n")
+
+    assert [record.request_id for record in caplog.records] == ["r-1", ""]
 
 
 def test_a_fault_of_ours_tells_a_number_only(caplog: pytest.LogCaptureFixture):

@@ -283,9 +283,10 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        host, port = self._transport.get_extra_info("peername")[:2]
+        # A peer that has gone by now has no address any more.
+        host, port = (self._transport.get_extra_info("peername") or ("", 0))[:2]
         counts = self.listener.counts
-        if not self.listener.admits(host):
+        if not host or not self.listener.admits(host):
             counts.connections_refused += 1
             log.warning("mllp.connection_refused", extra={"count": counts.connections_refused})
             self._transport.abort()

@@ -10,7 +10,7 @@ from ipaddress import ip_network
 import pytest
 
 from app.feeds.hl7v2.frames import COMMITTED, NOT_COMMITTED, frame
-from app.feeds.hl7v2.mllp import Answers, Limits, Listener
+from app.feeds.hl7v2.mllp import Answers, Limits, Listener, _Connection
 from tests.support import wait_for
 
 
@@ -298,6 +298,26 @@ def test_stop_gives_up_in_time_on_what_is_never_answered():
         wait_for(lambda: inbox.frames)
 
         assert listener.stop(0.05) is False
+
+
+def test_a_peer_that_has_gone_before_it_was_met_is_not_met():
+    class Gone:
+        aborted = False
+
+        def get_extra_info(self, name):
+            return None
+
+        def abort(self):
+            self.aborted = True
+
+    gone = Gone()
+    listener = Listener(("127.0.0.1", 0), Inbox())
+
+    _Connection(listener).connection_made(gone)
+
+    assert gone.aborted
+    assert not listener.connections
+    assert listener.counts.connections_refused == 1
 
 
 def test_too_many_connections_are_refused():

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 
 from app.errors import MethodNotAllowed, UnknownType
 from app.rest.exchange import Reply, Request
-from app.rest.operations import convert, everything, lastn, meta, validate
+from app.rest.operations import convert, everything, graphql, lastn, meta, validate
 from app.rest.operations.call import Operation
 from app.rest.services import Hub
 
 OPERATIONS: Mapping[str, Operation] = {
     "convert": convert.OPERATION,
     "everything": everything.OPERATION,
+    "graphql": graphql.OPERATION,
     "lastn": lastn.OPERATION,
     "meta": meta.META,
     "meta-add": meta.META_ADD,

@@ -1,0 +1,1 @@
+"""GraphQL over FHIR resources (R4 graphql.html): `language` reads a query, `execute` answers it."""

@@ -147,9 +147,13 @@ class Store:
 
         Raises Invalid or NotSupported: unknown parameters are never ignored here.
         """
-        self._posted.notice(self._db)
-        context = _context(self._db, self._setting, self._clock, self._setting.bases, None)
-        return run.matching(context, type, parse_criteria(criteria), most)
+
+        def found(db: Connection) -> list[Stored]:
+            self._posted.notice(db)
+            context = _context(db, self._setting, self._clock, self._setting.bases, None)
+            return run.matching(context, type, parse_criteria(criteria), most)
+
+        return self._read(found)
 
     def find_by_keys(self, keys: Sequence[str], *, limit: int = 100) -> list[Stored]:
         """Return the resources that carry one of these canonical keys, oldest first."""

@@ -37,3 +37,8 @@ def test_a_lost_connection_is_told_and_replaced(kit, lose):
     with pytest.raises(Unavailable):
         kit.found("Patient", "")
     assert len(kit.found("Patient", "")) == 2
+    lose()
+
+    with pytest.raises(Unavailable):
+        kit.store.matching("Patient", "active=true", 1)
+    assert kit.store.matching("Patient", "active=true", 1) == []

@@ -71,12 +71,14 @@ class _Step:
     """One change with its target decided.
 
     result: set when nothing has to be written. fresh: the id is new, so there is no state.
+    shared: another entry of the same set creates it.
     """
 
     change: Prepared
     id: str
     result: Result | None = None
     fresh: bool = False
+    shared: bool = False
     state: _State | None = None
     pk: int = 0
 
@@ -176,10 +178,11 @@ class WritePath:
             raise
 
     def _evaluate(self, changes: Sequence[Prepared]) -> list[Outcome]:
-        steps = []
+        steps: list[_Step] = []
+        wished: dict[tuple[str, str], str] = {}  # conditional creates of this set: what they make
         for change in changes:
             with _in_entry(change):
-                steps.append(self._decide(change))
+                steps.append(self._decide(change, wished))
         _refuse_doubles(steps)
         targets = self._rewriting(changes, steps)
         # In one order for everybody, so that no two writers wait for each other; before any row
@@ -193,10 +196,15 @@ class WritePath:
                 outcomes.append(self._apply(step, targets, now))
         return outcomes
 
-    def _decide(self, change: Prepared) -> _Step:
+    def _decide(self, change: Prepared, wished: dict[tuple[str, str], str]) -> _Step:
         """Return the step with its id, from the address, the criteria or a fresh one."""
         if change.criteria is not None:
-            return self._decide_conditional(change)
+            step = self._decide_conditional(change)
+            if change.method is Method.CREATE and step.fresh:
+                first = wished.setdefault((change.type, change.criteria), step.id)
+                if first != step.id:  # an entry before has the same wish: both mean one resource
+                    return _Step(change, first, Result.UNCHANGED, shared=True)
+            return step
         if change.method is Method.CREATE:
             return self._fresh(change)
         if change.id is None:
@@ -270,6 +278,8 @@ class WritePath:
         change, state = step.change, step.state
         if step.result is Result.ABSENT:
             return Outcome(Result.ABSENT, change.type, step.id, 0, now)
+        if step.shared:
+            return Outcome(Result.UNCHANGED, change.type, step.id, 1, now)
         if step.result is Result.UNCHANGED:
             if state is None:
                 raise Conflict("the resource was deleted at the same time")

@@ -414,3 +414,22 @@ def test_a_locked_file_is_waited_for_once_for_all(kit):
     assert len(begun) == 1
     writer._write(jobs)
     assert told[3:] == [None] * 3
+
+
+def test_two_entries_with_one_wish_make_one_resource(kit):
+    made = identified("twice")
+    wish = {"criteria": "identifier=urn:s|twice"}
+    observed = observation(subject={"reference": "urn:uuid:b"})
+
+    outcomes = kit.store.commit(
+        entries(
+            (Method.CREATE, made, {**wish, "full_url": "urn:uuid:a"}),
+            (Method.CREATE, made, {**wish, "full_url": "urn:uuid:b"}),
+            (Method.CREATE, observed, {}),
+        )
+    )
+
+    assert [outcome.result for outcome in outcomes[:2]] == [Result.CREATED, Result.UNCHANGED]
+    assert outcomes[0].id == outcomes[1].id
+    assert kit.found("Patient", "identifier=urn:s|twice") == [outcomes[0].id]
+    assert kit.found("Observation", f"subject=Patient/{outcomes[0].id}") == [outcomes[2].id]

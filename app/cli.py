@@ -39,9 +39,7 @@ COMMANDS: Mapping[str, Command] = {
     "convert dicom": Command(
         "DICOM files to FHIR, one Bundle per study", "app.feeds.dicom.convert"
     ),
-    "convert iot": Command(
-        "device messages to FHIR, one Bundle per message", "app.feeds.devices"
-    ),
+    "convert iot": Command("device messages to FHIR, one Bundle per message", "app.feeds.devices"),
     "send hl7v2": Command("send messages over MLLP and print the answers", "app.feeds.hl7v2.send"),
     "send dicom": Command("store files in a hub as a modality would", "app.feeds.dicom.send"),
     "send iot": Command("send device messages over HTTP or MQTT", "app.feeds.iot.send"),

@@ -18,3 +18,7 @@ local failed = 0
 function response(status)
   if status ~= 201 then failed = failed + 1 end
 end
+
+function done(summary, latency, requests)
+  io.write(string.format("p95 %.2fms\n", latency:percentile(95) / 1000))
+end

@@ -10,3 +10,7 @@ end
 function request()
   return wrk.format("GET", paths[math.random(#paths)])
 end
+
+function done(summary, latency, requests)
+  io.write(string.format("p95 %.2fms\n", latency:percentile(95) / 1000))
+end

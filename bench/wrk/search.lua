@@ -10,3 +10,7 @@ end
 function request()
   return wrk.format("GET", string.format(path, math.random(0, 999), math.random(1, 28)))
 end
+
+function done(summary, latency, requests)
+  io.write(string.format("p95 %.2fms\n", latency:percentile(95) / 1000))
+end

@@ -18,3 +18,7 @@ function request()
   return wrk.format("POST", nil, {["Content-Type"] = "application/fhir+json", ["Prefer"] = "return=minimal"},
     [[{"resourceType":"Bundle","type":"transaction","entry":[]] .. table.concat(parts, ",") .. "]}")
 end
+
+function done(summary, latency, requests)
+  io.write(string.format("p95 %.2fms\n", latency:percentile(95) / 1000))
+end

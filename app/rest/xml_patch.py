@@ -40,7 +40,8 @@ def apply(resource: bytes, patch: bytes) -> bytes:
         if work is None:
             raise Malformed("There is no such operation of an XML Patch", at=at)
         work(operation, _selected(root, operation, at), at)
-    return etree.tostring(root, encoding="utf-8")
+    patched: bytes = etree.tostring(root, encoding="utf-8")
+    return patched
 
 
 def _parse(body: bytes) -> etree._Element:

@@ -43,7 +43,7 @@ from app.store import schema
 from app.store.database import SQLITE, Address, connect
 from app.store.store import Setting, Store, open_store, open_worker
 from app.store.types import Change, Method, Outcome, SearchRequest
-from app.store.writer import GroupWriter, WriterServer
+from app.store.writer import GroupWriter
 
 if TYPE_CHECKING:
     from app.fhir.models import Model
@@ -401,7 +401,7 @@ def ingest(parts: Parts, ready: Report, stop: threading.Event) -> None:
             reason = exc.strerror or "the address is not usable"
             raise Unavailable(f"--mllp: cannot listen on {parts.settings.mllp}: {reason}") from exc
         if isinstance(store.writer, GroupWriter):  # last: `Hub.not_ready` takes it as the sign
-            open_now.callback(WriterServer(store.writer, parts.writer_socket).close)
+            open_now.callback(store.writer.serve(parts.writer_socket).close)
         ready(addresses)
         stop.wait()
 

@@ -29,9 +29,10 @@ from app.store import batch as batches
 from app.store import schema
 from app.store.commit import WritePath
 from app.store.database import Address, Connection, connect
+from app.store.handover import SocketWriter
 from app.store.prepare import Prepared, Preparer
 from app.store.types import Change, Method
-from app.store.writer import GroupWriter, SocketWriter, WriterServer
+from app.store.writer import GroupWriter
 from bench import data
 
 PREPARED = 3000
@@ -77,7 +78,7 @@ def _one_writer(url: str, socket: str, ready: Pipe, stop: Pipe) -> None:
     writer = GroupWriter(
         Address(url), preparer=Preparer(0, UTC), clock=WallClock(), match=_no_match
     )
-    server = WriterServer(writer, Path(socket))
+    server = writer.serve(Path(socket))
     ready.send(True)
     stop.recv()
     server.close()

@@ -20,6 +20,7 @@ from app.store.database import SQLITE, Address, Connection, connect, data_errors
 from app.store.effects import Effects
 from app.store.entries import IdentifierKeys, LinkRules
 from app.store.graph import Graph
+from app.store.handover import SocketWriter
 from app.store.posted import Posted, Progress
 from app.store.prepare import Preparer
 from app.store.reindex import Upkeep
@@ -34,7 +35,7 @@ from app.store.types import (
     SearchRequest,
     Stored,
 )
-from app.store.writer import SocketWriter, Writer, local_writer
+from app.store.writer import Writer, local_writer
 
 T = TypeVar("T")
 
@@ -222,7 +223,7 @@ class Store:
 
     @property
     def writer(self) -> Writer:
-        """The one that commits: what the writer process hands to its socket (`WriterServer`)."""
+        """The one that commits; that of a SQLite file can serve other processes."""
         return self._writer
 
     def _read(self, work: Callable[[Connection], T]) -> T:

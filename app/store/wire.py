@@ -35,16 +35,38 @@ _requests = msgspec.msgpack.Decoder(list[Prepared])
 _replies = msgspec.msgpack.Decoder(Reply)
 
 
-def send(sock: socket.socket, message: list[Prepared] | Reply) -> None:
-    """Write one frame."""
+def frame(message: list[Prepared] | Reply) -> bytes:
+    """Return a message as it goes over the socket."""
     data = _encode(message)
-    sock.sendall(_LENGTH.pack(len(data)) + data)
+    return _LENGTH.pack(len(data)) + data
 
 
-def receive_request(sock: socket.socket) -> list[Prepared] | None:
-    """Read one change set; None when the other side has closed."""
-    data = _frame(sock)
-    return None if data is None else _requests.decode(data)
+def take(came: bytearray) -> bytes | None:
+    """Take the first whole frame out of what has come; None while it is not whole.
+
+    Raises ConnectionError for a length that no message has.
+    """
+    start = _LENGTH.size
+    if len(came) < start:
+        return None
+    (size,) = _LENGTH.unpack_from(came)
+    if size > _MAX:
+        raise ConnectionError("frame too long")
+    if len(came) < start + size:
+        return None
+    data = bytes(memoryview(came)[start : start + size])
+    del came[: start + size]
+    return data
+
+
+def request(data: bytes) -> list[Prepared]:
+    """Read the change set in a frame. Raises ValueError for anything else."""
+    return _requests.decode(data)
+
+
+def send(sock: socket.socket, message: list[Prepared]) -> None:
+    """Write one frame."""
+    sock.sendall(frame(message))
 
 
 def receive_reply(sock: socket.socket) -> Reply:

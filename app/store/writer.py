@@ -2,9 +2,9 @@
 
 `GroupWriter` owns the file. Whatever waits is evaluated in order and committed together, so that
 one fsync serves many change sets; each is answered after the commit, and one that fails leaves no
-row behind and fails alone. `serve` lets HTTP workers hand in change sets over a local socket,
-`SocketWriter` is their side of it. `PostgresWriter` writes over its own connection, a plain
-create in one round trip. All three have the one method `commit`.
+row behind and fails alone. `handover.py` brings it the change sets of HTTP workers.
+`PostgresWriter` writes over its own connection, a plain create in one round trip. All have the
+one method `commit`.
 
 A feed needs more than a change set: it keeps the raw message and applies it in one transaction.
 It hands `run` a function that gets a `Session` inside the transaction.
@@ -15,21 +15,21 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
-import socket
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from app.clock import Clock
-from app.errors import Conflict, Invalid, NotSupported, Unavailable, YilianError
+from app.errors import Conflict, Invalid, Unavailable, YilianError
 from app.fhir import definitions
-from app.store import wire
 from app.store.commit import Match, Target, WritePath, stub
 from app.store.database import SQLITE, Address, Connection, connect
 from app.store.entries import Entries
+from app.store.handover import Doors, WriterServer
 from app.store.prepare import Prepared, Preparer
 from app.store.seal import Chain
 from app.store.types import Outcome
@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _GROUP_MAX = 512  # changes committed together: bounds what a crash makes clients send again
-_BACKLOG = 128
 _ATTEMPTS = 6
 _OF_THE_FILE = frozenset(
     (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
@@ -135,7 +134,10 @@ class GroupWriter:
         self._preparer = preparer
         preparer.notice(self._db)
         self._chain = Chain(self._db)
-        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: deque[_Job] = deque()
+        self._closing = False
+        self._doors = Doors()
+        self._servers: list[WriterServer] = []
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
@@ -156,7 +158,7 @@ class GroupWriter:
 
     def submit(self, changes: Sequence[Prepared], done: Callable[[Any], None]) -> None:
         """Queue a set; `done` is called from the writer's thread once it is on disk or refused."""
-        self._queue.put(_Job(len(changes), _only(changes), done))
+        self._put(_Job(len(changes), _only(changes), done))
 
     def submit_work(self, work: Work[T], done: Callable[[Any], None], *, size: int = 16) -> None:
         """Queue work as `run` does; `done` gets what it returned, or its YilianError."""
@@ -165,7 +167,21 @@ class GroupWriter:
             with session.savepoint():
                 return work(session)
 
-        self._queue.put(_Job(size, guarded, done))
+        self._put(_Job(size, guarded, done))
+
+    def serve(self, path: Path) -> WriterServer:
+        """Take change sets from other processes too, on a local socket that only this user can
+        open."""
+        server = WriterServer(path, self._doors, self._handed_over)
+        self._servers.append(server)
+        return server
+
+    def _handed_over(self, changes: Sequence[Prepared], done: Callable[[Any], None]) -> None:
+        self._jobs.append(_Job(len(changes), _only(changes), done))
+
+    def _put(self, job: _Job) -> None:
+        self._jobs.append(job)
+        self._doors.wake()
 
     def _wait(self, submit: Callable[[Callable[[Any], None]], None]) -> Any:
         box: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -177,30 +193,29 @@ class GroupWriter:
 
     def close(self) -> None:
         """Finish what was submitted and stop."""
-        self._queue.put(None)
+        self._closing = True
+        self._doors.wake()
         self._thread.join()
+        for server in self._servers:
+            server.finish()
+        self._doors.close()
         self._db.close()
 
     def _run(self) -> None:
-        running = True
-        while running:
+        jobs = self._jobs
+        while True:
+            # One look at the sockets before each transaction: what has come by now goes with it.
+            self._doors.look(lambda: bool(jobs) or self._closing)
             group: list[_Job] = []
             size = 0
-            job = self._queue.get()
-            while True:
-                if job is None:
-                    running = False
-                    break
+            while jobs and size < _GROUP_MAX:
+                job = jobs.popleft()
                 group.append(job)
                 size += job.size
-                if size >= _GROUP_MAX:
-                    break
-                try:
-                    job = self._queue.get_nowait()
-                except queue.Empty:
-                    break
             if group:
                 self._write(group)
+            elif self._closing:
+                return
 
     def _write(self, group: list[_Job]) -> None:
         try:
@@ -258,96 +273,6 @@ def _as_error(exc: Exception) -> YilianError:
     if isinstance(exc, sqlite3.OperationalError):
         return Unavailable("the database cannot be written now")
     return YilianError("the change could not be stored")
-
-
-# --- HTTP workers hand their writes over --------------------------------------------------------
-
-
-class WriterServer:
-    """Takes change sets from HTTP workers on a local socket that only this user can open."""
-
-    def __init__(self, writer: GroupWriter, path: Path) -> None:
-        self._writer = writer
-        self._path = path
-        path.unlink(missing_ok=True)
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(str(path))
-        path.chmod(0o600)
-        self._listener.listen(_BACKLOG)
-        self._open: set[socket.socket] = set()
-        threading.Thread(target=self._accept, name="writer-accept", daemon=True).start()
-
-    def close(self) -> None:
-        """Stop taking change sets; those taken are still answered."""
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for sock in list(self._open):
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RD)
-        self._path.unlink(missing_ok=True)
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                sock, _ = self._listener.accept()
-            except OSError:
-                return
-            self._open.add(sock)
-            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
-
-    def _serve(self, sock: socket.socket) -> None:
-        try:
-            while (changes := wire.receive_request(sock)) is not None:
-                self._writer.submit(changes, lambda result: _answer(sock, result))
-        except (OSError, ValueError):
-            log.warning("store.worker_lost")
-        finally:
-            self._open.discard(sock)
-
-
-def _answer(sock: socket.socket, result: list[Outcome] | YilianError) -> None:
-    reply = wire.failed(result) if isinstance(result, YilianError) else wire.Reply(result)
-    with contextlib.suppress(OSError):  # the worker is gone; what it asked for is on disk
-        wire.send(sock, reply)
-
-
-class SocketWriter:
-    """A worker's way to the writer process: one connection a thread, opened when first needed."""
-
-    def run(self, work: Work[T]) -> T:
-        """Refuse: work runs where the file is owned."""
-        raise NotSupported("only the writer process can do this")
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._local = threading.local()
-
-    def commit(self, changes: Sequence[Prepared]) -> list[Outcome]:
-        """Hand a set over and wait for its outcome. Raises Unavailable without a writer; then the
-        set may or may not have been written, as with any lost answer."""
-        try:
-            sock = self._socket()
-            wire.send(sock, list(changes))
-            reply = wire.receive_reply(sock)
-        except (OSError, Unavailable) as exc:
-            self.close()
-            raise Unavailable("the writer is restarting") from exc
-        return wire.outcomes(reply)
-
-    def close(self) -> None:
-        sock: socket.socket | None = getattr(self._local, "sock", None)
-        if sock is not None:
-            sock.close()
-            self._local.sock = None
-
-    def _socket(self) -> socket.socket:
-        sock: socket.socket | None = getattr(self._local, "sock", None)
-        if sock is None:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            sock.connect(str(self._path))
-            self._local.sock = sock
-        return sock
 
 
 # --- PostgreSQL ----------------------------------------------------------------------------------

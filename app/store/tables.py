@@ -253,3 +253,47 @@ told = Table(
     Column("elements", Text, nullable=False),  # JSON: element -> time, where it is not `at`
     sqlite_with_rowid=False,
 )
+
+# One row a version of a code system whose concepts are in `cs_concept` (app/terminology/stored).
+# state: 0 being loaded, 1 ready, 2 replaced and about to go.
+cs = Table(
+    "cs",
+    metadata,
+    Column("v", _PK, primary_key=True, autoincrement=False),
+    Column("tenant", SmallInteger, nullable=False),
+    Column("url", _BYTEWISE, nullable=False),
+    Column("version", _BYTEWISE, nullable=False),  # '' for none
+    Column("state", SmallInteger, nullable=False),
+    Column("touched", BigInteger, nullable=False),  # the last write, microseconds since 1970
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of what was loaded
+    Column("header", LargeBinary, nullable=False),  # CodeSystem without concepts, JSON
+    Column("facts", LargeBinary, nullable=False),  # what reading the other tables takes, JSON
+    Index("cs_url", "tenant", "url", "version"),
+)
+
+# id: v << 32 | n, where n counts the concepts of a version depth first. The concepts below one are
+# n + 1 ... last, and those of `spans` when further parents lead there.
+cs_concept = Table(
+    "cs_concept",
+    metadata,
+    Column("id", _PK, primary_key=True, autoincrement=False),
+    Column("v", _PK, nullable=False),
+    Column("key", _BYTEWISE, nullable=False),  # the code; case-folded where case does not count
+    Column("code", _BYTEWISE, nullable=False),  # as spelled; '' when it is the key
+    Column("last", Integer, nullable=False),
+    Column("spans", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Index("cs_key", "v", "key", unique=True),
+)
+
+# Sets of concepts: p (v << 16 | number of a property, of the words, of the reference sets ...) and
+# a value name a set; `bits` holds the part of it whose n is in the block of 65,536.
+cs_set = Table(
+    "cs_set",
+    metadata,
+    Column("p", BigInteger, primary_key=True),
+    Column("value", _BYTEWISE, primary_key=True),
+    Column("block", Integer, primary_key=True, autoincrement=False),
+    Column("bits", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)

@@ -44,6 +44,8 @@ from app.store.database import SQLITE, Address, connect
 from app.store.store import Setting, Store, open_store, open_worker
 from app.store.types import Change, Method, Outcome, SearchRequest
 from app.store.writer import GroupWriter
+from app.terminology.catalogue import Definitions
+from app.terminology.service import Terminology
 
 if TYPE_CHECKING:
     from app.fhir.models import Model
@@ -142,6 +144,7 @@ class Hub:
         self.store: Store = store or open_worker(
             parts.settings.database, parts.writer_socket, parts.store_setting, self.clock
         )
+        self.terminology = Terminology([Definitions()])
         self.inbox = Received(parts.database)
         self._conversions = Conversions(parts.doors)
 

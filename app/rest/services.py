@@ -12,6 +12,7 @@ from app.registry.peers import Peers
 from app.store.graph import Graph
 from app.store.resolve import Referring
 from app.store.types import Change, HistoryPage, Outcome, SearchPage, SearchRequest, Stored
+from app.terminology.service import Terminology
 
 
 class Store(Protocol):
@@ -118,6 +119,9 @@ class Hub(Protocol):
 
     @property
     def http(self) -> Options: ...
+
+    @property
+    def terminology(self) -> Terminology: ...
 
     def not_ready(self) -> Sequence[str]:
         """Return what is not serving yet, in words for an operator; empty when all is."""

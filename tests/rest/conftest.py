@@ -18,6 +18,8 @@ from app.registry.indexed import identifier_keys
 from app.rest import create_app
 from app.rest.services import Options
 from app.store.store import Setting, Store, open_store
+from app.terminology.catalogue import Definitions
+from app.terminology.service import Terminology
 
 FHIR_JSON = "application/fhir+json"
 BASE = "http://localhost/fhir"
@@ -31,6 +33,7 @@ class OneProcess:
     http: Options = field(default_factory=Options)
     clock: Clock = field(default_factory=WallClock)
     missing: list[str] = field(default_factory=list)
+    terminology: Terminology = field(default_factory=lambda: Terminology([Definitions()]))
 
     def not_ready(self) -> list[str]:
         return self.missing

@@ -1,0 +1,70 @@
+"""How the terminology operations are called: inputs, what the request brings along, refusals.
+
+An operation of `app/terminology` takes a `Call` and returns a resource; here is what makes a
+`Call` of a request. Refusals are answered with the OperationOutcome that terminology clients know:
+message ids and issue types of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from app.errors import YilianError
+from app.fhir import json
+from app.rest import problems
+from app.rest.exchange import Reply, Request
+from app.rest.operations.call import Operation, core, inputs
+from app.rest.services import Hub
+from app.terminology import issues
+from app.terminology.call import Call
+from app.terminology.types import Json
+
+Run = Callable[[Call], Json]
+
+
+def operation(
+    run: Run,
+    definition: str,
+    *,
+    types: Sequence[str] = (),
+    levels: Sequence[str] = ("type",),
+    subject: str | None = None,
+) -> Operation:
+    """Return the operation that `run` carries out.
+
+    subject: the parameter that stands for the resource of an instance-level call.
+    """
+
+    def answered(hub: Hub, request: Request) -> Reply:
+        return _answered(hub, request, run, subject)
+
+    url = definition if "://" in definition else core(definition)
+    return Operation(answered, url, frozenset(levels), frozenset(types))
+
+
+def _answered(hub: Hub, request: Request, run: Run, subject: str | None) -> Reply:
+    try:
+        given = dict(inputs(request))
+        if request.id and subject:
+            given[subject] = [json.load(hub.store.read(request.type, request.id).body)]
+        answer = run(call(hub, request, given))
+    except YilianError as error:
+        if problems.status(error) >= 500:
+            raise
+        return Reply(problems.status(error), orjson.dumps(issues.outcome_of(error)))
+    return Reply(200, orjson.dumps(answer))
+
+
+def call(hub: Hub, request: Request, given: Mapping[str, Sequence[Any]]) -> Call:
+    """Return what an operation is given of a request."""
+    scope = hub.terminology.catalogue(given, cache_id=request.header("X_CACHE_ID"))
+    limit = request.header("X_TOO_COSTLY_THRESHOLD")
+    return Call(
+        given,
+        scope,
+        accept_language=request.header("ACCEPT_LANGUAGE"),
+        limit=int(limit) if limit and limit.isdecimal() else None,
+    )

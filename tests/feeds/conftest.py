@@ -53,7 +53,7 @@ class Hospital:
         """Return the inbox, oldest first."""
         db = connect(Address(self.url))
         try:
-            return inbox.page(db, 0, Wanted(), count=100)[::-1]
+            return inbox.page(db, 0, Wanted(), count=10_000)[::-1]
         finally:
             db.close()
 

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from app.errors import NotSupported, Unavailable, YilianError
 from app.store import wire
+from app.store.aside import Aside
 from app.store.prepare import Prepared
 from app.store.types import Outcome
 
@@ -33,7 +34,7 @@ _RECEIVE = 1 << 18
 _FINISH_S = 2.0
 _UNREAD_MAX = 64 << 20  # answers that a worker does not take before it counts as lost
 
-Submit = Callable[[Sequence[Prepared], Callable[[Any], None]], None]
+Submit = Callable[[Sequence[Prepared] | Aside, Callable[[Any], None]], None]
 
 
 class Doors:
@@ -225,9 +226,16 @@ class SocketWriter:
     def commit(self, changes: Sequence[Prepared]) -> list[Outcome]:
         """Hand a set over and wait for its outcome. Raises Unavailable without a writer; then the
         set may or may not have been written, as with any lost answer."""
+        return self._hand_over(list(changes))
+
+    def write_aside(self, rows: Aside) -> None:
+        """Hand rows of other tables over and wait until they are on disk; as `commit`."""
+        self._hand_over(rows)
+
+    def _hand_over(self, message: list[Prepared] | Aside) -> list[Outcome]:
         try:
             sock = self._socket()
-            wire.send(sock, list(changes))
+            wire.send(sock, message)
             reply = wire.receive_reply(sock)
         except (OSError, Unavailable) as exc:
             self.close()

@@ -15,6 +15,7 @@ from app.errors import Invalid, Unavailable
 from app.fhir import searchparams
 from app.fhir.searchparams import Param
 from app.store import read, resolve, schema
+from app.store.aside import Aside, Statement
 from app.store.commit import Match
 from app.store.database import SQLITE, Address, Connection, connect, data_errors, driver_errors
 from app.store.effects import Effects
@@ -187,6 +188,27 @@ class Store:
     def count_types(self, most: int) -> dict[str, int]:
         """Return how many resources there are by type, each counted up to `most`."""
         return self._read(lambda db: resolve.count_types(db, self._setting.tenant, most))
+
+    @property
+    def tenant(self) -> int:
+        """Whose data these are."""
+        return self._setting.tenant
+
+    @property
+    def dialect(self) -> str:
+        return self._address.dialect
+
+    @property
+    def clock(self) -> Clock:
+        return self._clock
+
+    def ask(self, work: Callable[[Connection], T]) -> T:
+        """Return what `work` reads, over this thread's connection, from tables of its own."""
+        return self._read(work)
+
+    def write_aside(self, statements: Sequence[Statement]) -> None:
+        """Write rows of tables that hold no resources, all or none, durably."""
+        self._writer.write_aside(Aside(statements))
 
     @property
     def graph(self) -> Graph:

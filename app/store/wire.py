@@ -1,7 +1,7 @@
 """What passes between HTTP workers and the writer process over the local socket.
 
-Frames: four bytes of length (big endian), then MessagePack. A request is one prepared change set;
-a reply holds its outcomes, or the error with its class name and issues.
+Frames: four bytes of length (big endian), then MessagePack. A request is one prepared change set,
+or rows of other tables; a reply holds its outcomes, or the error with its class name and issues.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import msgspec
 
 from app import errors
 from app.errors import Issue, Unavailable, YilianError
+from app.store.aside import Aside
 from app.store.prepare import Prepared
 from app.store.types import Outcome
 
@@ -31,11 +32,13 @@ class Reply:
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_requests = msgspec.msgpack.Decoder(list[Prepared])
+_requests: msgspec.msgpack.Decoder[list[Prepared] | Aside] = msgspec.msgpack.Decoder(
+    list[Prepared] | Aside
+)
 _replies = msgspec.msgpack.Decoder(Reply)
 
 
-def frame(message: list[Prepared] | Reply) -> bytes:
+def frame(message: list[Prepared] | Aside | Reply) -> bytes:
     """Return a message as it goes over the socket."""
     data = _encode(message)
     return _LENGTH.pack(len(data)) + data
@@ -59,12 +62,12 @@ def take(came: bytearray) -> bytes | None:
     return data
 
 
-def request(data: bytes) -> list[Prepared]:
-    """Read the change set in a frame. Raises ValueError for anything else."""
+def request(data: bytes) -> list[Prepared] | Aside:
+    """Read what is to be written from a frame. Raises ValueError for anything else."""
     return _requests.decode(data)
 
 
-def send(sock: socket.socket, message: list[Prepared]) -> None:
+def send(sock: socket.socket, message: list[Prepared] | Aside) -> None:
     """Write one frame."""
     sock.sendall(frame(message))
 

@@ -26,6 +26,7 @@ from typing import Any, Protocol, TypeVar
 from app.clock import Clock
 from app.errors import Conflict, Invalid, Unavailable, YilianError
 from app.fhir import definitions
+from app.store.aside import Aside
 from app.store.commit import Match, Target, WritePath, stub
 from app.store.database import SQLITE, Address, Connection, connect
 from app.store.entries import Entries
@@ -51,6 +52,8 @@ class Writer(Protocol):
     def commit(self, changes: Sequence[Prepared]) -> list[Outcome]: ...
 
     def run(self, work: Work[T]) -> T: ...
+
+    def write_aside(self, rows: Aside) -> None: ...
 
     def close(self) -> None: ...
 
@@ -104,6 +107,17 @@ class _Job:
 def _only(changes: Sequence[Prepared]) -> Callable[[Session], list[Outcome]]:
     """Return the work of a lone change set: its rows are written with those of its group."""
     return lambda session: session._path.evaluate(changes)
+
+
+def _aside(rows: Aside, done: Callable[[Any], None]) -> _Job:
+    """Return the job of rows beside the resources, which no change set of its group waits for."""
+
+    def work(session: Session) -> list[Outcome]:
+        with session.savepoint():
+            rows.write(session.db)
+        return []
+
+    return _Job(rows.size, work, done)
 
 
 class _Counter:
@@ -176,8 +190,15 @@ class GroupWriter:
         self._servers.append(server)
         return server
 
-    def _handed_over(self, changes: Sequence[Prepared], done: Callable[[Any], None]) -> None:
-        self._jobs.append(_Job(len(changes), _only(changes), done))
+    def write_aside(self, rows: Aside) -> None:
+        """Write rows of tables that hold no resources, and wait until they are on disk."""
+        self._wait(lambda done: self._put(_aside(rows, done)))
+
+    def _handed_over(self, asked: Sequence[Prepared] | Aside, done: Callable[[Any], None]) -> None:
+        if isinstance(asked, Aside):
+            self._jobs.append(_aside(asked, done))
+        else:
+            self._jobs.append(_Job(len(asked), _only(asked), done))
 
     def _put(self, job: _Job) -> None:
         self._jobs.append(job)
@@ -315,6 +336,10 @@ class PostgresWriter:
         """Do `work` inside a transaction, again when it lost a race; as `GroupWriter.run`."""
         result: T = self._retried(lambda db, path: self._run(db, path, work))
         return result
+
+    def write_aside(self, rows: Aside) -> None:
+        """Write rows of tables that hold no resources, in one transaction."""
+        self.run(lambda session: rows.write(session.db))
 
     def _retried(self, attempt: Callable[[Connection, WritePath], T]) -> T:
         import psycopg

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import tzinfo
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
+
+import msgspec
 
 from app.fhir import definitions, searchparams
 from app.fhir.extract import Extractor, Values, extractor
@@ -74,9 +75,10 @@ class LinkRules(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Entries:
+class Entries(msgspec.Struct, array_like=True, gc=False):
     """Everything the write path puts into the index for one version of one resource.
+
+    Without names on the wire: most of what passes between the processes of a hub are these.
 
     d: place in the order of the type; have: presence bits; keys: finished `ix.k`;
     refs: (p, type, id) of local targets; urls: (p, url) of all other references;
@@ -88,18 +90,18 @@ class Entries:
 
     d: int
     have: int
-    keys: list[int] = field(default_factory=list)
-    refs: list[tuple[int, str, str]] = field(default_factory=list)
-    urls: list[tuple[int, str]] = field(default_factory=list)
-    pair: list[int] = field(default_factory=list)
-    strs: list[tuple[int, str]] = field(default_factory=list)
-    qtys: list[tuple[int, int, float, float]] = field(default_factory=list)
-    dts: list[tuple[int, int, int]] = field(default_factory=list)
-    codes: list[tuple[int, str, str, int]] = field(default_factory=list)
-    texts: list[tuple[int, str, int]] = field(default_factory=list)
-    units: list[tuple[int, int, str, str, str]] = field(default_factory=list)
-    idents: list[int] = field(default_factory=list)
-    links: list[Link] = field(default_factory=list)
+    keys: list[int] = []
+    refs: list[tuple[int, str, str]] = []
+    urls: list[tuple[int, str]] = []
+    pair: list[int] = []
+    strs: list[tuple[int, str]] = []
+    qtys: list[tuple[int, int, float, float]] = []
+    dts: list[tuple[int, int, int]] = []
+    codes: list[tuple[int, str, str, int]] = []
+    texts: list[tuple[int, str, int]] = []
+    units: list[tuple[int, int, str, str, str]] = []
+    idents: list[int] = []
+    links: list[Link] = []
 
 
 def string_value(text: str) -> str:
@@ -138,8 +140,12 @@ def default_length(low: int) -> int:
     return 1_000_000 if low % 1_000_000 == 0 else 1_000
 
 
+@lru_cache(maxsize=8192)
 def local_reference(text: str, bases: tuple[str, ...] = ()) -> tuple[str, str] | None:
-    """Return (type, id) when a Reference.reference names a resource of this server."""
+    """Return (type, id) when a Reference.reference names a resource of this server.
+
+    The resources of one change set name each other again and again, hence the cache.
+    """
     for base in bases:
         if text.startswith(base):
             text = text[len(base) :]
@@ -218,7 +224,7 @@ def entries_of(
         entries.idents.extend(
             keys.canonical(tenant, key) for key in identifier_keys(type_name, resource)
         )
-    if link_rules is not None:
+    if link_rules is not None and link_rules.states(type_name):
         entries.links = links(type_name, resource, link_rules, zone=zone, bases=bases)
     return entries
 
@@ -253,10 +259,10 @@ def _spell(
 
     Rows of their own number: `:exact`, `:contains` and the order stay those of the name itself.
     """
-    foreign = [(p, text) for p, text in values.strings if not text.isascii()]
+    spelled = spelled_params(type_name)
+    foreign = spelled and [(p, text) for p, text in values.strings if not text.isascii()]
     if not foreign:
         return
-    spelled = spelled_params(type_name)
     found = {(p, form) for p, text in foreign if p in spelled for form in _forms(text)}
     if not found:
         return
@@ -313,11 +319,11 @@ def _tokens(entries: Entries, values: Values, tenant: int, type_name: str) -> No
     scope = tenant << 32
     _, pair_token = pair_params(type_name)
     for p, system, code in values.tokens:
-        key = keys.token(tenant, p, system, code)
-        entries.keys.append(key)
-        entries.codes.append((scope | p, code.casefold(), system or "", key))
+        row = _coded(tenant, p, system, code)
+        entries.keys.append(row[3])
+        entries.codes.append(row)
         if p == pair_token:
-            entries.pair.append(key)
+            entries.pair.append(row[3])
     for p, system, value, type_system, type_code in values.identifiers:
         key = keys.identifier(tenant, p, system, value)
         entries.keys.append(key)
@@ -330,9 +336,22 @@ def _tokens(entries: Entries, values: Values, tenant: int, type_name: str) -> No
         _text(entries, tenant, p, text, values)
 
 
+@lru_cache(maxsize=65536)
+def _coded(tenant: int, p: int, system: str | None, code: str) -> tuple[int, str, str, int]:
+    """Return the dictionary row of a coded value; its last member is the value's key."""
+    key = keys.token(tenant, p, system, code)
+    return tenant << 32 | p, code.casefold(), system or "", key
+
+
+@lru_cache(maxsize=8192)
+def _display(text: str) -> str:
+    """Return a display text as `txt.v` holds it: displays repeat as their codes do."""
+    return fold(text)[:STRING_MAX]
+
+
 def _text(entries: Entries, tenant: int, p: int, text: str, values: Values) -> None:
     """Note under which keys of this resource a display text can be found (`:text`)."""
-    folded = fold(text)[:STRING_MAX]
+    folded = _display(text)
     found = [keys.token(tenant, n, system, code) for n, system, code in values.tokens if n == p]
     if not found:  # text alone, without any coding
         found = [keys.text(tenant, p, folded)]

@@ -21,9 +21,9 @@ _NONE = "\x1e"  # an absent system is not an empty one
 
 
 def _hash(family: str, tenant: int, p: int, *parts: str | None) -> int:
-    text = _SEP.join(
-        (family, str(tenant), str(p), *(_NONE if part is None else part for part in parts))
-    )
+    text = f"{family}{_SEP}{tenant}{_SEP}{p}"
+    for part in parts:
+        text += _SEP + (_NONE if part is None else part)
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True) | _TOP
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from typing import Any
 
+import msgspec
+
 from app.errors import Invalid, Issue, UnknownType, YilianError
 from app.fhir import definitions, references, validate
 from app.fhir import json as fhir_json
@@ -22,8 +24,7 @@ from app.store.posted import Posted
 from app.store.types import Change, Method
 
 
-@dataclass(slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, array_like=True, gc=False):
     """A change that is valid in itself.
 
     body: compact JSON without this server's id and meta; body_id: the id the sender wrote into it;
@@ -43,7 +44,7 @@ class Prepared:
     body: bytes = b""
     body_id: str | None = None
     entries: Entries | None = None
-    conditional: list[str] = field(default_factory=list)
+    conditional: list[str] = []
     generation: int = 0
 
 

@@ -27,6 +27,11 @@ CODES = [
 _WEIGHTS = [1 / (n + 1) for n in range(len(CODES))]
 
 
+def patients_of(count: int) -> int:
+    """Return how many patients `count` observations are of: a hundred each, 1,000 at least."""
+    return max(PATIENTS, count // 100)
+
+
 def patient(number: int) -> dict[str, Any]:
     return {
         "resourceType": "Patient",
@@ -38,14 +43,14 @@ def patient(number: int) -> dict[str, Any]:
     }
 
 
-def observation(rnd: random.Random) -> dict[str, Any]:
+def observation(rnd: random.Random, patients: int = PATIENTS) -> dict[str, Any]:
     code, unit, low, high = rnd.choices(CODES, _WEIGHTS)[0]
     return {
         "resourceType": "Observation",
         "status": "final",
         "category": [{"coding": [{"system": CATEGORY, "code": "vital-signs"}]}],
         "code": {"coding": [{"system": LOINC, "code": code}]},
-        "subject": {"reference": f"Patient/p{rnd.randrange(PATIENTS)}"},
+        "subject": {"reference": f"Patient/p{rnd.randrange(patients)}"},
         "effectiveDateTime": f"2026-{rnd.randrange(1, 13):02d}-{rnd.randrange(1, 29):02d}"
         f"T{rnd.randrange(24):02d}:{rnd.randrange(60):02d}:{rnd.randrange(60):02d}Z",
         "valueQuantity": {

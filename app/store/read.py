@@ -23,6 +23,12 @@ def stored(type_name: str, id_: str, row: Sequence[Any]) -> Stored:
     return Stored(type_name, id_, vid, lu, body, method == DELETED, METHODS[method])
 
 
+def current(kind: int, version: Sequence[Any]) -> Stored:
+    """Return the value of a row (id, vid, lu, method, body) of a resource that is here."""
+    id_, vid, lu, method, body = version
+    return Stored(definitions.type_name(kind), id_, vid, lu, body, False, METHODS[method])
+
+
 def lookup(db: Connection, tenant: int, type_name: str, id_: str) -> Stored | None:
     """Return the newest version, a deletion too; None for what was never written."""
     row = db.one(_READ, (tenant, _number(type_name), id_))

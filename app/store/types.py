@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from app.errors import Issue
 
@@ -66,8 +67,7 @@ class Outcome:
     body: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):  # a page makes hundreds: a third of what a frozen dataclass costs
     """One version of one resource as it is served."""
 
     type: str

@@ -23,12 +23,18 @@ _MOST_TESTS = 500
 class Sql:
     """A statement being written: parameters in order of their marks, fresh alias names."""
 
-    __slots__ = ("_aliases", "db", "fence")
+    __slots__ = ("_aliases", "body", "db", "fence")
 
     def __init__(self, db: Connection) -> None:
         self.db = db
         # Keeps PostgreSQL from turning a probe by exact key into a join of its own choosing.
         self.fence = " OFFSET 0" if db.dialect == POSTGRESQL else ""
+        # Joins the row `r` of `res` to each row of `q`, in their order and by key on both.
+        self.body = (
+            "CROSS JOIN LATERAL (SELECT * FROM res WHERE res.pk=q.pk OFFSET 0) AS r"
+            if db.dialect == POSTGRESQL
+            else "CROSS JOIN res r ON r.pk=q.pk"
+        )
         self._aliases = count()
 
     def alias(self) -> str:

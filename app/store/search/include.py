@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.errors import Invalid, TooCostly, UnknownParameter
 from app.fhir import definitions, searchparams
@@ -13,7 +13,7 @@ from app.fhir.extract import extractor
 from app.fhir.searchparams import Param
 from app.store import keys
 from app.store.entries import local_reference
-from app.store.read import stored
+from app.store.read import current
 from app.store.search.conditions import Sql, one_of
 from app.store.search.context import Context, plain
 from app.store.search.reference import targets
@@ -34,8 +34,7 @@ class Wish:
     iterate: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A resource in hand with its pk."""
 
     pk: int
@@ -106,7 +105,8 @@ def fetch(context: Context, pks: Sequence[int]) -> list[Found]:
 
 
 def _found(row: Sequence[Any]) -> Found:
-    return Found(row[0], stored(definitions.type_name(row[1]), row[2], row[3:]))
+    pk, kind, *version = row
+    return Found(pk, current(kind, version))
 
 
 def _forward(context: Context, sources: Sequence[Found], wish: Wish) -> list[Found]:

@@ -15,14 +15,17 @@ from app.errors import Invalid
 from app.fhir import json as fhir_json
 from app.store import pagelink
 from app.store.entries import D_MISSING
+from app.store.read import current
 from app.store.search.conditions import Fragment, Sql
-from app.store.search.context import Context
 from app.store.search.include import Found, fetch
 from app.store.search.plan import Plan, passes
 from app.store.search.sort import Key
 
 _VERIFY_STEP = 4  # rows read for each match wanted when bodies decide
 _ROUNDS_MAX = 1000
+# The highest pk there is bounds all pages after the first.
+_RESOURCE = "r.type,r.id,r.vid,r.lu,r.method,r.body,(SELECT max(pk) FROM res)"
+_BOUND = 6  # where it stands
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,29 +49,29 @@ def page(
     plan: Plan, sort: Sequence[Key], count: int, cursor: Cursor | None
 ) -> tuple[list[Found], Cursor | None]:
     """Return at most `count` matches and where the page after them begins."""
-    context = plan.context
-    bound = cursor.bound if cursor else _bound(context)
+    bound = cursor.bound if cursor else None
     last = cursor.last if cursor else None
     found: list[Found] = []
-    places: dict[int, tuple[Any, ...]] = {}  # of all rounds: the last match may be of an earlier
+    places: list[tuple[Any, ...]] = []  # the seek keys of what was found
     wanted = count + 1
+    limit = wanted * _VERIFY_STEP if plan.verifiers else wanted
     for _ in range(_ROUNDS_MAX):
-        limit = wanted if not plan.verifiers else wanted * _VERIFY_STEP
         rows = _rows(plan, sort, limit, bound, last)
-        places.update((row[-1], row) for row in rows)
-        for each in fetch(context, [row[-1] for row in rows]):
+        if bound is None and rows:
+            bound = rows[0][_BOUND]
+        for row in rows:
+            stored = current(row[0], row[1:_BOUND])
             if plan.verifiers and not passes(
-                each.stored.type, fhir_json.load(each.stored.body), plan.verifiers
+                stored.type, fhir_json.load(stored.body), plan.verifiers
             ):
                 continue
-            found.append(each)
+            found.append(Found(row[-1], stored))
+            places.append(row[_BOUND + 1 :])
             if len(found) == wanted:
-                return found[:count], Cursor(bound, tuple(places[found[count - 1].pk])) if (
-                    count
-                ) else None
+                return found[:count], Cursor(bound or 0, places[count - 1]) if count else None
         if len(rows) < limit:
             break
-        last = tuple(rows[-1])
+        last = rows[-1][_BOUND + 1 :]
     return found, None
 
 
@@ -90,39 +93,55 @@ def total(plan: Plan) -> int:
     return int(row[0]) if row else 0
 
 
-def _bound(context: Context) -> int:
-    row = context.db.one("SELECT max(pk) FROM res")
-    return (row[0] if row else None) or 0
-
-
 def _rows(
-    plan: Plan, sort: Sequence[Key], limit: int, bound: int, last: tuple[Any, ...] | None
+    plan: Plan, sort: Sequence[Key], limit: int, bound: int | None, last: tuple[Any, ...] | None
 ) -> list[tuple[Any, ...]]:
-    """Return rows whose last column is pk and whose columns are the seek keys."""
+    """Return rows in order: those of `_RESOURCE`, the highest pk there is, the seek keys, pk.
+
+    bound: only pks up to it.
+    """
     sql = Sql(plan.context.db)
     if len(plan.types) == 1 and (not sort or (len(sort) == 1 and sort[0].sql is None)):
         descending = sort[0].descending if sort else True
         text, params = plan.in_order(
-            sql,
-            descending=descending,
-            extra=_after(descending, bound, last),
-            limit=limit,
+            sql, descending=descending, extra=_after(descending, bound, last), limit=limit
         )
-    else:
-        text, params = _sorted(plan, sql, sort, limit, bound, last)
-    return plan.context.db.all(text, params)
+        rows = sql.db.all(f"SELECT {_RESOURCE},q.d,q.pk FROM ({text}) AS q {sql.body}", params)
+        # They come in this order; sorting them in the statement would copy the bodies.
+        rows.sort(key=_by_date, reverse=descending)
+        return rows
+    names = [f"k{n}" for n in range(len(sort))]
+    order = "".join(
+        f"q.{name} IS NULL,q.{name} {'DESC' if key.descending else 'ASC'},"
+        for key, name in zip(sort, names, strict=True)
+    )
+    text, params = _sorted(plan, sql, sort, names, order, limit, bound, last)
+    columns = "".join(f"q.{name}," for name in names)
+    return sql.db.all(
+        f"SELECT {_RESOURCE},{columns}q.pk FROM ({text}) AS q {sql.body} ORDER BY {order}q.pk",
+        params,
+    )
 
 
-def _after(descending: bool, bound: int, last: tuple[Any, ...] | None) -> Fragment:
+def _by_date(row: Sequence[Any]) -> tuple[int, int]:
+    return row[-2], row[-1]
+
+
+def _up_to(bound: int | None) -> Fragment:
+    return ("1=1", []) if bound is None else ("a.pk<=?", [bound])
+
+
+def _after(descending: bool, bound: int | None, last: tuple[Any, ...] | None) -> Fragment:
+    text, params = _up_to(bound)
     if last is None:
-        return "a.pk<=?", [bound]
+        return text, params
     if len(last) != 2 or not all(isinstance(value, int) for value in last):
         raise Invalid("this page link belongs to another search", at="http._page")
     sign = "<" if descending else ">"
     d, pk = last
     return (
-        f"a.pk<=? AND a.d{sign}=? AND (a.d{sign}? OR a.pk{sign}?)",
-        [bound, d, d, pk],
+        f"{text} AND a.d{sign}=? AND (a.d{sign}? OR a.pk{sign}?)",
+        [*params, d, d, pk],
     )
 
 
@@ -130,26 +149,23 @@ def _sorted(
     plan: Plan,
     sql: Sql,
     sort: Sequence[Key],
+    names: Sequence[str],
+    order: str,
     limit: int,
-    bound: int,
+    bound: int | None,
     last: tuple[Any, ...] | None,
 ) -> Fragment:
-    names = [f"k{n}" for n in range(len(sort))]
+    """Return a SELECT of the sort keys and pk of one page."""
     expressions: list[str] = []
     params: list[Any] = []
     for key, name in zip(sort, names, strict=True):
         expressions.append(f",{key.sql or f'NULLIF(a.d,{D_MISSING})'} AS {name}")
         params += key.params
-    text, values = plan.rows(sql, "a.pk<=?", [bound])
+    text, values = plan.rows(sql, *_up_to(bound))
     distinct = "DISTINCT " if plan.may_repeat else ""
     where, more = _seek(sort, names, last)
-    order = "".join(
-        f"q.{name} IS NULL,q.{name} {'DESC' if key.descending else 'ASC'},"
-        for key, name in zip(sort, names, strict=True)
-    )
-    columns = "".join(f"q.{name}," for name in names)
     return (
-        f"SELECT {columns}q.pk FROM (SELECT {distinct}a.pk AS pk{''.join(expressions)} {text}) AS q"
+        f"SELECT * FROM (SELECT {distinct}a.pk AS pk{''.join(expressions)} {text}) AS q"
         f" WHERE {where} ORDER BY {order}q.pk LIMIT ?",
         [*params, *values, *more, limit],
     )

@@ -1,10 +1,10 @@
 """Units of measure: the canonical form of a UCUM code, so that 5.4 mg meets 0.0054 g.
 
 UCUM 2.2, case-sensitive codes: prefixes, atoms, `.` and `/`, exponents, factors, parentheses and
-annotations. The atoms are data (`ucum_atoms.py`); factors are exact fractions, because a factor
-such as 1/60 has no finite decimal form. A scale with an offset (Cel, [degF], [degRe]) counts only
-when it stands alone; arbitrary units ([iU]) and logarithmic ones ([pH], B) are each a dimension
-of their own, comparable with themselves only.
+annotations (with spaces too, as laboratories write them). The atoms are data (`ucum_atoms.py`);
+factors are exact fractions, because a factor such as 1/60 has no finite decimal form. A scale with
+an offset (Cel, [degF], [degRe]) counts only when it stands alone; arbitrary units ([iU]) and
+logarithmic ones ([pH], B) are each a dimension of their own, comparable with themselves only.
 
 Deviation: UCUM defines mol as a pure number (and eq and osm by it). Here it is a dimension, so
 that amounts of substance never equal counts of cells.
@@ -31,7 +31,7 @@ _OFFSETS = {  # of each scale's zero, in kelvin
     "[degRe]": Fraction("273.15"),
 }
 _OWN_DIMENSION = frozenset({"mol"})
-_TOKEN = re.compile(r"[./()]|\{[!-z|~]*\}|(?:\[[!-Z\\^-~]*\]|[^][./(){}\s])+")
+_TOKEN = re.compile(r"[./()]|\{[ -z|~]*\}|(?:\[[!-Z\\^-~]*\]|[^][./(){}\s])+")
 _SPLIT = re.compile(r"(10[*^]|.*?[^0-9+-])([+-]?\d+)?")
 
 _Dimensions = dict[str, int]
@@ -76,6 +76,78 @@ def canonical(code: str) -> Canonical | None:
         if power
     )
     return Canonical(".".join(parts) or "1", factor)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a text is no UCUM code: a reason (a word of ours), the symbol and its place, from 0."""
+
+    why: str
+    symbol: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One component of a simple product: a number, an annotation ("1"), or a unit's parts."""
+
+    divides: bool
+    symbol: str
+    prefix: str = ""
+    atom: str = ""
+    exponent: int = 1
+
+
+@lru_cache(maxsize=4096)
+def fault(code: str) -> Fault | None:
+    """Return what is wrong with a UCUM code; None when it is one."""
+    if len(code) > _MAX_CODE:
+        return Fault("long", code[:16], 0)
+    if code and _scale(code) is not None:
+        return None
+    try:
+        _Reader(code).read()
+    except _Unreadable as found:
+        return found.fault
+    return None
+
+
+def convert(value: Decimal, one: str, other: str) -> Decimal | None:
+    """Return `value` of one unit in another, to 28 digits; None when they are not comparable."""
+    first, second = canonical(one), canonical(other)
+    if first is None or second is None or first.unit != second.unit:
+        return None
+    exact = (Fraction(value) * first.factor + first.offset - second.offset) / second.factor
+    return Decimal(exact.numerator) / Decimal(exact.denominator)
+
+
+def parts(code: str) -> list[Part] | None:
+    """Return the components of a code without parentheses; None for others and for no code.
+
+    An annotation is a factor of one, as are the parts it stands for.
+    """
+    if fault(code) is not None or "(" in code:
+        return None
+    found: list[Part] = []
+    divides = False
+    for symbol in _TOKEN.findall(code):
+        if symbol in "./":
+            divides = symbol == "/"
+            continue
+        found.append(_part(symbol, divides))
+        divides = False
+    return found
+
+
+def _part(symbol: str, divides: bool) -> Part:
+    if symbol.startswith("{"):
+        return Part(divides, "1")
+    if symbol.isdigit():
+        return Part(divides, symbol)
+    name, exponent = (symbol, None) if _resolve(symbol) else _split(symbol)
+    found = _resolve(name)
+    atom = found[1] if found else ""
+    return Part(divides, symbol, name.removesuffix(atom), atom, int(exponent or 1))
 
 
 def comparable(one: str, other: str) -> bool:
@@ -137,20 +209,36 @@ def _expand(atom: str) -> tuple[Fraction, _Dimensions]:
     return factor * inner, dimensions
 
 
+class _Unreadable(ValueError):
+    """It is no UCUM code. Its message holds nothing of the input, its fault does."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.why)
+        self.fault = fault
+
+
 class _Reader:
-    """Reads one code left to right; raises ValueError where it is no UCUM."""
+    """Reads one code left to right; raises _Unreadable where it is no UCUM."""
 
     def __init__(self, code: str) -> None:
         self._tokens = _TOKEN.findall(code)
         if "".join(self._tokens) != code:
-            raise ValueError("a character that UCUM does not have")
+            at = _first_gap(code)
+            raise _Unreadable(Fault("character", code[at], at))
         self._at = 0
 
     def read(self) -> tuple[Fraction, _Dimensions]:
         result = self._term(start=True)
         if self._at != len(self._tokens):
-            raise ValueError("unbalanced")
+            self._at += 1
+            raise self._wrong("unbalanced")
         return result
+
+    def _wrong(self, why: str) -> _Unreadable:
+        """Return the error about the token that was read last."""
+        before = self._tokens[: self._at - 1]
+        symbol = self._tokens[self._at - 1] if self._at <= len(self._tokens) else ""
+        return _Unreadable(Fault(why, symbol, sum(map(len, before))))
 
     def _peek(self) -> str:
         return self._tokens[self._at] if self._at < len(self._tokens) else ""
@@ -180,9 +268,9 @@ class _Reader:
         if symbol == "(":
             unit = self._term(start=True)
             if self._next() != ")":
-                raise ValueError("unbalanced")
+                raise self._wrong("unbalanced")
         elif not symbol or symbol in "./)":
-            raise ValueError("a unit is missing")
+            raise self._wrong("missing")
         else:
             unit = self._simple(symbol)
         if self._peek().startswith("{"):
@@ -192,15 +280,35 @@ class _Reader:
     def _simple(self, symbol: str) -> tuple[Fraction, _Dimensions]:
         if symbol.isascii() and symbol.isdigit():
             if int(symbol) == 0:
-                raise ValueError("a factor of zero")
+                raise self._wrong("zero")
             return Fraction(int(symbol)), {}
-        match = _SPLIT.fullmatch(symbol)
-        if match is None:
-            raise ValueError("not a unit")
-        name, exponent = match.groups()
-        power = int(exponent or 1)
+        name, exponent = _split(symbol)
         found = _resolve(name)
-        if found is None or found[2] or abs(power) > _MAX_EXPONENT:
-            raise ValueError("unknown unit")
+        if found is None:
+            raise self._wrong("unknown")
+        if found[2]:
+            raise self._wrong("scale")
+        power = int(exponent or 1)
+        if abs(power) > _MAX_EXPONENT:
+            raise self._wrong("exponent")
         size, dimensions = _expand(found[1])
         return (found[0] * size) ** power, {d: inner * power for d, inner in dimensions.items()}
+
+
+def _first_gap(code: str) -> int:
+    """Return where the first character stands that belongs to no token."""
+    at = 0
+    for token in _TOKEN.finditer(code):
+        if token.start() != at:
+            break
+        at = token.end()
+    return at
+
+
+def _split(symbol: str) -> tuple[str, str | None]:
+    """Return a simple unit and its exponent."""
+    match = _SPLIT.fullmatch(symbol)
+    if match is None:
+        return symbol, None
+    name, exponent = match.groups()
+    return name, exponent

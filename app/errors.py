@@ -126,6 +126,10 @@ class Forbidden(YilianError):
     code = "forbidden"
 
 
+class Misdirected(Forbidden):
+    """It was sent to a server of another name."""
+
+
 class TooMuch(YilianError):
     """Over a limit of size, depth, count or cost."""
 

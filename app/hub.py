@@ -36,7 +36,7 @@ from app.rest import devices, registry, resolver, trace
 from app.rest.exchange import Request
 from app.rest.identify import Resolver
 from app.rest.process import process
-from app.rest.services import Options
+from app.rest.services import LOOPBACK, Options
 from app.settings import Address as Listening
 from app.settings import Settings
 from app.store import schema
@@ -137,6 +137,8 @@ class Hub:
         self.clock: Clock = clock or WallClock()
         self.http = Options(
             software_version=released(),
+            hosts=(*LOOPBACK, *parts.settings.allow_host),
+            cors_origins=parts.settings.allow_origin,
             zone=ZoneInfo(parts.settings.time_zone),
             peers=parts.peers,
             multiple_delete=parts.settings.conditional_delete == "multiple",

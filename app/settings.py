@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -21,6 +22,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from app.errors import Invalid, Issue
 
 FILE_NAME = "yilian.toml"
+
+_HOST = re.compile(r"[a-z0-9\-]+(\.[a-z0-9\-]+)*|\[[0-9a-f:.]+\]", re.ASCII)
+_ORIGIN = re.compile(rf"https?://({_HOST.pattern})(:\d{{1,5}})?", re.ASCII)
 
 Network = IPv4Network | IPv6Network
 
@@ -66,6 +70,20 @@ def _address(text: str) -> Address | None:
 
 def _networks(text: str) -> tuple[Network, ...]:
     return tuple(ip_network(part.strip(), strict=False) for part in text.split(","))
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    names = tuple(part.strip().lower() for part in text.split(","))
+    if not all(_HOST.fullmatch(name) for name in names):
+        raise ValueError
+    return names
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(part.strip().lower() for part in text.split(","))
+    if not all(origin == "*" or _ORIGIN.fullmatch(origin) for origin in origins):
+        raise ValueError
+    return origins
 
 
 def _url_of(*schemes: str) -> Callable[[str], str]:
@@ -139,6 +157,8 @@ class Settings:
     mllp: Address | None = _MLLP
     dicom: Address | None = _DICOM
     allow: tuple[Network, ...] = ()
+    allow_host: tuple[str, ...] = ()
+    allow_origin: tuple[str, ...] = ()
     mqtt: str | None = None
     data: Path = Path("yilian-data")
     database_url: str | None = None
@@ -184,6 +204,20 @@ _HOW: Mapping[str, _How] = {
         "CIDR[,CIDR...], for example 10.20.0.0/16",
         _networks,
         flag="--allow",
+        shown="none",
+    ),
+    "allow_host": _How(
+        "names of the hub that a request may be sent to, beside localhost and loopback addresses",
+        "NAME[,NAME...] without a port, for example hub.hospital.example",
+        _hosts,
+        flag="--allow-host",
+        shown="none",
+    ),
+    "allow_origin": _How(
+        "origins of web pages that may use the hub, beside those of its own names",
+        "ORIGIN[,ORIGIN...], for example https://viewer.example, or * for all",
+        _origins,
+        flag="--allow-origin",
         shown="none",
     ),
     "mqtt": _How(

@@ -115,3 +115,23 @@ def test_every_field_is_explained_once_in_help_and_table():
         how = settings._HOW[name]
         assert f"`{settings.variable(name)}`" in table
         assert how.flag is None or f"{how.flag} VALUE" in shown
+
+
+@pytest.mark.parametrize(
+    ("given", "good"),
+    [
+        ({"allow_host": "hub.example, H2"}, ("hub.example", "h2")),
+        ({"allow_host": "hub.example:80"}, None),
+        ({"allow_host": "https://hub.example"}, None),
+        ({"allow_origin": "https://a.example:8443,*"}, ("https://a.example:8443", "*")),
+        ({"allow_origin": "a.example"}, None),
+        ({"allow_origin": "https://a.example/path"}, None),
+    ],
+)
+def test_names_and_origins_are_read_strictly(given, good):
+    if good is None:
+        with pytest.raises(settings.BadSettings):
+            settings.resolve(given, {}, None)
+    else:
+        (name,) = given
+        assert getattr(settings.resolve(given, {}, None), name) == good

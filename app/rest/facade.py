@@ -15,6 +15,7 @@ from app.errors import Issue, MethodNotAllowed, NotAcceptable, TooCostly, Yilian
 from app.fhir import definitions
 from app.fhir.outcome import operation_outcome
 from app.rest import bodies, negotiate, present, problems, process, route
+from app.rest.admit import Gate, preflight
 from app.rest.base import MOUNT, base_url
 from app.rest.exchange import Reply, Request, etag, http_date
 from app.rest.negotiate import Format
@@ -27,11 +28,7 @@ StartResponse = Callable[[str, Headers], Any]
 Rendered = tuple[str, Headers, bytes]  # status line, headers, body
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"))
-_EXPOSED = "ETag, Location, Content-Location, Last-Modified, X-Request-Id, X-Progress, Retry-After"
-_ASKABLE = (
-    "Accept, Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Exist,"
-    " If-None-Match, Prefer, X-Request-Id, X-Security-Context"
-)
+_PUBLIC = ["metadata"]  # what pages of any origin may read
 # The common headers of a stored body that goes out as it is.
 _AS_STORED = [("Content-Type", Format.JSON.content_type), *present.COMMON]
 
@@ -39,8 +36,9 @@ _AS_STORED = [("Content-Type", Format.JSON.content_type), *present.COMMON]
 class Facade:
     """The WSGI callable; one for each process."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, gate: Gate) -> None:
         self._hub = hub
+        self._gate = gate
         self._options = hub.http
         self._lookup = hub.store.lookup
 
@@ -54,6 +52,10 @@ class Facade:
 
     def _answer(self, request: Request, segments: Sequence[str]) -> Rendered:
         try:
+            self._gate.admit(
+                request.environ,
+                public=request.method == "OPTIONS" or segments == _PUBLIC,
+            )
             if request.method == "GET" and not request.query and len(segments) == 2:
                 plain = self._plain_read(request.environ, segments[0], segments[1])
                 if plain is not None:
@@ -111,7 +113,8 @@ class Facade:
 
     def _reply(self, request: Request, segments: Sequence[str]) -> Reply:
         if request.method == "OPTIONS":
-            return _options(request, segments)
+            methods = route.allowed(request, segments)
+            return Reply(204, headers=[("Allow", methods), *preflight(request.environ, methods)])
         if request.method not in _METHODS:
             route.locate(request, segments)
             raise MethodNotAllowed("R4 does not use this method")
@@ -169,13 +172,8 @@ class Facade:
         return present.status_line(status), out, body
 
     def _extra(self, environ: Environ) -> Headers:
-        """Return the headers that answer to Origin (CORS) and X-Request-Id."""
-        headers: Headers = []
-        origin = environ.get("HTTP_ORIGIN")
-        allowed = self._options.cors_origins
-        if origin and ("*" in allowed or origin in allowed):
-            headers.append(("Access-Control-Allow-Origin", "*" if "*" in allowed else origin))
-            headers.append(("Access-Control-Expose-Headers", _EXPOSED))
+        """Return the headers that answer to Origin and X-Request-Id."""
+        headers = self._gate.headers(environ)
         request_id = environ.get("HTTP_X_REQUEST_ID")
         if request_id and problems.REQUEST_ID.fullmatch(request_id):
             headers.append(("X-Request-Id", request_id))
@@ -186,19 +184,6 @@ def _segments(path: str) -> list[str]:
     """Return the parts of the path below the base; a slash at the end does not count."""
     below = path[len(MOUNT) :].strip("/")
     return below.split("/") if below else []
-
-
-def _options(request: Request, segments: Sequence[str]) -> Reply:
-    """Answer OPTIONS: what the address allows, and CORS preflights (Fetch, section 3.2.2)."""
-    methods = route.allowed(request, segments)
-    headers = [("Allow", methods)]
-    if request.header("ACCESS_CONTROL_REQUEST_METHOD"):
-        headers += [
-            ("Access-Control-Allow-Methods", methods),
-            ("Access-Control-Allow-Headers", _ASKABLE),
-            ("Access-Control-Max-Age", "600"),
-        ]
-    return Reply(204, headers=headers)
 
 
 def _raw_format(query: str) -> str | None:

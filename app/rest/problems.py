@@ -31,6 +31,7 @@ STATUS: dict[type[YilianError], int] = {
     errors.PreconditionFailed: 412,
     errors.NotSignedIn: 401,
     errors.Forbidden: 403,
+    errors.Misdirected: 421,
     errors.TooMuch: 413,
     errors.TooCostly: 400,
     errors.Unavailable: 503,

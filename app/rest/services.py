@@ -82,20 +82,26 @@ class Store(Protocol):
         ...
 
 
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What a site may decide about its HTTP doors.
 
     base_url: the public FHIR base, when it is known; else `Forwarded` of a trusted proxy or a
         `Host` that names one of `hosts` decides.
+    hosts: the names of this hub; a request for another one is refused.
+    cors_origins: origins of web pages that may use the hub beside those of its own names;
+        `*` for all.
     zone: of dates and times without one; peers: other hubs that answer for some codes.
     multiple_delete: a conditional delete deletes all its matches, not only one.
     """
 
     base_url: str | None = None
-    hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
+    hosts: tuple[str, ...] = LOOPBACK
     trusted_proxies: tuple[str, ...] = ()
-    cors_origins: tuple[str, ...] = ("*",)
+    cors_origins: tuple[str, ...] = ()
     max_body_bytes: int = 32 << 20
     max_query_bytes: int = 64 << 10
     compress_from_bytes: int = 2048

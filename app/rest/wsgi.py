@@ -12,19 +12,22 @@ from werkzeug.exceptions import HTTPException
 
 from app.errors import YilianError
 from app.rest import identify, ops, problems
+from app.rest.admit import Gate, preflight
 from app.rest.base import MOUNT
 from app.rest.facade import Facade
 from app.rest.services import Hub
 
 Wsgi = Callable[..., Iterable[bytes]]
 
+_PUBLIC = ("resolver",)  # what pages of any origin may read: a GS1-conformant resolver
 _PROBLEM = "application/problem+json"
 
 
 def create_app(hub: Hub, blueprints: Sequence[Blueprint] = ()) -> Wsgi:
     """Return the WSGI callable of one worker process; `blueprints` are the other HTTP doors."""
-    facade = Facade(hub)
-    others: Wsgi = _flask(hub, blueprints).wsgi_app
+    gate = Gate(hub.http)
+    facade = Facade(hub, gate)
+    others: Wsgi = _flask(hub, gate, blueprints).wsgi_app
 
     def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
@@ -35,7 +38,7 @@ def create_app(hub: Hub, blueprints: Sequence[Blueprint] = ()) -> Wsgi:
     return application
 
 
-def _flask(hub: Hub, blueprints: Sequence[Blueprint]) -> Flask:
+def _flask(hub: Hub, gate: Gate, blueprints: Sequence[Blueprint]) -> Flask:
     """Return the Flask application for all but FHIR, with RFC 9457 problem JSON for errors."""
     flask = Flask("yilian", static_folder=None)
     flask.config["MAX_CONTENT_LENGTH"] = hub.http.max_body_bytes
@@ -44,6 +47,21 @@ def _flask(hub: Hub, blueprints: Sequence[Blueprint]) -> Flask:
     flask.register_error_handler(YilianError, _refusal)
     flask.register_error_handler(HTTPException, _http)
     flask.register_error_handler(Exception, _fault)
+
+    @flask.before_request
+    def admit() -> None:
+        public = request.method == "OPTIONS" or request.blueprint in _PUBLIC
+        gate.admit(request.environ, public=public)
+
+    @flask.after_request
+    def admitted(response: Response) -> Response:
+        if "Access-Control-Allow-Origin" not in response.headers:
+            response.headers.extend(gate.headers(request.environ))
+        if request.method == "OPTIONS":
+            allowed = response.headers.get("Allow", "")
+            response.headers.extend(preflight(request.environ, allowed))
+        return response
+
     return flask
 
 

@@ -18,7 +18,7 @@ from app.feeds import inbox
 from app.feeds.inbox import Entry, State
 from app.feeds.received import Received
 from app.rest import create_app
-from app.rest.services import Options
+from app.rest.services import LOOPBACK, Options
 from app.store.database import Address, connect, transaction
 from app.store.store import Store, open_store
 from app.store.types import Change, Method
@@ -32,7 +32,11 @@ RECEIVED_US = 1_774_656_000_000_000  # 2026-03-28T00:00Z
 class OneProcess:
     store: Store
     inbox: Received
-    http: Options = field(default_factory=lambda: Options(zone=ZoneInfo("Asia/Shanghai")))
+    http: Options = field(
+        default_factory=lambda: Options(
+            zone=ZoneInfo("Asia/Shanghai"), hosts=(*LOOPBACK, "hub.example")
+        )
+    )
     clock: WallClock = field(default_factory=WallClock)
 
     def listeners(self):
@@ -164,10 +168,10 @@ def test_a_message_shows_its_text_its_answer_and_its_resources_on_this_machine(c
         {"Peer": "10.0.0.7"},
         {"X_Forwarded_For": "10.0.0.7"},
         {"Forwarded": "for=10.0.0.7"},
-        {"Host": "rebound.example:8080"},
+        {"Host": "hub.example:8080"},
         {"Host": ""},
     ],
-    ids=["peer", "proxy", "forwarded", "rebinding", "no host"],
+    ids=["peer", "proxy", "forwarded", "public name", "no host"],
 )
 def test_contents_are_shown_to_nobody_else(client, headers):
     page = get(client, "/inbox/1", **headers)

@@ -55,35 +55,6 @@ def test_options_says_what_an_address_allows(api: Api):
     assert api.request("OPTIONS", "nothing/here").status == 404
 
 
-def test_browsers_of_other_origins_are_answered(api: Api):
-    origin = "https://app.example"
-
-    preflight = api.request(
-        "OPTIONS", "Patient/1", Origin=origin, Access_Control_Request_Method="PUT"
-    )
-    plain = api.get("metadata", Origin=origin)
-    refused = api.get("Patient/never-there", Origin=origin)
-
-    assert preflight.status == 204
-    assert "PUT" in preflight.headers["Access-Control-Allow-Methods"]
-    assert "If-Match" in preflight.headers["Access-Control-Allow-Headers"]
-    for answer in (preflight, plain, refused):
-        assert answer.headers["Access-Control-Allow-Origin"] == "*"
-    for name in ("ETag", "Location", "Content-Location", "Last-Modified"):
-        assert name in plain.headers["Access-Control-Expose-Headers"]
-    assert "Access-Control-Allow-Origin" not in api.get("metadata").headers
-
-
-def test_a_site_may_name_the_origins(api: Api):
-    client = Client(create_app(OneProcess(api.hub.store, Options(cors_origins=("https://ours",)))))
-
-    ours = client.get("/fhir/metadata", headers={"Origin": "https://ours"})
-    theirs = client.get("/fhir/metadata", headers={"Origin": "https://theirs"})
-
-    assert ours.headers["Access-Control-Allow-Origin"] == "https://ours"
-    assert "Access-Control-Allow-Origin" not in theirs.headers
-
-
 @pytest.mark.parametrize("path", ["Patient/never-there", "metadata"])
 def test_a_request_id_is_echoed(api: Api, path: str):
     assert api.get(path, X_Request_Id="abc-1").headers["X-Request-Id"] == "abc-1"

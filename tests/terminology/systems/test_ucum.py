@@ -114,7 +114,7 @@ def test_a_text_is_a_unit_or_has_a_reason(text: str) -> None:
     assert (UCUM.find(text) is None) == (UCUM.problem(text) is not None)
 
 
-@given(st.sampled_from(["mg", "mL", "kPa", "[lb_av]", "h", "mm[Hg]"]), st.integers(1, 9))
+@given(st.sampled_from(["mg", "mL", "kPa", "[lb_av]", "h", "mm[Hg]"]), st.integers(1, 5))
 def test_a_product_divided_by_itself_is_a_number(unit: str, times: int) -> None:
     product = ".".join([unit] * times)
 

@@ -31,6 +31,8 @@ SUBSETTED = (
 
 _NO_JSON = "The body is not JSON."
 _INHERITED = ("profile", "security", "tag")  # http.html#update: lists that survive an update
+_TYPE = b'{"resourceType":"'
+_META = b',"meta":{'
 _HEAD = frozenset({"resourceType", "id", "meta"})
 _SERVERS_OWN = frozenset({"versionId", "lastUpdated", "_versionId", "_lastUpdated"})
 
@@ -167,6 +169,38 @@ def splice(
         members_left = (_member(n, bytes(raw)) for n, raw in found.items() if n not in _HEAD)
         rest = b",".join(members_left) + b"}"
     return b"%b,%b" % (head, rest) if len(rest) > 1 else head + b"}"
+
+
+def front(body: bytes, resource: Mapping[str, Any]) -> int:
+    """Return where the members behind type, id and meta's own begin, for `splice`.
+
+    Positive: inside meta; negative: behind the id, of a body without meta; 0: these members do
+    not stand in front, or meta says what the server says. `resource` is the parsed body.
+    """
+    own_id, meta = resource.get("id"), resource.get("meta")
+    head = b'%b%b"' % (_TYPE, resource["resourceType"].encode())
+    if own_id is not None:
+        head += b',"id":"%b"' % own_id.encode()
+    if meta is None:
+        return -len(head) if body.startswith(head) else 0
+    head += _META
+    if not body.startswith(head) or not meta or not _SERVERS_OWN.isdisjoint(meta):
+        return 0
+    return len(head)
+
+
+def splice_at(
+    front: int, body: bytes, type_name: str, id_: str, version_id: int, last_updated: str
+) -> bytes:
+    """Return what `splice` does, for a body of which `front` is known: nothing is read then."""
+    return b'{"resourceType":"%b","id":"%b","meta":{"versionId":"%d","lastUpdated":"%b"%b%b' % (
+        type_name.encode(),
+        id_.encode(),
+        version_id,
+        last_updated.encode(),
+        b"," if front > 0 else b"}",
+        body[abs(front) :],
+    )
 
 
 def _kept_meta(old: msgspec.Raw | None, inherited: Mapping[str, bytes]) -> bytes:

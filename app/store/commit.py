@@ -7,11 +7,13 @@ of it or nothing. R4 http.html (create, update, delete, conditional variants), #
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Protocol
+
+import msgspec
 
 from app.clock import Clock, instant
 from app.errors import Conflict, Invalid, NotFound, PreconditionFailed, YilianError
@@ -28,6 +30,7 @@ from app.store.types import Method, Outcome, Result
 CREATED, UPDATED, DELETED, STUB = 0, 1, 2, -1
 
 _STATE = "SELECT pk,method,vid,lu,d,s,body FROM res WHERE tenant=? AND type=? AND id=?"
+_STATES = "SELECT id,pk,method,vid,lu,d,s,body FROM res"
 _PK = "SELECT pk FROM res WHERE tenant=? AND type=? AND id=?"
 _CACHE_MAX = 200_000
 
@@ -50,8 +53,8 @@ class Numbers(Protocol):
 
 
 @dataclass(slots=True)
-class _State:
-    """The newest version of a resource before the change."""
+class State:
+    """The newest version of a resource: what a change of it is decided on."""
 
     pk: int
     method: int
@@ -79,7 +82,7 @@ class _Step:
     result: Result | None = None
     fresh: bool = False
     shared: bool = False
-    state: _State | None = None
+    state: State | None = None
     pk: int = 0
 
 
@@ -107,11 +110,14 @@ class WritePath:
         self._numbers = numbers
         self._match = match
         self._make_stubs = make_stubs
-        self._pks: dict[tuple[int, str], int] = {}
+        self._pks: dict[Target, int] = {}
         self._seen: set[tuple[int, int]] = set()
-        self._new_pks: dict[tuple[int, str], int] = {}
+        self._new_pks: dict[Target, int] = {}
         self._new_seen: dict[tuple[int, int], None] = {}
         self._batch = Batch()
+        self._unwritten: set[Target] = set()  # have rows in the batch
+        self._looked_up: dict[Target, State | None] = {}  # as they are, but for `_unwritten`
+        self._touched: set[int] = set()  # keys in `ix` that this transaction has changed
 
     # --- the transaction around it ---------------------------------------------------------------
 
@@ -131,10 +137,14 @@ class WritePath:
     def take(self) -> Batch:
         """Return the collected rows, which are not written then."""
         batch, self._batch = self._batch, Batch()
+        for target in self._unwritten:
+            self._looked_up.pop(target, None)
+        self._unwritten.clear()
         return batch
 
     def committed(self) -> None:
         """Keep what was learned in the transaction that has just committed."""
+        self._forget()
         if len(self._pks) > _CACHE_MAX:
             self._pks.clear()
         if len(self._seen) > _CACHE_MAX:
@@ -147,8 +157,15 @@ class WritePath:
     def rolled_back(self) -> None:
         """Forget rows and numbers of a transaction that was undone."""
         self._batch = Batch()
+        self._forget()
         self._new_pks.clear()
         self._new_seen.clear()
+
+    def _forget(self) -> None:
+        """Forget what holds inside one transaction only."""
+        self._unwritten.clear()
+        self._looked_up.clear()
+        self._touched.clear()
 
     def mark(self) -> tuple[list[int], int, int]:
         """Return what is collected and learned so far, for `back_to`."""
@@ -156,9 +173,43 @@ class WritePath:
 
     def back_to(self, mark: tuple[list[int], int, int]) -> None:
         """Drop the rows collected and what was learned since `mark`."""
+        self._looked_up.clear()  # some of it may be undone
         self._batch.cut(mark[0])
         _cut(self._new_pks, mark[1])
         _cut(self._new_seen, mark[2])
+
+    # --- what is there before --------------------------------------------------------------------
+
+    def look_up(self, targets: Iterable[Target]) -> None:
+        """Read the states of many resources at once, for `state` and `evaluate`."""
+        wanted: dict[str, list[str]] = {}
+        for type_name, id_ in targets:
+            if (type_name, id_) not in self._looked_up:
+                wanted.setdefault(type_name, []).append(id_)
+        sql = f"{_STATES} WHERE tenant=? AND type=? AND {self._db.in_list('id')}"
+        for type_name, ids in wanted.items():
+            self._looked_up.update(dict.fromkeys((type_name, id_) for id_ in ids))
+            number = definitions.type_number(type_name)
+            for id_, *row in self._db.all(sql, (self._tenant, number, self._db.array(ids))):
+                self._looked_up[type_name, id_] = State(*row)
+
+    def look_again(self) -> None:
+        """Forget what was looked up: another process has changed some of it."""
+        self._looked_up.clear()
+
+    def state(self, type_name: str, id_: str) -> State | None:
+        """Return the newest version of a resource, also one that this transaction has made."""
+        target = type_name, id_
+        if target in self._unwritten:
+            self.flush()
+        if target not in self._looked_up:
+            row = self._db.one(_STATE, (self._tenant, definitions.type_number(type_name), id_))
+            self._looked_up[target] = State(*row) if row else None
+        return self._looked_up[target]
+
+    def has_touched(self, key: int) -> bool:
+        """Say whether this transaction has changed rows of a key in `ix`."""
+        return key in self._touched
 
     # --- one change set --------------------------------------------------------------------------
 
@@ -168,8 +219,8 @@ class WritePath:
         Raises the error of the first change that cannot be done, located in its Bundle; then no
         row of this set is kept.
         """
-        if not _is_plain(changes):
-            self.flush()  # criteria and states must see what this group has written so far
+        if self._has_to_see(changes):
+            self.flush()
         mark = self.mark()
         try:
             return self._evaluate(changes)
@@ -177,12 +228,29 @@ class WritePath:
             self.back_to(mark)
             raise
 
+    def _has_to_see(self, changes: Sequence[Prepared]) -> bool:
+        """Say whether a set is about rows that were collected before it and are not written.
+
+        Criteria may be about anything; of resources named by their ids we know.
+        """
+        if not self._batch:
+            return False
+        return any(
+            change.criteria is not None
+            or change.conditional
+            or (change.id is not None and (change.type, change.id) in self._unwritten)
+            for change in changes
+        )
+
     def _evaluate(self, changes: Sequence[Prepared]) -> list[Outcome]:
         steps: list[_Step] = []
         wished: dict[tuple[str, str], str] = {}  # conditional creates of this set: what they make
         for change in changes:
-            with _in_entry(change):
+            try:
                 steps.append(self._decide(change, wished))
+            except YilianError as exc:
+                _name_entry(exc, change)
+                raise
         _refuse_doubles(steps)
         targets = self._rewriting(changes, steps)
         # In one order for everybody, so that no two writers wait for each other; before any row
@@ -192,8 +260,11 @@ class WritePath:
         now = self._clock.now_us() // 1000 * 1000  # as precise as meta.lastUpdated says it
         outcomes = []
         for step in steps:
-            with _in_entry(step.change):
+            try:
                 outcomes.append(self._apply(step, targets, now))
+            except YilianError as exc:
+                _name_entry(exc, step.change)
+                raise
         return outcomes
 
     def _decide(self, change: Prepared, wished: dict[tuple[str, str], str]) -> _Step:
@@ -236,12 +307,13 @@ class WritePath:
         """Read the state of the target under a lock and settle its pk."""
         if step.result is Result.ABSENT:
             return
-        number = definitions.type_number(step.change.type)
+        target = step.change.type, step.id
         if not step.fresh:
-            step.state = self._state(number, step.id)
+            step.state = self._locked(target)
         if step.change.method is not Method.DELETE and step.result is None:
             step.pk = step.state.pk if step.state else self._numbers.next_pk()
-            self._new_pks[number, step.id] = step.pk
+            self._new_pks[target] = step.pk
+            self._unwritten.add(target)
 
     def _rewriting(self, changes: Sequence[Prepared], steps: Sequence[_Step]) -> dict[str, str]:
         """Return what references of this set are replaced by: fullUrl or criteria -> Type/id."""
@@ -258,8 +330,11 @@ class WritePath:
         for change in changes:
             for criteria in change.conditional:
                 if criteria not in targets:
-                    with _in_entry(change):
+                    try:
                         targets[criteria] = self._conditional_target(criteria)
+                    except YilianError as exc:
+                        _name_entry(exc, change)
+                        raise
         return targets
 
     def _conditional_target(self, reference: str) -> str:
@@ -289,13 +364,14 @@ class WritePath:
             return self._delete(change.type, step.id, state, now)
         return self._put(step, targets, now)
 
-    def _delete(self, type_name: str, id_: str, state: _State | None, now: int) -> Outcome:
+    def _delete(self, type_name: str, id_: str, state: State | None, now: int) -> Outcome:
         if state is None or not state.exists:
             vid = state.vid if state else 0
             return Outcome(Result.ABSENT, type_name, id_, vid, now)
         batch = self._batch
         number = definitions.type_number(type_name)
         vid, lu = state.vid + 1, max(now, state.lu)
+        self._unwritten.add((type_name, id_))
         self._keep_history(state)
         self._unindex(type_name, state, None)
         batch.changed.append((state.s, DELETED, vid, lu, state.d, 0, b"", state.pk, state.vid))
@@ -308,7 +384,7 @@ class WritePath:
         if change.entries is None:
             raise Invalid("the resource is missing", code="required", at=change.type)
         body = references.rewrite(change.body, targets) if targets else change.body
-        rewritten = body != change.body
+        rewritten = body is not change.body and body != change.body
         if change.entry is not None and references.unresolved(body):
             raise Invalid(
                 "a reference names no entry of this Bundle", code="not-found", at="reference"
@@ -322,18 +398,23 @@ class WritePath:
         inherited: Mapping[str, bytes] = {}
         if state is not None and exists and not change.whole_meta:
             inherited = fhir_json.inheritable(state.body)
-        body = fhir_json.splice(body, step.id, str(vid), instant(lu), inherited)
+        if change.front and not inherited:
+            front = change.front  # what is rewritten lies behind it
+            body = fhir_json.splice_at(front, body, change.type, step.id, vid, _instant(lu))
+        else:
+            body = fhir_json.splice(body, step.id, vid, _instant(lu), inherited)
         entries = change.entries
         if (
             rewritten  # `where(resolve() is Patient)` needs the type, and uris may be replaced too
             or change.generation != self._preparer.generation  # parameters were posted meanwhile
-            or inherited.keys() - fhir_json.inheritable(change.body).keys()
+            or (inherited and inherited.keys() - fhir_json.inheritable(change.body).keys())
         ):
             entries = self._preparer.entries(change.type, fhir_json.load(body))
         if body_links is not None:
             # What a link needs to know of its ends is known only now.
-            entries = replace(entries, links=body_links)
+            entries = msgspec.structs.replace(entries, links=body_links)
         number = definitions.type_number(change.type)
+        self._touched.update(entries.keys)
         rows = self._rows(change.type, pk, entries, targets)
         method = UPDATED if exists else CREATED
         d, have = entries.d, entries.have
@@ -358,12 +439,15 @@ class WritePath:
         if effect is not None:
             self._batch.effects.append((effect, id_, body))
 
-    def _state(self, number: int, id_: str) -> _State | None:
-        lock = " FOR UPDATE" if self._db.dialect == POSTGRESQL else ""
-        row = self._db.one(_STATE + lock, (self._tenant, number, id_))
-        return _State(*row) if row else None
+    def _locked(self, target: Target) -> State | None:
+        """Return the state of a target that no other writer can change until we are done."""
+        if self._db.dialect != POSTGRESQL or self._looked_up.get(target, self) is None:
+            return self.state(*target)
+        number = definitions.type_number(target[0])
+        row = self._db.one(_STATE + " FOR UPDATE", (self._tenant, number, target[1]))
+        return State(*row) if row else None
 
-    def _keep_history(self, state: _State) -> None:
+    def _keep_history(self, state: State) -> None:
         self._batch.hist.append((state.pk, state.vid, state.s, state.method, state.lu, state.body))
 
     def _log(
@@ -383,7 +467,7 @@ class WritePath:
 
     # --- index rows ------------------------------------------------------------------------------
 
-    def _index(self, type_name: str, state: _State | None, rows: Rows) -> None:
+    def _index(self, type_name: str, state: State | None, rows: Rows) -> None:
         if state is not None and state.exists:
             rows = self._unindex(type_name, state, rows)
         self._add(rows)
@@ -407,12 +491,13 @@ class WritePath:
         """Return the index rows that a resource has to have (`verify.py`)."""
         return self._rows(type_name, pk, entries, {})
 
-    def _unindex(self, type_name: str, state: _State, new: Rows | None) -> Rows:
+    def _unindex(self, type_name: str, state: State, new: Rows | None) -> Rows:
         """Collect the deletion of the old version's rows; return the rows that are really new.
 
         The old rows are worked out from the old body: no table says which rows a resource has.
         """
         entries = self._preparer.entries(type_name, fhir_json.load(state.body))
+        self._touched.update(entries.keys)
         old = self._rows(type_name, state.pk, entries, {})
         new = new or Rows(old.s)
         batch = self._batch
@@ -448,20 +533,21 @@ class WritePath:
         refs, urls = _resolved(entries, targets)
         pks = self._target_pks({(target, id_) for _, target, id_ in refs})
         d, tenant = entries.d, self._tenant
-        if s is None:
-            owners = owner_params(type_name) if type_name != "Patient" else ()
-            owned = (pks[t, id_] for p, t, id_ in refs if t == "Patient" and p in owners)
-            s = next(owned, pk)
         found = set(entries.keys)
+        owners = owner_params(type_name) if s is None and type_name != "Patient" else ()
+        pair_p = pair_params(type_name)[0] if entries.pair else 0
         for p, target, id_ in refs:
-            found.add(keys.reference(p, pks[target, id_]))
-        found.update(keys.uri(tenant, p, url) for p, url in urls)
-        pair_p, _ = pair_params(type_name)
-        if entries.pair:
-            for p, target, id_ in refs:
-                if p == pair_p and target == "Patient":
-                    target_pk = pks[target, id_]
+            target_pk = pks[target, id_]
+            found.add(p << keys.PK_BITS | target_pk)  # keys.reference
+            if target == "Patient":
+                if s is None and p in owners:
+                    s = target_pk
+                if p == pair_p:
                     found.update(keys.pair(tenant, p, target_pk, k) for k in entries.pair)
+        if s is None:
+            s = pk
+        for p, url in urls:
+            found.add(keys.uri(tenant, p, url))
         return Rows(
             s,
             {(k, d, pk, s) for k in found},
@@ -469,15 +555,13 @@ class WritePath:
             {(pk, p, u, lo, hi, s) for p, u, lo, hi in entries.qtys},
             {(pk, p, lo, hi, s) for p, lo, hi in entries.dts},
             {(k, pk, s) for k in entries.idents},
-            *self._links(entries, targets, pk, s),
+            *(self._links(entries, targets, pk, s) if entries.links else ()),
         )
 
     def _links(
         self, entries: Entries, targets: Mapping[str, str], pk: int, s: int
     ) -> tuple[set[LinkRow], set[tuple[int, str]]]:
         """Return the rows of the links, and the keys that stand at an end of one."""
-        if not entries.links:
-            return set(), set()
         named = {end for link in entries.links for end in (link.source, link.target)}
         ends = {end: targets.get(end, end) for end in named}
         local = {
@@ -501,29 +585,39 @@ class WritePath:
         found: dict[Target, int] = {}
         missing: list[Target] = []
         for target in wanted:
-            key = (definitions.type_number(target[0]), target[1])
-            pk = self._new_pks.get(key) or self._pks.get(key)
+            pk = self._new_pks.get(target) or self._pks.get(target)
             if pk is None:
-                row = self._db.one(_PK, (self._tenant, *key))
-                pk = row[0] if row else None
-            if pk is None:
-                missing.append(target)
-            else:
-                found[target] = self._new_pks[key] = pk
+                pk = self._pk(target)
+                if pk is None:
+                    missing.append(target)
+                    continue
+                self._new_pks[target] = pk
+            found[target] = pk
         if missing and self._make_stubs is not None:
             self._make_stubs(missing)
             for target in missing:
-                key = (definitions.type_number(target[0]), target[1])
-                row = self._db.one(_PK, (self._tenant, *key))
-                if row is None:
+                pk = self._pk(target, fresh=True)
+                if pk is None:
                     raise Conflict("a referenced resource could not be registered")
-                found[target] = self._new_pks[key] = row[0]
+                found[target] = self._new_pks[target] = pk
             return found
         for target in sorted(missing):
-            key = (definitions.type_number(target[0]), target[1])
-            pk = found[target] = self._new_pks[key] = self._numbers.next_pk()
-            self._batch.res.append(stub(self._tenant, pk, *key))
+            pk = found[target] = self._new_pks[target] = self._numbers.next_pk()
+            self._unwritten.add(target)
+            self._batch.res.append(
+                stub(self._tenant, pk, definitions.type_number(target[0]), target[1])
+            )
         return found
+
+    def _pk(self, target: Target, *, fresh: bool = False) -> int | None:
+        """Return the pk of a resource that is not among those in mind; fresh: look for sure."""
+        if not fresh and target in self._looked_up:
+            known = self._looked_up[target]
+            return known.pk if known else None
+        row = self._db.one(_PK, (self._tenant, definitions.type_number(target[0]), target[1]))
+        if fresh:
+            self._looked_up.pop(target, None)
+        return row[0] if row else None
 
     def _learn(self, entries: Entries) -> None:
         """Collect dictionary rows that were not written yet, as far as this process knows."""
@@ -540,15 +634,16 @@ class WritePath:
                     getattr(batch, name).append(row)
 
 
-@contextmanager
-def _in_entry(change: Prepared) -> Iterator[None]:
-    """Name the Bundle entry in errors of the block."""
-    try:
-        yield
-    except YilianError as exc:
-        if change.entry is None:
-            raise
-        raise located(exc, change.entry) from exc
+def _name_entry(error: YilianError, change: Prepared) -> None:
+    """Say in an error of a change which Bundle entry it is about."""
+    if change.entry is not None:
+        located(error, change.entry)
+
+
+@lru_cache(maxsize=256)
+def _instant(us: int) -> str:
+    """Return meta.lastUpdated: all changes of a set have the same."""
+    return instant(us)
 
 
 def _cut(learned: dict[Any, Any], size: int) -> None:
@@ -596,17 +691,6 @@ class Rows:
         self.named = named or set()
 
 
-def _is_plain(changes: Sequence[Prepared]) -> bool:
-    """Say whether a set only creates resources under fresh ids, which needs no state."""
-    return all(
-        change.method is Method.CREATE
-        and change.criteria is None
-        and change.id is None
-        and not change.conditional
-        for change in changes
-    )
-
-
 def _refuse_doubles(steps: Sequence[_Step]) -> None:
     seen: set[Target] = set()
     for step in steps:
@@ -622,7 +706,7 @@ def _refuse_doubles(steps: Sequence[_Step]) -> None:
         seen.add(target)
 
 
-def _check_versions(change: Prepared, state: _State | None) -> None:
+def _check_versions(change: Prepared, state: State | None) -> None:
     current = state.vid if state is not None and state.exists else None
     if change.create_only and current is not None:
         raise PreconditionFailed("the resource exists already", code="conflict")

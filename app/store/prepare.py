@@ -29,7 +29,7 @@ class Prepared(msgspec.Struct, array_like=True, gc=False):
 
     body: compact JSON without this server's id and meta; body_id: the id the sender wrote into it;
     conditional: conditional references of the body; generation: of the posted search parameters
-    that `entries` knows.
+    that `entries` knows; front: of the body (`fhir.json.front`).
     """
 
     method: Method
@@ -46,6 +46,7 @@ class Prepared(msgspec.Struct, array_like=True, gc=False):
     entries: Entries | None = None
     conditional: list[str] = []
     generation: int = 0
+    front: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,7 @@ class Preparer:
             raise Invalid.of(validate.problems(resource, change.type))
         prepared.body = body
         prepared.body_id = resource.get("id")
+        prepared.front = fhir_json.front(body, resource)
         if change.method is Method.UPDATE and change.criteria is None:
             _require_same_id(change, prepared.body_id)
         if change.type in self.effects:

@@ -217,6 +217,33 @@ def test_a_spliced_resource_is_the_same_with_id_and_meta_set(resource, shuffle):
     for name in others:
         assert bytes(fhir_json.members(spliced)[name]) == bytes(fhir_json.members(body)[name])
     assert fhir_json.splice(spliced, "new.id", "7", AT) == spliced
+    if front := fhir_json.front(body, resource):
+        type_name = resource["resourceType"]
+        assert fhir_json.splice_at(front, body, type_name, "new.id", 7, AT) == spliced
+
+
+@pytest.mark.parametrize(
+    ("body", "known"),
+    [
+        (b'{"resourceType":"Basic"}', True),
+        (b'{"resourceType":"Basic","id":"a","b":1.00}', True),
+        (b'{"resourceType":"Basic","id":"a","meta":{"tag":[]},"b":1}', True),
+        (b'{"resourceType":"Basic","meta":{"tag":[]},"b":{"id":"c"}}', True),
+        (b'{"resourceType":"Basic","b":1,"id":"a"}', False),
+        (b'{"resourceType":"Basic","id":"a","b":1,"meta":{"tag":[]}}', False),
+        (b'{"resourceType":"Basic","meta":{"versionId":"1"}}', False),
+        (b'{"resourceType":"Basic","meta":{}}', False),
+        (b'{"resourceType":"Basic","\\u0069d":"a"}', False),
+        (b'{"id":"a","resourceType":"Basic"}', False),
+    ],
+)
+def test_a_body_whose_head_stands_in_front_is_spliced_without_being_read(body, known):
+    front = fhir_json.front(body, json.loads(body))
+
+    assert (front != 0) is known
+    if known:
+        spliced = fhir_json.splice_at(front, body, "Basic", "x", 3, AT)
+        assert spliced == fhir_json.splice(body, "x", 3, AT)
 
 
 OBSERVATION = (

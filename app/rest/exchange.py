@@ -54,6 +54,7 @@ class Request:
     """
 
     __slots__ = (
+        "_first",
         "_params",
         "base",
         "body",
@@ -94,6 +95,7 @@ class Request:
         self.other = ""
         self.operation = ""
         self._params: list[tuple[str, str]] | None = None
+        self._first: dict[str, str] | None = None
 
     def header(self, name: str) -> str | None:
         """Return a header by its name in CGI form: IF_MATCH, ACCEPT, CONTENT_TYPE."""
@@ -109,7 +111,9 @@ class Request:
 
     def param(self, name: str) -> str | None:
         """Return the first value of a parameter."""
-        return next((value for key, value in self.params if key == name), None)
+        if self._first is None:
+            self._first = dict(reversed(self.params))
+        return self._first.get(name)
 
     @property
     def prefer(self) -> Prefer:

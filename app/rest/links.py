@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import quote
 
 from app.rest.criteria import PRESENTATION
@@ -36,9 +37,11 @@ def of_page(
     return links
 
 
+@lru_cache(maxsize=1024)
 def _name(text: str) -> str:
     return text if _PLAIN.fullmatch(text) else quote(text, safe=":$")
 
 
+@lru_cache(maxsize=4096)  # codes, orders and counts come again and again
 def _value(text: str) -> str:
     return text if _PLAIN.fullmatch(text) else quote(text, safe=":/,")

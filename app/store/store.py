@@ -17,7 +17,15 @@ from app.fhir.searchparams import Param
 from app.store import read, resolve, schema
 from app.store.aside import Aside, Statement
 from app.store.commit import Match
-from app.store.database import SQLITE, Address, Connection, connect, data_errors, driver_errors
+from app.store.database import (
+    SQLITE,
+    Address,
+    Connection,
+    connect,
+    data_errors,
+    driver_errors,
+    timeouts,
+)
 from app.store.effects import Effects
 from app.store.entries import IdentifierKeys, LinkRules
 from app.store.graph import Graph
@@ -27,7 +35,7 @@ from app.store.prepare import Preparer
 from app.store.reindex import Upkeep
 from app.store.resolve import Referring
 from app.store.search import demand, run
-from app.store.search.context import Codes, Context
+from app.store.search.context import Codes, Context, Learned
 from app.store.types import (
     Change,
     HistoryPage,
@@ -96,6 +104,7 @@ class Store:
         self._upkeep = upkeep
         self._local = threading.local()
         self._connections: list[Connection] = []
+        self._learned = Learned()
         self.codes: Codes | None = None  # the terminology service, once there is one
 
     def lookup(self, type: str, id: str) -> Stored | None:
@@ -140,7 +149,8 @@ class Store:
 
         def found(db: Connection) -> SearchPage:
             self._posted.notice(db)
-            return run.search(_context(db, self._setting, self._clock, bases, self.codes), request)
+            context = _context(db, self._setting, self._clock, bases, self.codes, self._learned)
+            return run.search(context, request)
 
         return self._read(found)
 
@@ -256,6 +266,8 @@ class Store:
         except driver_errors(db.dialect) as exc:
             if db.lost:
                 raise Unavailable("the database cannot be read now") from exc
+            if isinstance(exc, timeouts(db.dialect)):
+                raise Unavailable("the database takes too long to answer", code="timeout") from exc
             if isinstance(exc, data_errors(db.dialect)):
                 raise Invalid("a value that no resource can have") from exc
             raise
@@ -340,6 +352,7 @@ def _context(
     clock: Clock,
     bases: tuple[str, ...],
     codes: Any,
+    learned: Learned | None = None,
 ) -> Context:
     return Context(
         db=db,
@@ -349,4 +362,5 @@ def _context(
         bases=bases,
         codes=codes,
         inner=demand.inner,
+        learned=learned or Learned(),
     )

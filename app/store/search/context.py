@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,12 +27,38 @@ class Codes(Protocol):
         ...
 
 
+class Learned:
+    """What a process may keep of a database: it never becomes wrong, or only chooses a plan.
+
+    pks: (type, id) -> pk of resources that were looked up: a number is given once and stays;
+    frequent: keys of `ix` that had too many rows to begin with.
+    """
+
+    __slots__ = ("frequent", "pks")
+    MOST = 50_000
+
+    def __init__(self) -> None:
+        self.pks: dict[tuple[str, str], int] = {}
+        self.frequent: set[int] = set()
+
+    def keep_pk(self, target: tuple[str, str], pk: int) -> None:
+        if len(self.pks) >= self.MOST:
+            self.pks.clear()
+        self.pks[target] = pk
+
+    def keep_frequent(self, key: int) -> None:
+        if len(self.frequent) >= self.MOST:
+            self.frequent.clear()
+        self.frequent.add(key)
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """One search's surroundings.
 
     bases: own base URLs with a trailing slash; codes: None until there is a terminology service;
-    inner: how a chain or `_has` has its own parameters read: (type, name, value) -> condition.
+    inner: how a chain or `_has` has its own parameters read: (type, name, value) -> condition;
+    learned: what searches before have found out, never what an open transaction has written.
     """
 
     db: Connection
@@ -42,6 +68,7 @@ class Context:
     bases: tuple[str, ...] = ()
     codes: Codes | None = None
     inner: Callable[[Context, str, str, str], Condition] | None = None
+    learned: Learned = field(default_factory=Learned)
 
     def scope(self, param: Param) -> int:
         """Return the parameter's number as the tables carry it."""

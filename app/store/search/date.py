@@ -6,6 +6,7 @@ not say the whole interval. All other dates live in `dt`.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from app.errors import Invalid
@@ -75,12 +76,17 @@ def _test(
     """Return the test of a stored interval, with its parameters in order."""
     if prefix == "ap":
         low, high = around(low, high, now_us)
-    text, params = [], []
-    for part in _TESTS[prefix]:
-        text.append({"L": low_sql, "H": high_sql, "a": "?", "b": "?"}.get(part, part))
-        if part in "ab":
-            params.append(low if part == "a" else high)
-    return "".join(text), params
+    text, ends = _written(prefix, low_sql, high_sql)
+    return text, [low if end == "a" else high for end in ends]
+
+
+@lru_cache(maxsize=64)
+def _written(prefix: str, low_sql: str, high_sql: str) -> tuple[str, str]:
+    """Return the text of a test and which end of the searched interval each mark stands for."""
+    parts = {"L": low_sql, "H": high_sql, "a": "?", "b": "?"}
+    test = _TESTS[prefix]
+    text = "".join(parts.get(part, part) for part in test)
+    return text, "".join(part for part in test if part in "ab")
 
 
 def _one(context: Context, param: Param, prefix: str, low: int, high: int) -> Condition:

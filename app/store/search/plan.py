@@ -30,6 +30,7 @@ from app.store.search.conditions import (
 from app.store.search.context import Context
 
 _COUNT_MAX = 500
+_FEW_ROWS = 40  # to look for fewer costs more than to test these
 _FEW = 8
 _CHUNK = 500
 
@@ -136,8 +137,9 @@ def list_pks(
     plan = make(context, [type_name], conditions)
     sql = Sql(context.db)
     text, params = plan.rows(sql)
+    distinct = "DISTINCT " if plan.may_repeat else ""
     rows = context.db.all(
-        f"SELECT DISTINCT a.pk {text} LIMIT ?",
+        f"SELECT {distinct}a.pk {text} LIMIT ?",
         (*params, limit if not plan.verifiers else -1 if context.db.dialect == "sqlite" else None),
     )
     pks = [row[0] for row in rows]
@@ -208,36 +210,50 @@ def _all_references(demand: Keys, p: int) -> bool:
 
 
 def _driver(context: Context, demands: Sequence[Condition]) -> Condition | None:
-    able = [d for d in demands if isinstance(d, (Keys, Rows, Pks))]
-    keyed = [d for d in able if isinstance(d, (Keys, Pks))]
-    if len(able) == 1 and keyed:
-        return keyed[0]
+    able = sorted((d for d in demands if isinstance(d, (Keys, Rows, Pks))), key=_promise)
+    if len(able) == 1 and not isinstance(able[0], Rows):
+        return able[0]
     best: Condition | None = None
     least = _COUNT_MAX
     for demand in able:
-        size = _count(context, demand)
+        size = _count(context, demand, least)
         if size < least or (best is None and not isinstance(demand, Rows)):
             best, least = demand, size
+        if least <= _FEW_ROWS:
+            break
     return best
 
 
-def _count(context: Context, demand: Keys | Rows | Pks) -> int:
-    """Return how many rows a demand lists, at most `_COUNT_MAX`."""
+def _promise(demand: Keys | Rows | Pks) -> int:
+    """Return the place in the order of counting: what is likely to list few rows comes first."""
     if isinstance(demand, Pks):
-        return min(len(demand.pks), _COUNT_MAX)
+        return 0
+    if isinstance(demand, Keys):
+        return 1 if demand.owner or not demand.param else 2
+    return 3
+
+
+def _count(context: Context, demand: Keys | Rows | Pks, most: int) -> int:
+    """Return how many rows a demand lists, at most `most`."""
+    if isinstance(demand, Pks):
+        return min(len(demand.pks), most)
     sql = Sql(context.db)
+    single = None
     if isinstance(demand, Keys):
         if not demand.keys:
             return 0
+        single = demand.keys[0] if len(demand.keys) == 1 else None
+        if single in context.learned.frequent:
+            return most
         test, params = one_of(sql, "k", demand.keys)
         inner = f"SELECT 1 FROM ix WHERE {test}"
     else:
         inner, params = demand.pks(sql)
-    row = context.db.one(
-        f"SELECT count(*) FROM ({inner} LIMIT {_COUNT_MAX}) AS n",
-        params,
-    )
-    return int(row[0]) if row else 0
+    row = context.db.one(f"SELECT count(*) FROM ({inner} LIMIT ?) AS n", [*params, most])
+    size = int(row[0]) if row else 0
+    if single is not None and size == _COUNT_MAX:
+        context.learned.keep_frequent(single)
+    return size
 
 
 def _tighter(choose: Any, one: int | None, other: int | None) -> int | None:

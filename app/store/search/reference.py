@@ -38,6 +38,9 @@ def targets(param: Param, modifier: str | None = None) -> Sequence[str]:
 
 def pks_of(context: Context, types: Sequence[str], ids: Sequence[str]) -> list[int]:
     """Return the pks of those resources (or of what is referred to as such) that are known."""
+    one = (types[0], ids[0]) if len(types) == len(ids) == 1 else None
+    if one is not None and (known := context.learned.pks.get(one)):
+        return [known]
     sql = Sql(context.db)
     type_test, type_params = one_of(sql, "type", [definitions.type_number(t) for t in types])
     id_test, id_params = one_of(sql, "id", list(ids))
@@ -45,6 +48,8 @@ def pks_of(context: Context, types: Sequence[str], ids: Sequence[str]) -> list[i
         f"SELECT pk FROM res WHERE tenant=? AND {type_test} AND {id_test}",
         (context.tenant, *type_params, *id_params),
     )
+    if one is not None and rows:
+        context.learned.keep_pk(one, rows[0][0])
     return [row[0] for row in rows]
 
 

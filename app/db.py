@@ -51,7 +51,7 @@ _ACTIONS = {
 def _check(address: Address, preparer: Preparer, stdout: IO[str], *, every: bool) -> int:
     if address.dialect == SQLITE and not address.path.is_file():
         raise Unavailable(f"there is no database at {address.path}")
-    db = connect(address)
+    db = connect(address, limited=False)
     try:
         schema.require_current(db)
         found = chain(

@@ -196,7 +196,7 @@ class Upkeep:
         failures: tuple[type[Exception], ...] = (YilianError, *driver_errors(self._address.dialect))
         while not self._stopping.is_set():
             try:
-                with contextlib.closing(connect(self._address)) as db:
+                with contextlib.closing(connect(self._address, limited=False)) as db:
                     self._posted.notice(db)
                     while not self._stopping.is_set():
                         self._look(db)

@@ -28,7 +28,7 @@ def upgrade(address: Address) -> int:
 
     Raises Unavailable when the database is newer than this release.
     """
-    db = connect(address, write=True)
+    db = connect(address, write=True, limited=False)
     try:
         with transaction(db):
             if db.dialect == POSTGRESQL:

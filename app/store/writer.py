@@ -213,7 +213,9 @@ class GroupWriter:
         return result
 
     def close(self) -> None:
-        """Finish what was submitted and stop."""
+        """Finish what was submitted and stop; once."""
+        if self._closing:
+            return
         self._closing = True
         self._doors.wake()
         self._thread.join()

@@ -7,7 +7,7 @@ A file that says `mapping: shared` is part of every mapping; any other is one ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,12 @@ ASSIGNERS = "assigners.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One compiled mapping and the vocabulary that belongs to it."""
+    """One compiled mapping, the vocabulary that belongs to it, and its constants."""
 
     name: str
     mapping: Mapping_
     vocabulary: Vocabulary
+    constants: Mapping[str, Any]
 
 
 class Catalogue:
@@ -80,7 +81,7 @@ class Catalogue:
             parts = [f for f in self._files if self._belongs(f, real)]
             library = merge(real, parts)
             compiled = compile_library(library, IotSource(), trace=trace)
-            found = Entry(real, compiled, Vocabulary(library.tables))
+            found = Entry(real, compiled, Vocabulary(library.tables), library.constants)
             self._compiled[(real, trace)] = found
         return found
 

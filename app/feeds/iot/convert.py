@@ -23,6 +23,7 @@ from app.feeds.iot.catalogue import Catalogue, Entry
 from app.feeds.iot.messages import Message
 from app.feeds.iot.source import document
 from app.feeds.iot.state import State
+from app.feeds.iot.vocabulary import Vocabulary
 from app.fhir.ids import CONVERT_SECRET, Ids
 from app.fhir.outcome import operation_outcome
 from app.mapping import assigners, explain
@@ -66,10 +67,21 @@ class Converter:
         messages said, changed by this one. Raises Malformed, TooMuch, NotSupported or Invalid.
         """
         message = messages.message(raw, **outside)
-        entry = self.catalogue.get(self._name(message), trace=self.traced)
+        return self.converted(message, state, provenance=provenance)
+
+    def converted(
+        self,
+        message: Message,
+        state: State | None = None,
+        *,
+        provenance: bool = True,
+        vocabulary: Vocabulary | None = None,
+    ) -> Converted:
+        """Return what a message says. vocabulary: instead of the mapping's own."""
+        entry = self.catalogue.get(self.name(message), trace=self.traced)
         zone = times.zone_of(message.utc_offset) or self.zone
         payload = _payload(message, zone)
-        doc = document(message, payload, entry.name, entry.vocabulary, zone)
+        doc = document(message, payload, entry.name, vocabulary or entry.vocabulary, zone)
         trace = Trace() if self.traced else None
         made = entry.mapping.run(doc, self._context(entry, provenance), trace)
         if state is not None:
@@ -89,7 +101,7 @@ class Converter:
             found = self._contexts[entry.name, provenance] = Context(self.context.ids, values)
         return found
 
-    def _name(self, message: Message) -> str:
+    def name(self, message: Message) -> str:
         """Return the mapping a message names in envelope or topic, else the only one that fits."""
         for name in (message.mapping, message.topic_mapping):
             if name is not None:

@@ -6,18 +6,19 @@ converting, checking and indexing are most of the work on a message.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from app import errors
 from app.clock import instant
-from app.errors import Issue, Unavailable, YilianError
+from app.errors import Invalid, Issue, Unavailable, YilianError
 from app.feeds.apply import Stated
 from app.feeds.iot.convert import Converter
+from app.feeds.iot.forms import Filled, Forms
 from app.feeds.iot.lifecycle import Lifecycle, told
 from app.feeds.statement import Statement, statements
-from app.mapping.run import Entry, Made
+from app.mapping.run import Made
 from app.store.prepare import Prepared, Preparer
 from app.store.types import Change, Method
 
@@ -80,37 +81,55 @@ class Read:
 
 @dataclass(slots=True)
 class _Body:
-    """The messages of one body that are told as one: their resources by id."""
+    """The messages of one body that are told as one: what is said of each resource, by its id."""
 
     raws: list[bytes] = field(default_factory=list)
-    entries: dict[str, Entry] = field(default_factory=dict)
-    provenance: Entry | None = None
+    said: dict[str, Statement | tuple[Filled, int]] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+    provenance: dict[str, Any] | None = None
     issues: dict[Issue, None] = field(default_factory=dict)
     at: int | None = None
 
     def add(self, raw: bytes, made: Made, at: int) -> None:
-        self.raws.append(raw)
-        self.issues.update(dict.fromkeys(made.issues))
-        self.at = at if self.at is None else max(at, self.at)
-        for entry in made.entries:
+        """Add a message as its mapping told it."""
+        self._note(raw, made.issues, at)
+        bundle = made.bundle()
+        for entry, one in zip(made.entries, statements(bundle), strict=True):
             if entry.type == "Provenance":
-                self.provenance = self.provenance or entry
-            elif not entry.mention or entry.id not in self.entries:
-                self.entries[entry.id] = entry
+                self.provenance = self.provenance or entry.printed()
+            elif not one.mention or one.id not in self.said:
+                self.said[one.id] = one
+                if entry.body and not one.mention:
+                    self.sources[one.id] = entry.body["meta"]["source"]
 
-    def bundle(self) -> dict[str, Any]:
-        """Return one Bundle of all, with one Provenance about all."""
-        told = list(self.entries.values())
-        if self.provenance is not None and self.provenance.body is not None:
-            targets = [{"reference": entry.full_url} for entry in told]
-            said = (
-                entry.body["meta"]["source"] for entry in told if entry.body and not entry.mention
-            )
-            entities = [_entity(source) for source in dict.fromkeys(said)]
-            more = {"target": targets, "entity": entities} if entities else {"target": targets}
-            self.provenance.body = {**self.provenance.body, **more}
-            told.append(self.provenance)
-        return Made(told, []).bundle()
+    def fill(self, raw: bytes, filled: Filled) -> None:
+        """Add a message in its form."""
+        self._note(raw, filled.issues, filled.at)
+        for number, (part, id_) in enumerate(zip(filled.form.parts, filled.ids, strict=True)):
+            if not part.mention:
+                self.said[id_] = filled, number
+                if part.source is not None:
+                    self.sources[id_] = part.source.fill(filled.values)
+            elif id_ not in self.said:
+                self.said[id_] = filled, number
+
+    def _note(self, raw: bytes, issues: Iterable[Issue], at: int) -> None:
+        self.raws.append(raw)
+        self.issues.update(dict.fromkeys(issues))
+        self.at = at if self.at is None else max(at, self.at)
+
+    def about(self, told: Sequence[Statement]) -> list[Statement]:
+        """Return the one Provenance about all that is told."""
+        if self.provenance is None:
+            return []
+        body = self.provenance["resource"]
+        more = {"target": [{"reference": one.local.decode()} for one in told]}
+        sources = dict.fromkeys(
+            self.sources[one.id] for one in told if not one.mention and one.id in self.sources
+        )
+        entities = {"entity": [_entity(source) for source in sources]} if sources else {}
+        resource = {**body, **more, **entities}
+        return statements({"entry": [{**self.provenance, "resource": resource}]})
 
 
 def _entity(source: str) -> dict[str, Any]:
@@ -129,6 +148,7 @@ class Reader:
     def __init__(self, converter: Converter, preparer: Preparer | None = None) -> None:
         self.converter = converter
         self._preparer = preparer
+        self._forms = Forms(converter, preparer) if preparer else None
         self._mentioned: dict[bytes, Prepared | None] = {}
 
     def read(self, raws: Sequence[bytes], outside: Outside, received_us: int) -> list[Read]:
@@ -142,6 +162,10 @@ class Reader:
         body = _Body()
         for raw in raws:
             try:
+                filled = self._filled(raw, outside, received_us) if body.raws else None
+                if filled is not None:
+                    body.fill(raw, filled)
+                    continue
                 made = self._made(raw, outside, received_us, provenance=body.provenance is None)
                 at, alone, course = told((one.body or {} for one in made.entries), received_us)
                 if alone and body.provenance is not None:
@@ -156,7 +180,7 @@ class Reader:
             else:
                 body.add(raw, made, at)
         if body.at is not None:
-            said = Said(self._statements(body.bundle()), body.at, course=False)
+            said = Said(self._all(body), body.at, course=False)
             raw = b"\n".join(body.raws)
             found.append(Read(raw, outside, said, issues=tuple(body.issues), count=len(body.raws)))
         return found
@@ -170,14 +194,33 @@ class Reader:
             received_at=instant(received_us),
         ).made
 
+    def _filled(self, raw: bytes, outside: Outside, received_us: int) -> Filled | None:
+        """Return a message in its form: not the first of a body, which brings the Provenance."""
+        if self._forms is None:
+            return None
+        return self._forms.fill(raw, received_us, mapping=outside.mapping, topic=outside.topic)
+
+    def _all(self, body: _Body) -> list[Statement]:
+        told = [
+            self._ready(one) if isinstance(one, Statement) else self._of_form(*one)
+            for one in body.said.values()
+        ]
+        return told + [self._ready(one) for one in body.about(told)]
+
+    def _of_form(self, filled: Filled, number: int) -> Statement:
+        if self._forms is None:
+            raise Invalid("there are no forms")
+        return self._forms.statement(filled, number)
+
     def _alone(self, raw: bytes, outside: Outside, made: Made, at: int, *, course: bool) -> Read:
         said = Said(self._statements(made.bundle()), at, course)
         return Read(raw, outside, said, issues=tuple(made.issues))
 
     def _statements(self, bundle: Mapping[str, Any]) -> list[Statement]:
-        if self._preparer is None:
-            return statements(bundle)
-        return [replace(one, prepared=self._prepared(one)) for one in statements(bundle)]
+        return [self._ready(one) for one in statements(bundle)]
+
+    def _ready(self, one: Statement) -> Statement:
+        return one if self._preparer is None else replace(one, prepared=self._prepared(one))
 
     def _prepared(self, one: Statement) -> Prepared | None:
         if not one.mention:

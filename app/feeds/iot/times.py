@@ -24,7 +24,7 @@ _COMPACT = re.compile(
 )
 _SLASHED = re.compile(r"(\d{4})/(\d{1,2})/(\d{1,2})", re.ASCII)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_OLDEST: Final = datetime(2010, 1, 1, tzinfo=UTC)
+OLDEST: Final = datetime(2010, 1, 1, tzinfo=UTC)
 _AHEAD: Final = timedelta(days=1)
 _TOLERATED: Final = timedelta(seconds=60)
 _MILLISECONDS_FROM: Final = 100_000_000_000  # larger numbers cannot be seconds
@@ -183,6 +183,6 @@ class Clock:
             return replace(shifted(told, self.skew.total_seconds()), raw=told.text)
         if self.received is None or self.shows_now:
             return told
-        if told.at < _OLDEST or told.at > self.received.at + _AHEAD:
+        if told.at < OLDEST or told.at > self.received.at + _AHEAD:
             return Moment(self.received.text, self.received.at, raw=told.text, fault=True)
         return told

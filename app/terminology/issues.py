@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
 
 import orjson
 
@@ -41,7 +40,7 @@ class TxIssue:
             details["coding"] = [{"system": ISSUE_TYPE, "code": self.tx}]
         details["text"] = self.text
         out: Json = {"severity": self.severity, "code": self.code, "details": details}
-        if not _messages()[self.id].get("hidden"):
+        if not _messages().get(self.id, {}).get("hidden"):
             out = {"extension": [{"url": MESSAGE_ID, "valueString": self.id}], **out}
         if self.expression:
             out["expression"] = [self.expression]
@@ -64,13 +63,13 @@ def issue(
     severity: str | None = None,
     tx: str | None = None,
     language: str = "en",
-    **values: Any,
+    **values: object,
 ) -> TxIssue:
     """Return an issue of a kind, its text filled with `values`, in Chinese if wanted so."""
     kind = _messages()[id]
     usual, code, type_ = kind["issue"]
     text = kind["zh" if language.startswith("zh") else "en"].format_map(values)
-    return TxIssue(id, severity or usual, code, tx or type_, text, at)
+    return TxIssue(kind.get("id", id), severity or usual, code, tx or type_, text, at)
 
 
 def outcome(issues: Iterable[TxIssue]) -> Json:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.terminology import brought, versions
-from app.terminology.catalogue import Composed
+from app.terminology.catalogue import Composed, Resources
 from app.terminology.types import Catalogue, Json, System
 
 Inputs = Mapping[str, Sequence[Any]]
@@ -24,6 +24,10 @@ _UNKNOWN_CONTENT = frozenset(("not-present", "example", "supplement"))
 
 class Scope(Composed):
     """What one request sees: its own resources, then all that is known here."""
+
+    def with_system(self, system: System) -> Scope:
+        """Return the scope with one more code system, which comes before all others."""
+        return Scope([Resources([system]), self])
 
     def known(self, url: str) -> Sequence[System]:
         """Return the versions of a code system whose codes are known."""

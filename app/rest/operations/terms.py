@@ -20,26 +20,29 @@ from app.rest.operations.call import Operation, core, inputs
 from app.rest.services import Hub
 from app.terminology import issues
 from app.terminology.call import Call
+from app.terminology.lookup import NotKnown
 from app.terminology.types import Json
 
 Run = Callable[[Call], Json]
 
 
 def operation(
-    run: Run,
+    run: Run | Mapping[str, Run],
     definition: str,
     *,
     types: Sequence[str] = (),
     levels: Sequence[str] = ("type",),
-    subject: str | None = None,
+    subject: Mapping[str, str] | None = None,
 ) -> Operation:
-    """Return the operation that `run` carries out.
+    """Return the operation that `run` carries out, or the one for the resource type.
 
-    subject: the parameter that stands for the resource of an instance-level call.
+    definition: its url, or the name of one of R4's. subject: resource type -> the parameter that
+    stands for the resource of an instance-level call.
     """
 
     def answered(hub: Hub, request: Request) -> Reply:
-        return _answered(hub, request, run, subject)
+        chosen = run[request.type] if isinstance(run, Mapping) else run
+        return _answered(hub, request, chosen, (subject or {}).get(request.type))
 
     url = definition if "://" in definition else core(definition)
     return Operation(answered, url, frozenset(levels), frozenset(types))
@@ -52,10 +55,16 @@ def _answered(hub: Hub, request: Request, run: Run, subject: str | None) -> Repl
             given[subject] = [json.load(hub.store.read(request.type, request.id).body)]
         answer = run(call(hub, request, given))
     except YilianError as error:
-        if problems.status(error) >= 500:
-            raise
-        return Reply(problems.status(error), orjson.dumps(issues.outcome_of(error)))
+        return refused(error)
     return Reply(200, orjson.dumps(answer))
+
+
+def refused(error: YilianError) -> Reply:
+    """Return the answer to an operation that cannot be carried out. Raises faults again."""
+    status = 404 if isinstance(error, NotKnown) else problems.status(error)
+    if status >= 500:
+        raise error
+    return Reply(status, orjson.dumps(issues.outcome_of(error)))
 
 
 def call(hub: Hub, request: Request, given: Mapping[str, Sequence[Any]]) -> Call:

@@ -13,9 +13,10 @@ from app.store.graph import Graph
 from app.store.resolve import Referring
 from app.store.types import Change, HistoryPage, Outcome, SearchPage, SearchRequest, Stored
 from app.terminology.service import Terminology
+from app.terminology.tables import Tables
 
 
-class Store(Protocol):
+class Store(Tables, Protocol):
     """Reads and the one write path of `app/store`."""
 
     def lookup(self, type: str, id: str) -> Stored | None:
@@ -62,6 +63,10 @@ class Store(Protocol):
     @property
     def graph(self) -> Graph:
         """What is linked with what."""
+        ...
+
+    def same_systems(self, system: str) -> Sequence[str]:
+        """Return the identifier systems that NamingSystems say are the same, itself first."""
         ...
 
     def find_by_keys(self, keys: Sequence[str], *, limit: int = 100) -> list[Stored]:

@@ -297,3 +297,29 @@ cs_set = Table(
     Column("bits", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
+
+# Closure tables of clients ($closure): a row with no target is a code that a client told of, one
+# with a target says that it stands above the code. n: the version of the table that brought it.
+closure = Table(
+    "closure",
+    metadata,
+    Column("tenant", SmallInteger, primary_key=True, autoincrement=False),
+    Column("name", _BYTEWISE, primary_key=True),
+    Column("system", _BYTEWISE, primary_key=True),  # '' in the row that says the table exists
+    Column("code", _BYTEWISE, primary_key=True),
+    Column("target", _BYTEWISE, primary_key=True),
+    Column("n", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Codes that were to be translated and that no concept map knows.
+unmapped = Table(
+    "unmapped",
+    metadata,
+    Column("tenant", SmallInteger, primary_key=True, autoincrement=False),
+    Column("system", _BYTEWISE, primary_key=True),
+    Column("code", _BYTEWISE, primary_key=True),
+    Column("target", _BYTEWISE, primary_key=True),  # the system it was to be in; '' for any
+    Column("met", BigInteger, nullable=False),  # first, microseconds since 1970
+    sqlite_with_rowid=False,
+)

@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from app.clock import instant
 from app.errors import Invalid, NotFound, TooCostly
 from app.store.aside import Statement
-from app.store.store import Store
 from app.terminology.call import Call
 from app.terminology.service import Scope
+from app.terminology.tables import Tables
 from app.terminology.types import Json, System
 
 _MOST = 5000  # codes of one table: each new one is compared with all of its system
@@ -25,7 +26,10 @@ _MOST_NAME = 128
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """`target` stands above `code`, or is "" for a code that was told of; n: since which version."""
+    """`target` stands above `code`, or is "" for a code that was told of.
+
+    n: the version of the table that brought it.
+    """
 
     system: str
     code: str
@@ -33,7 +37,7 @@ class Pair:
     n: int
 
 
-def closure(store: Store, call: Call) -> Json:
+def closure(tables: Tables, call: Call) -> Json:
     """Return what a call brings to a closure table, as a ConceptMap.
 
     Raises NotFound for a table that was not begun and for codes that are not known.
@@ -45,19 +49,19 @@ def closure(store: Store, call: Call) -> Json:
     if told and since is not None:
         raise Invalid("Concepts and a version cannot be given together", at="http.version")
     if not told and since is None:
-        _begin(store, name)
-        return _concept_map(store, (), 0)
-    rows = _rows(store, name)
+        _begin(tables, name)
+        return _concept_map(tables, (), 0)
+    rows = _rows(tables, name)
     newest = max(row.n for row in rows)
     if since is not None:
         if not since.isdecimal() or len(since) > 9:
             raise Invalid("The version has to be one of the table's", at="http.version")
-        return _concept_map(store, [r for r in rows if r.n > int(since) and r.target], newest)
+        return _concept_map(tables, [r for r in rows if r.n > int(since) and r.target], newest)
     added = _added(call.scope, rows, told, newest + 1)
     if added:
-        _keep(store, name, added)
+        _keep(tables, name, added)
         newest += 1
-    return _concept_map(store, [row for row in added if row.target], newest)
+    return _concept_map(tables, [row for row in added if row.target], newest)
 
 
 def _added(scope: Scope, rows: Sequence[Pair], told: Sequence[Json], n: int) -> list[Pair]:
@@ -100,10 +104,10 @@ def _known(scope: Scope, coding: Json, at: str) -> tuple[str, System, str]:
 # --- the table -----------------------------------------------------------------------------------
 
 
-def _begin(store: Store, name: str) -> None:
+def _begin(tables: Tables, name: str) -> None:
     """Make a table, or empty it."""
-    key = (store.tenant, name)
-    store.write_aside(
+    key = (tables.tenant, name)
+    tables.write_aside(
         [
             Statement("DELETE FROM closure WHERE tenant=? AND name=?", [key]),
             Statement(
@@ -114,11 +118,11 @@ def _begin(store: Store, name: str) -> None:
     )
 
 
-def _rows(store: Store, name: str) -> Sequence[Pair]:
-    found = store.ask(
+def _rows(tables: Tables, name: str) -> Sequence[Pair]:
+    found = tables.ask(
         lambda db: db.all(
             "SELECT system,code,target,n FROM closure WHERE tenant=? AND name=?",
-            (store.tenant, name),
+            (tables.tenant, name),
         )
     )
     if not found:
@@ -126,19 +130,19 @@ def _rows(store: Store, name: str) -> Sequence[Pair]:
     return [Pair(*row) for row in found]
 
 
-def _keep(store: Store, name: str, added: Iterable[Pair]) -> None:
-    store.write_aside(
+def _keep(tables: Tables, name: str, added: Iterable[Pair]) -> None:
+    tables.write_aside(
         [
             Statement(
                 "INSERT INTO closure (tenant,name,system,code,target,n) VALUES (?,?,?,?,?,?)"
                 " ON CONFLICT DO NOTHING",
-                [(store.tenant, name, row.system, row.code, row.target, row.n) for row in added],
+                [(tables.tenant, name, row.system, row.code, row.target, row.n) for row in added],
             )
         ]
     )
 
 
-def _concept_map(store: Store, pairs: Sequence[Pair], version: int) -> Json:
+def _concept_map(tables: Tables, pairs: Sequence[Pair], version: int) -> Json:
     groups: dict[str, dict[str, list[str]]] = {}
     for pair in pairs:
         groups.setdefault(pair.system, {}).setdefault(pair.code, []).append(pair.target)
@@ -147,7 +151,7 @@ def _concept_map(store: Store, pairs: Sequence[Pair], version: int) -> Json:
         "version": str(version),
         "status": "active",
         "experimental": False,
-        "date": store.clock.now().isoformat(timespec="seconds"),
+        "date": instant(tables.clock.now_us()),
     }
     if groups:
         made["group"] = [_group(system, elements) for system, elements in groups.items()]

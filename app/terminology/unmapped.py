@@ -1,22 +1,22 @@
 """The codes that were to be translated and that no concept map knows: a list for people to work on.
 
-Each is written once, when a process meets it first. The list is bounded, since strangers can ask
-for anything; the numbers in /metrics go on counting.
+The list is bounded, since strangers can ask for anything. A code goes from it when somebody takes
+it off; it comes back when it is met again without a map.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import Lock
 
 from app.store.aside import Statement
-from app.store.store import Store
+from app.store.database import Connection
+from app.terminology.tables import Tables
 
-_MOST = 10_000
+MOST = 10_000
 _MOST_TEXT = 256  # of a system or code; longer ones are no codes
-_SEEN = 4096
+
+Code = tuple[str, str, str]  # system, code, the system it was to be in ("" for any)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,55 +29,52 @@ class Missing:
     met_us: int
 
 
-class Unmapped:
-    """The list of one hub; safe to use from many threads."""
+def met(tables: Tables, codes: Sequence[Code]) -> None:
+    """Keep codes that have no translation. One that is kept already costs a look, not a write."""
+    new = [one for one in codes if _is_plain(one) and not _kept(tables, one)]
+    if not new:
+        return
+    now_us, tenant = tables.clock.now_us(), tables.tenant
+    insert = Statement(
+        "INSERT INTO unmapped (tenant,system,code,target,met)"
+        " SELECT CAST(? AS SMALLINT),?,?,?,CAST(? AS BIGINT)"
+        " WHERE (SELECT count(*) FROM unmapped WHERE tenant=CAST(? AS SMALLINT))"
+        " < CAST(? AS INTEGER) ON CONFLICT DO NOTHING",
+        [(tenant, *one, now_us, tenant, MOST) for one in new],
+    )
+    tables.write_aside([insert])
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._seen: OrderedDict[tuple[str, str, str], None] = OrderedDict()
-        self._lock = Lock()
 
-    def met(self, codes: Sequence[tuple[str, str, str]]) -> None:
-        """Keep codes (system, code, target system) that are new to this process."""
-        new = [one for one in codes if self._is_new(one)]
-        if not new:
-            return
-        now_us, tenant = self._store.clock.now_us(), self._store.tenant
-        insert = Statement(
-            "INSERT INTO unmapped (tenant,system,code,target,met)"
-            " SELECT CAST(? AS SMALLINT),?,?,?,CAST(? AS BIGINT)"
-            f" WHERE (SELECT count(*) FROM unmapped WHERE tenant=CAST(? AS SMALLINT)) < {_MOST}"  # noqa: S608
-            " ON CONFLICT DO NOTHING",
-            [(tenant, *one, now_us, tenant) for one in new],
-        )
-        self._store.write_aside([insert])
+def _is_plain(one: Code) -> bool:
+    return all(len(part) <= _MOST_TEXT and "\0" not in part for part in one)
 
-    def _is_new(self, one: tuple[str, str, str]) -> bool:
-        if any(len(part) > _MOST_TEXT or "\0" in part for part in one):
-            return False
-        with self._lock:
-            new = one not in self._seen
-            self._seen[one] = None
-            self._seen.move_to_end(one)
-            while len(self._seen) > _SEEN:
-                self._seen.popitem(last=False)
-        return new
 
-    def listed(self, most: int) -> Sequence[Missing]:
-        """Return the codes met last."""
-        rows = self._store.ask(
-            lambda db: db.all(
-                "SELECT system,code,target,met FROM unmapped WHERE tenant=?"
-                " ORDER BY met DESC, system, code LIMIT ?",
-                (self._store.tenant, most),
-            )
-        )
-        return [Missing(*row) for row in rows]
+def _kept(tables: Tables, one: Code) -> bool:
+    def found(db: Connection) -> bool:
+        sql = "SELECT 1 FROM unmapped WHERE tenant=? AND system=? AND code=? AND target=?"
+        return db.one(sql, (tables.tenant, *one)) is not None
 
-    def mapped(self, codes: Sequence[tuple[str, str, str]]) -> None:
-        """Take codes off the list, once they have a translation."""
-        delete = "DELETE FROM unmapped WHERE tenant=? AND system=? AND code=? AND target=?"
-        self._store.write_aside([Statement(delete, [(self._store.tenant, *c) for c in codes])])
-        with self._lock:
-            for one in codes:
-                self._seen.pop(one, None)
+    return tables.ask(found)
+
+
+def listed(tables: Tables, most: int) -> Sequence[Missing]:
+    """Return the codes met last."""
+    sql = (
+        "SELECT system,code,target,met FROM unmapped WHERE tenant=?"
+        " ORDER BY met DESC, system, code LIMIT ?"
+    )
+    rows = tables.ask(lambda db: db.all(sql, (tables.tenant, most)))
+    return [Missing(*row) for row in rows]
+
+
+def count(tables: Tables) -> int:
+    """Return how many codes are on the list."""
+    sql = "SELECT count(*) FROM unmapped WHERE tenant=?"
+    found = tables.ask(lambda db: db.one(sql, (tables.tenant,)))
+    return int(found[0]) if found else 0
+
+
+def remove(tables: Tables, codes: Sequence[Code]) -> None:
+    """Take codes off the list."""
+    delete = "DELETE FROM unmapped WHERE tenant=? AND system=? AND code=? AND target=?"
+    tables.write_aside([Statement(delete, [(tables.tenant, *one) for one in codes])])

@@ -6,20 +6,24 @@ from collections.abc import Mapping
 
 from app.errors import MethodNotAllowed, UnknownType
 from app.rest.exchange import Reply, Request
-from app.rest.operations import codes, convert, everything, graphql, lastn, meta, validate
+from app.rest.operations import codes, convert, everything, graphql, lastn, maps, meta, validate
 from app.rest.operations.call import Operation
 from app.rest.services import Hub
 
 OPERATIONS: Mapping[str, Operation] = {
     "batch-validate-code": codes.BATCH_VALIDATE_CODE,
+    "closure": maps.CLOSURE,
     "convert": convert.OPERATION,
     "everything": everything.OPERATION,
+    "expand": codes.EXPAND,
     "graphql": graphql.OPERATION,
     "lastn": lastn.OPERATION,
     "lookup": codes.LOOKUP,
     "meta": meta.META,
     "meta-add": meta.META_ADD,
     "meta-delete": meta.META_DELETE,
+    "subsumes": maps.SUBSUMES,
+    "translate": maps.TRANSLATE,
     "validate": validate.OPERATION,
     "validate-code": codes.VALIDATE_CODE,
 }

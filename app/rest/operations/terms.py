@@ -40,15 +40,16 @@ def operation(
     stands for the resource of an instance-level call.
     """
 
-    def answered(hub: Hub, request: Request) -> Reply:
+    def answer(hub: Hub, request: Request) -> Reply:
         chosen = run[request.type] if isinstance(run, Mapping) else run
-        return _answered(hub, request, chosen, (subject or {}).get(request.type))
+        return answered(hub, request, chosen, (subject or {}).get(request.type))
 
     url = definition if "://" in definition else core(definition)
-    return Operation(answered, url, frozenset(levels), frozenset(types))
+    return Operation(answer, url, frozenset(levels), frozenset(types))
 
 
-def _answered(hub: Hub, request: Request, run: Run, subject: str | None) -> Reply:
+def answered(hub: Hub, request: Request, run: Run, subject: str | None = None) -> Reply:
+    """Run an operation, or say why it cannot be run."""
     try:
         given = dict(inputs(request))
         if request.id and subject:

@@ -5,6 +5,7 @@ The write path indexes these; the resolver probes the keys of a parsed code.
 
 from __future__ import annotations
 
+from app.fhir.systems import canonical_system
 from app.registry import names, systems
 from app.registry.parse import parse
 from app.registry.reading import MARKED, Context
@@ -27,7 +28,7 @@ def canonical_keys(system: str | None, value: str) -> tuple[str, ...]:
     if not system:
         parsed = parse(value)
         return tuple(parsed.keys) if parsed.confidence >= _PROVEN else ()
-    system = systems.canonical_system(system.strip())
+    system = canonical_system(system.strip())
     if system == systems.KEY:
         return (value,)
     native = systems.read_value(system, value, _CONTEXT)

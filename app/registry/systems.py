@@ -91,20 +91,6 @@ _WRITTEN = {
 _TWO_PART = frozenset({"gs1", "passport"})  # families whose second part names the kind
 
 
-def canonical_system(system: str) -> str:
-    """Return the one spelling of a system: `urn:oid:` for OIDs, lower-case `urn:uuid:`."""
-    head = system[:9].lower()
-    if head.startswith("urn:oid:"):
-        return "urn:oid:" + system[8:]
-    if head == "urn:uuid:":
-        return system.lower()
-    if head.startswith("oid:"):
-        return "urn:oid:" + system[4:]
-    if system[:2] in ("0.", "1.", "2.") and system.replace(".", "").isdigit():
-        return "urn:oid:" + system
-    return system
-
-
 def read_value(system: str, value: str, context: Context) -> Reading | None:
     """Read a value by the scheme its system stands for; None for any other system."""
     if system == URI_VALUES:

@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import unquote_plus
 
 from app.clock import Clock, WallClock
 from app.errors import Invalid, Unavailable
 from app.fhir import searchparams
 from app.fhir.searchparams import Param
-from app.store import read, resolve, schema
+from app.store import history, read, resolve, schema
 from app.store.aside import Aside, Statement
 from app.store.commit import Match
 from app.store.database import (
@@ -36,6 +36,7 @@ from app.store.reindex import Upkeep
 from app.store.resolve import Referring
 from app.store.search import demand, run
 from app.store.search.context import Codes, Context, Learned
+from app.store.search.systems import Systems
 from app.store.types import (
     Change,
     HistoryPage,
@@ -105,6 +106,7 @@ class Store:
         self._local = threading.local()
         self._connections: list[Connection] = []
         self._learned = Learned()
+        self._systems = Systems(setting.tenant)
         self.codes: Codes | None = None  # the terminology service, once there is one
 
     def lookup(self, type: str, id: str) -> Stored | None:
@@ -131,7 +133,7 @@ class Store:
     ) -> HistoryPage:
         """Return one page of versions, newest first. Raises NotFound for an unknown id."""
         return self._read(
-            lambda db: read.history(
+            lambda db: history.history(
                 db,
                 self._setting.tenant,
                 type,
@@ -149,7 +151,9 @@ class Store:
 
         def found(db: Connection) -> SearchPage:
             self._posted.notice(db)
-            context = _context(db, self._setting, self._clock, bases, self.codes, self._learned)
+            context = _context(
+                db, self._setting, self._clock, bases, self._systems, self.codes, self._learned
+            )
             return run.search(context, request)
 
         return self._read(found)
@@ -162,7 +166,7 @@ class Store:
 
         def found(db: Connection) -> list[Stored]:
             self._posted.notice(db)
-            context = _context(db, self._setting, self._clock, self._setting.bases, None)
+            context = _context(db, self._setting, self._clock, self._setting.bases, self._systems)
             return run.matching(context, type, parse_criteria(criteria), most)
 
         return self._read(found)
@@ -170,6 +174,10 @@ class Store:
     def find_by_keys(self, keys: Sequence[str], *, limit: int = 100) -> list[Stored]:
         """Return the resources that carry one of these canonical keys, oldest first."""
         return self._read(lambda db: resolve.find_by_keys(db, self._setting.tenant, keys, limit))
+
+    def same_systems(self, system: str) -> Sequence[str]:
+        """Return the identifier systems that NamingSystems say are the same, itself first."""
+        return self._read(lambda db: self._systems.same(db, system))
 
     def referring(
         self,
@@ -332,9 +340,10 @@ def _settle_schema(address: Address, *, upgrade: bool) -> None:
 
 def _matcher(setting: Setting, clock: Clock) -> Match:
     """Return how the write path finds the resources that criteria name."""
+    systems = Systems(setting.tenant)
 
     def match(db: Connection, type_name: str, criteria: str) -> Sequence[str]:
-        context = _context(db, setting, clock, setting.bases, None)
+        context = _context(db, setting, clock, setting.bases, systems)
         return run.matches(context, type_name, parse_criteria(criteria))
 
     return match
@@ -351,7 +360,8 @@ def _context(
     setting: Setting,
     clock: Clock,
     bases: tuple[str, ...],
-    codes: Any,
+    systems: Systems,
+    codes: Codes | None = None,
     learned: Learned | None = None,
 ) -> Context:
     return Context(
@@ -363,4 +373,5 @@ def _context(
         codes=codes,
         inner=demand.inner,
         learned=learned or Learned(),
+        systems=systems,
     )

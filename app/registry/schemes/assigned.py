@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from app.fhir.systems import canonical_system
 from app.registry import systems
 from app.registry.reading import MARKED, Context, Reading
 
@@ -35,7 +36,7 @@ def read_token(text: str, context: Context) -> Reading:
     """Read `system|value` (R4 search.html#token)."""
     reading = Reading("fhir-token", MARKED)
     system, bar, value = text.partition("|")
-    plain = systems.canonical_system(system.strip())
+    plain = canonical_system(system.strip())
     value = value.strip()
     if not bar or not _URI.fullmatch(plain):
         return Reading("unknown").fail("unknown-scheme", "a system is an absolute URI")

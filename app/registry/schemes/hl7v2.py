@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 
+from app.fhir.systems import canonical_system
 from app.registry import systems
 from app.registry.gs1 import escape
 from app.registry.reading import MARKED, Context, Reading
@@ -59,7 +60,7 @@ def escape_name(name: str) -> str:
 
 def _universal(universal: str, kind: str) -> str:
     if kind == "ISO" or (not kind and universal[:2] in ("0.", "1.", "2.")):
-        return systems.canonical_system(f"urn:oid:{universal.removeprefix('urn:oid:')}")
+        return canonical_system(f"urn:oid:{universal.removeprefix('urn:oid:')}")
     if kind in ("UUID", "GUID") or uuid.FORM.fullmatch(universal):
         return f"urn:uuid:{universal.removeprefix('urn:uuid:').lower()}"
     return universal

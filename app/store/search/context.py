@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from app.fhir.searchparams import Param
 from app.store import keys
 from app.store.database import Connection
+from app.store.search.systems import Systems
 
 if TYPE_CHECKING:
     from app.store.search.conditions import Condition
@@ -58,7 +59,8 @@ class Context:
 
     bases: own base URLs with a trailing slash; codes: None until there is a terminology service;
     inner: how a chain or `_has` has its own parameters read: (type, name, value) -> condition;
-    learned: what searches before have found out, never what an open transaction has written.
+    learned: what searches before have found out, never what an open transaction has written;
+    systems: which identifier systems are one, None if each stands for itself.
     """
 
     db: Connection
@@ -69,6 +71,11 @@ class Context:
     codes: Codes | None = None
     inner: Callable[[Context, str, str, str], Condition] | None = None
     learned: Learned = field(default_factory=Learned)
+    systems: Systems | None = None
+
+    def same_systems(self, system: str) -> Sequence[str]:
+        """Return the identifier systems that are the same as one, itself first."""
+        return (system,) if self.systems is None else self.systems.same(self.db, system)
 
     def scope(self, param: Param) -> int:
         """Return the parameter's number as the tables carry it."""

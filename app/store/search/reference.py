@@ -74,12 +74,14 @@ def _keys(context: Context, param: Param, modifier: str | None, text: str) -> li
 
 def _by_identifier(context: Context, param: Param, value: str) -> list[int]:
     found = []
-    for each in alternatives(value):
-        system, code = token_parts(each)
+    for text in alternatives(value):
+        system, code = token_parts(text)
         if code is None:
             raise Invalid(":identifier needs a value", at=f"http.{param.code}")
+        same = context.same_systems(system) if system else [""]
         found += [
-            keys.reference_identifier(context.tenant, row.number, system or None, code)
+            keys.reference_identifier(context.tenant, row.number, each or None, code)
             for row in plain(param)
+            for each in same
         ]
     return found

@@ -67,10 +67,11 @@ def _identifiers(
     context: Context, param: Param, system: str | None, value: str | None
 ) -> list[int]:
     tenant, number = context.tenant, param.number
+    same = context.same_systems(system) if system else [""]
     if value is None:
-        return [keys.identifier_system(tenant, number, system or "")]
+        return [keys.identifier_system(tenant, number, each) for each in same]
     if system is not None:
-        return [keys.identifier(tenant, number, system or None, value)]
+        return [keys.identifier(tenant, number, each or None, value) for each in same]
     seen = context.db.all(
         "SELECT system FROM code WHERE p=? AND code='' AND k=0", (context.scope(param),)
     )

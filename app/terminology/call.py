@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.errors import Invalid
-from app.terminology.service import Scope
+from app.terminology.scope import Scope
 
 _TRUTH = {"true": True, "false": False}
 

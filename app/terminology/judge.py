@@ -14,6 +14,7 @@ from app.terminology.issues import TxIssue, issue
 from app.terminology.known import Known, canonical
 from app.terminology.languages import ANY, Wanted
 from app.terminology.membership import Match, Membership, Reading
+from app.terminology.systems.grammar import Explains
 from app.terminology.types import Concept, Json
 from app.terminology.value_set import Compose
 from app.terminology.view import View
@@ -350,8 +351,7 @@ class Judge:
             kind += "_NONE"
         at = place.of("code")
         verdict.issues.append(issue(kind, at, code=code, system=known.url, version=known.version))
-        explain = getattr(known.system, "explain", None)
-        reason = explain(code) if explain else None
+        reason = known.system.problem(code) if isinstance(known.system, Explains) else None
         if reason:
             verdict.issues.append(issue("CODE_EXPLAINED", place.of("code"), reason=reason))
 

@@ -11,8 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from app.terminology import versions
+from app.terminology.call import Call
+from app.terminology.issues import Refused
 from app.terminology.known import Known
 from app.terminology.pins import Asked
+from app.terminology.scope import Scope
 from app.terminology.types import Concept, Json
 from app.terminology.value_set import Compose, Include
 from app.terminology.view import View
@@ -189,3 +192,17 @@ def excluded(
     if versions_match is False:
         return version in gone
     return version in gone or any(one not in included for one in gone)
+
+
+def contains(scope: Scope, value_set: str, system: str, code: str) -> bool | None:
+    """Say whether a value set has a code; None when it, or what it uses, is not known."""
+    view = View(Call({}, scope))
+    try:
+        compose = view.value_set(value_set, None)
+        view.check_imports(compose)
+    except Refused:
+        return None
+    membership = Membership(view, compose, system, None)
+    if membership.readings and all(reading.known is None for reading in membership.readings):
+        return None
+    return bool(membership.matches(code))

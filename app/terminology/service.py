@@ -12,44 +12,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.terminology import brought, versions
-from app.terminology.catalogue import Composed, Resources
+from app.terminology import brought
+from app.terminology.membership import contains
+from app.terminology.scope import Scope
 from app.terminology.types import Catalogue, Json, System
 
+__all__ = ["Scope", "Terminology"]
+
 Inputs = Mapping[str, Sequence[Any]]
-
-# Content that says nothing about which codes there are: R4 codesystem.html#status.
-_UNKNOWN_CONTENT = frozenset(("not-present", "example", "supplement"))
-
-
-class Scope(Composed):
-    """What one request sees: its own resources, then all that is known here."""
-
-    def with_system(self, system: System) -> Scope:
-        """Return the scope with one more code system, which comes before all others."""
-        return Scope([Resources([system]), self])
-
-    def known(self, url: str) -> Sequence[System]:
-        """Return the versions of a code system whose codes are known."""
-        return [s for s in self.systems(url) if s.header.get("content") not in _UNKNOWN_CONTENT]
-
-    def system(self, url: str, version: str | None = None) -> System | None:
-        """Return a code system: the latest version that fits the one asked for, if any fits."""
-        found = self.known(url)
-        if version is not None:
-            found = [s for s in found if versions.fits(version, s.header.get("version"))]
-        by = versions.algorithm(found[0].header) if len(found) > 1 else None
-        return versions.latest(found, [s.header.get("version") for s in found], by)
-
-    def value_set(self, canonical: str, version: str | None = None) -> Json | None:
-        """Return a value set by its url, `|version` or `version` if given; else the latest."""
-        url, _, stated = canonical.partition("|")
-        wanted = stated or version
-        found = self.value_sets(url)
-        if wanted:
-            found = [v for v in found if versions.fits(wanted, v.get("version"))]
-        by = versions.algorithm(found[0]) if len(found) > 1 else None
-        return versions.latest(found, [v.get("version") for v in found], by)
 
 
 class Terminology:
@@ -75,3 +45,7 @@ class Terminology:
     def value_set(self, canonical: str) -> Json | None:
         """Return a value set by its canonical url, with or without `|version`."""
         return self.scope.value_set(canonical)
+
+    def contains(self, value_set: str, system: str, code: str) -> bool | None:
+        """Say whether a value set has a code; None when it or its code systems are not known."""
+        return contains(self.scope, value_set, system, code)

@@ -75,15 +75,22 @@ class View:
             raise MissingImport(issue("Unable_to_resolve_value_Set_", valueSet=missing))
         return _reader.of(found)
 
-    def check_imports(self, compose: Compose, path: tuple[Compose, ...] = ()) -> None:
-        """Follow all imports. Raises Refused for a circle, MissingImport."""
+    def check_imports(
+        self, compose: Compose, path: tuple[Compose, ...] = (), *, tolerant: bool = False
+    ) -> None:
+        """Follow all imports. Raises Refused for a circle, MissingImport unless `tolerant`."""
         here = (*path, compose)
         for part in compose.parts:
             for url in part.imports:
-                other = self.imported(compose, url)
+                try:
+                    other = self.imported(compose, url)
+                except MissingImport:
+                    if tolerant:
+                        continue
+                    raise
                 if any(other is one for one in here):
                     raise Refused(_circle(other, here))
-                self.check_imports(other, here)
+                self.check_imports(other, here, tolerant=tolerant)
 
     def all_of(self, compose: Compose) -> Iterator[Compose]:
         """Yield a value set and all that it imports, each once."""

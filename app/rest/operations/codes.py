@@ -6,10 +6,17 @@ R4 terminology-service.html. What they do is in `app/terminology`; here is where
 from __future__ import annotations
 
 from app.rest.operations import terms
-from app.terminology import lookup, validate_code
+from app.terminology import expand, lookup, validate_code
 
 _TX = "http://hl7.org/fhir/uv/tx-ecosystem/OperationDefinition/"
 
+EXPAND = terms.operation(
+    expand.expand,
+    "ValueSet-expand",
+    types=("ValueSet",),
+    levels=("type", "instance"),
+    subject={"ValueSet": "valueSet"},
+)
 LOOKUP = terms.operation(
     lookup.lookup,
     "CodeSystem-lookup",

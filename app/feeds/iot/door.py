@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from hashlib import sha256
 from typing import Any, Protocol
@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 
 FEED = "iot"
 _MOST_WAITING = 2000
-_MOST_TOGETHER = 100  # publications that are read together when they came together
+_MOST_TOGETHER = 500  # publications that are read together when they came together
+_GROUPS_UNDER_WAY = 2  # more are not begun: what comes meanwhile is one group, with one commit
 _ENVELOPE = b'"envelope"'
 
 
@@ -48,9 +49,13 @@ class Door:
         self._clock = clock
         self._queue: queue.Queue[tuple[Published, Future[None]] | None] = queue.Queue(_MOST_WAITING)
         self._thread = threading.Thread(target=self._run, name="iot", daemon=True)
+        self._free = threading.Semaphore(_GROUPS_UNDER_WAY)
+        self._safe: queue.SimpleQueue[_Promise | None] = queue.SimpleQueue()
+        self._teller = threading.Thread(target=self._tell, name="iot-safe", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+        self._teller.start()
 
     def stop(self) -> None:
         """Finish what was published; without effect on a door that was never started."""
@@ -58,6 +63,10 @@ class Door:
             return
         self._queue.put(None)
         self._thread.join()
+        for _ in range(_GROUPS_UNDER_WAY):  # what is under way ends first
+            self._free.acquire()
+        self._safe.put(None)
+        self._teller.join()
 
     def published(self, published: Published) -> Future[None]:
         """Promise to make a publication safe; waits only when too many are waiting already."""
@@ -79,17 +88,33 @@ class Door:
         ended = False
         while not ended:
             jobs, ended = self._next()
+            if not jobs:
+                continue
             try:
                 self._take([published for published, _ in jobs], [one for _, one in jobs])
             except Exception as exc:
                 log.exception("iot.door_failed")
+                self._free.release()
                 for _, promise in jobs:
                     promise.set_exception(exc)
 
+    def _tell(self) -> None:
+        """End the promises of groups that are safe: not in the thread that writes."""
+        while (group := self._safe.get()) is not None:
+            try:
+                group.end()
+            except Exception:
+                log.exception("iot.door_failed")
+            finally:
+                self._free.release()
+
     def _next(self) -> tuple[list[tuple[Published, Future[None]]], bool]:
-        """Return what has come, waiting for the first; and whether it was the last."""
+        """Return what has come, waiting for the first and until a group may begin; and whether it
+        was the last."""
         jobs: list[tuple[Published, Future[None]]] = []
         job = self._queue.get()
+        if job is not None:
+            self._free.acquire()
         while job is not None:
             jobs.append(job)
             if len(jobs) == _MOST_TOGETHER:
@@ -111,7 +136,7 @@ class Door:
             read, alone = [], list(published)
         for one in alone:
             read += read_all(self._reader, one.payload, Outside(topic=one.topic), now_us)
-        _Promise(promises, [self.accept(one) for one in read])
+        _Promise(promises, [self.accept(one) for one in read], self._safe.put)
 
 
 def _wrapped(published: Published) -> bytes | None:
@@ -179,17 +204,24 @@ def _key(raw: bytes, outside: Outside) -> bytes:
 
 
 class _Promise:
-    """Ends promises when all that was read is safe, or something of it is not."""
+    """Promises to be ended when all that was read is safe, or something of it is not.
+
+    settled: gets this when it is known which, from the thread that writes.
+    """
 
     def __init__(
-        self, promises: Sequence[Future[None]], waiting: Sequence[Future[Receipt]]
+        self,
+        promises: Sequence[Future[None]],
+        waiting: Sequence[Future[Receipt]],
+        settled: Callable[[_Promise], None],
     ) -> None:
         self._promises = promises
+        self._settled = settled
         self._left = len(waiting)
         self._lock = threading.Lock()
         self._error: BaseException | None = None
         if not waiting:
-            self._end()
+            settled(self)
         for one in waiting:
             one.add_done_callback(self._ended)
 
@@ -200,9 +232,10 @@ class _Promise:
             self._left -= 1
             last = self._left == 0
         if last:
-            self._end()
+            self._settled(self)
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Tell those who wait."""
         for promise in self._promises:
             if self._error is not None:
                 promise.set_exception(self._error)

@@ -8,6 +8,7 @@ after a reconnect. Whoever accepts has to know a repeated message: QoS 1 means a
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -30,8 +31,14 @@ CLIENT_ID: Final = "yilian"
 _QOS: Final = 1
 _NEVER_S: Final = 0xFFFFFFFF  # session expiry of MQTT 5: the session does not end
 _UNACKNOWLEDGED: Final = 1000
+_ANSWER_S: Final = 2.0  # how long a broker may think about a version of the protocol
 _PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
-_VERSIONS: Final = {"3": MQTTProtocolVersion.MQTTv311, "5": MQTTProtocolVersion.MQTTv5}
+# Version 5 lets the subscriber say how much may be under way; many brokers allow 20 messages else.
+_VERSIONS: Final = {
+    "3": (MQTTProtocolVersion.MQTTv311,),
+    "5": (MQTTProtocolVersion.MQTTv5,),
+    "any": (MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +56,17 @@ Accept = Callable[[Published], "Future[Any]"]
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Where to subscribe: mqtt[s]://user:password@host:port/?version=5&client=NAME&topic=a/b/#."""
+    """Where to subscribe: mqtt[s]://user:password@host:port/?version=5&client=NAME&topic=a/b/#.
+
+    versions: of the protocol, in the order in which they are tried.
+    """
 
     host: str
     port: int
     tls: bool = False
     user: str | None = None
     password: str | None = None
-    version: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv311
+    versions: tuple[MQTTProtocolVersion, ...] = _VERSIONS["any"]
     client_id: str = CLIENT_ID
     topics: tuple[str, ...] = (TOPIC,)
 
@@ -71,16 +81,16 @@ def broker(url: str) -> Broker:
     if parts.scheme not in _PORTS or not parts.hostname:
         raise Invalid("an MQTT URL is mqtt://HOST:PORT or mqtts://HOST:PORT", at="--mqtt")
     query = parse_qs(parts.query)
-    version = query.get("version", ["3"])[-1]
+    version = query.get("version", ["any"])[-1]
     if version not in _VERSIONS:
-        raise Invalid("the MQTT version is 3 (3.1.1) or 5", at="--mqtt")
+        raise Invalid("the MQTT version is 3 (3.1.1), 5 or any", at="--mqtt")
     return Broker(
         host=parts.hostname,
         port=port or _PORTS[parts.scheme],
         tls=parts.scheme == "mqtts",
         user=unquote(parts.username) if parts.username else None,
         password=unquote(parts.password) if parts.password else None,
-        version=_VERSIONS[version],
+        versions=_VERSIONS[version],
         client_id=query.get("client", [CLIENT_ID])[-1],
         topics=(TOPIC, *query.get("topic", ())),
     )
@@ -105,7 +115,10 @@ class Subscriber:
         self._lock = threading.Condition()
         self._open = 0  # accepted, not yet acknowledged
         self.subscribed = threading.Event()
-        self._client = self._make(pauses_s)
+        self._pauses_s = pauses_s
+        self._agreed = False  # on a version of the protocol
+        self._refused = False  # before a version was agreed on
+        self._client = self._make(to.versions[0])
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self._thread.start()
 
@@ -117,21 +130,22 @@ class Subscriber:
         self._client.disconnect()
         self._thread.join(timeout_s)
 
-    def _make(self, pauses_s: tuple[int, int]) -> paho.Client:
+    def _make(self, version: MQTTProtocolVersion) -> paho.Client:
         to = self._to
-        five = to.version is MQTTProtocolVersion.MQTTv5
+        five = version is MQTTProtocolVersion.MQTTv5
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
             client_id=to.client_id,
             clean_session=None if five else False,
-            protocol=to.version,
+            protocol=version,
             manual_ack=True,
         )
         if to.user is not None:
             client.username_pw_set(to.user, to.password)
         if to.tls:
             client.tls_set()
-        client.reconnect_delay_set(*pauses_s)
+        client.reconnect_delay_set(*self._pauses_s)
+        client.on_socket_open = self._on_open
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect
@@ -139,17 +153,23 @@ class Subscriber:
         return client
 
     def _run(self) -> None:
+        versions = itertools.cycle(self._to.versions)
+        version = next(versions)
         while not self._closed.is_set():
             try:
-                self._connect()
+                self._connect(version)
                 self._client.loop_forever(retry_first_connection=True)
+                if self._refused:
+                    self._refused = False
+                    version = next(versions)
+                    self._client = self._make(version)
             except Exception:
                 log.exception("mqtt.fault", extra={"feed": "iot"})
                 self._closed.wait(1.0)
 
-    def _connect(self) -> None:
+    def _connect(self, version: MQTTProtocolVersion) -> None:
         """Name the broker; `loop_forever` makes the connection, and makes it again."""
-        if self._to.version is not MQTTProtocolVersion.MQTTv5:
+        if version is not MQTTProtocolVersion.MQTTv5:
             self._client.connect_async(self._to.host, self._to.port)
             return
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho
@@ -159,10 +179,19 @@ class Subscriber:
             self._to.host, self._to.port, clean_start=False, properties=properties
         )
 
+    def _on_open(self, client: paho.Client, _: Any, __: Any) -> None:
+        """Give the broker some time: a few do not even refuse a version they do not know."""
+        if not self._agreed and len(self._to.versions) > 1:
+            waiting = threading.Timer(_ANSWER_S, self._try_another, (client,))
+            waiting.daemon = True
+            waiting.start()
+
     def _on_connect(self, client: paho.Client, _: Any, __: Any, reason: Any, ___: Any) -> None:
         if reason.is_failure:
             log.warning("mqtt.refused", extra={"feed": "iot"})
+            self._try_another(client)
             return
+        self._agreed = True
         client.subscribe([(topic, _QOS) for topic in self._topics])
 
     def _on_subscribe(self, _: Any, __: Any, ___: Any, reasons: Any, ____: Any) -> None:
@@ -172,10 +201,18 @@ class Subscriber:
         log.info("mqtt.subscribed", extra={"feed": "iot"})
         self.subscribed.set()
 
-    def _on_disconnect(self, _: Any, __: Any, ___: Any, ____: Any, _____: Any) -> None:
+    def _try_another(self, client: paho.Client) -> None:
+        """Have the next version tried, unless one was agreed on before."""
+        several = len(self._to.versions) > 1
+        if several and not self._agreed and not self._refused and client is self._client:
+            self._refused = True
+            client.disconnect()
+
+    def _on_disconnect(self, client: paho.Client, __: Any, ___: Any, ____: Any, _____: Any) -> None:
         self.subscribed.clear()
         if not self._closed.is_set():
             log.warning("mqtt.disconnected", extra={"feed": "iot"})
+            self._try_another(client)  # some brokers only hang up on a version they do not know
 
     def _on_message(self, client: paho.Client, _: Any, message: paho.MQTTMessage) -> None:
         try:
@@ -193,16 +230,16 @@ class Subscriber:
             self._ended()
             self._deliver_again()
             return
-        future.add_done_callback(lambda done: self._settle(done, message.mid, message.qos))
+        future.add_done_callback(lambda done: self._settle(client, done, message.mid, message.qos))
 
-    def _settle(self, done: Future[Any], mid: int, qos: int) -> None:
+    def _settle(self, client: paho.Client, done: Future[Any], mid: int, qos: int) -> None:
         """Acknowledge what is durable; what is not comes again with the next connection."""
         try:
             if done.cancelled() or done.exception() is not None:
                 log.warning("mqtt.not_stored", extra={"feed": "iot"})
                 self._deliver_again()
             else:
-                self._client.ack(mid, qos)
+                client.ack(mid, qos)
         finally:
             self._ended()
 

@@ -68,7 +68,7 @@ def _post(
 
 def _publish(url: str, mapping: str, bodies: Sequence[tuple[str, bytes]], stdout: IO[str]) -> int:
     to = broker(url)
-    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=to.version)
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=to.versions[-1])
     if to.user is not None:
         client.username_pw_set(to.user, to.password)
     if to.tls:

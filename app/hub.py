@@ -45,7 +45,10 @@ from app.store.store import Setting, Store, open_store, open_worker
 from app.store.types import Change, Method, Outcome, SearchRequest
 from app.store.writer import GroupWriter
 from app.terminology.catalogue import Definitions
+from app.terminology.posted import Posted
 from app.terminology.service import Terminology
+from app.terminology.stored.catalogue import Stored
+from app.terminology.systems import Specials
 
 if TYPE_CHECKING:
     from app.fhir.models import Model
@@ -146,7 +149,9 @@ class Hub:
         self.store: Store = store or open_worker(
             parts.settings.database, parts.writer_socket, parts.store_setting, self.clock
         )
-        self.terminology = Terminology([Definitions()])
+        self.terminology = Terminology(
+            [Posted(self.store), Stored(self.store), Specials(), Definitions()]
+        )
         self.inbox = Received(parts.database)
         self._conversions = Conversions(parts.doors)
 
@@ -175,7 +180,7 @@ class Hub:
             parts = _parts(chosen)
             return cls(parts, clock=clock, store=_alone(parts, clock))
         try:
-            held = folder.Folder(chosen.data)
+            held = folder.Folder(chosen.data, Address(chosen.database).path)
         except Unavailable:
             return cls(_of_running(chosen), clock=clock)
         with ExitStack() as taken:
@@ -350,8 +355,8 @@ def _of_running(chosen: Settings) -> Parts:
     parts = _parts(chosen)
     if not _accepts(socket.AF_UNIX, str(parts.writer_socket)):
         raise Unavailable(
-            "another program holds the data folder and takes no writes: it is no hub, or one"
-            " that is starting or stopping"
+            "another program holds the data folder or the database and takes no writes here: it is"
+            " no hub, one of another data folder, or one that is starting or stopping"
         )
     return parts
 

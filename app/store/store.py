@@ -14,7 +14,7 @@ from app.clock import Clock, WallClock
 from app.errors import Invalid, Unavailable
 from app.fhir import searchparams
 from app.fhir.searchparams import Param
-from app.store import history, read, resolve, schema
+from app.store import history, noted, read, resolve, schema
 from app.store.aside import Aside, Statement
 from app.store.commit import Match
 from app.store.database import (
@@ -67,7 +67,9 @@ class Setting:
 
     def preparer(self, posted: Posted | None = None) -> Preparer:
         """Return what prepares writes; `posted` also learns of each SearchParameter written."""
-        effects: Effects = {} if posted is None else {"SearchParameter": posted}
+        effects: Effects = {**noted.EFFECTS}
+        if posted is not None:
+            effects = {**effects, "SearchParameter": posted}
         return Preparer(
             self.tenant,
             self.zone,

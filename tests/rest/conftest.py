@@ -19,7 +19,10 @@ from app.rest import create_app
 from app.rest.services import Options
 from app.store.store import Setting, Store, open_store
 from app.terminology.catalogue import Definitions
+from app.terminology.posted import Posted
 from app.terminology.service import Terminology
+from app.terminology.stored.catalogue import Stored
+from app.terminology.systems import Specials
 
 FHIR_JSON = "application/fhir+json"
 BASE = "http://localhost/fhir"
@@ -33,7 +36,12 @@ class OneProcess:
     http: Options = field(default_factory=Options)
     clock: Clock = field(default_factory=WallClock)
     missing: list[str] = field(default_factory=list)
-    terminology: Terminology = field(default_factory=lambda: Terminology([Definitions()]))
+    terminology: Terminology = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.terminology = Terminology(
+            [Posted(self.store), Stored(self.store), Specials(), Definitions()]
+        )
 
     def not_ready(self) -> list[str]:
         return self.missing

@@ -103,8 +103,8 @@ def _subtag(entry: Mapping[str, Any], names: Mapping[str, Mapping[str, str]]) ->
 
 
 def _still(entry: Mapping[str, Any]) -> bool:
-    """Say whether ISO 639 still lists a language: one without successor it does."""
-    return "Deprecated" not in entry or entry["Subtag"] in ("bh", "sh")
+    """Say whether ISO 639 still lists a language; it withdrew two without a successor."""
+    return "Deprecated" not in entry and entry["Subtag"] not in ("bh", "sh")
 
 
 def iso639(zh: Any) -> str:

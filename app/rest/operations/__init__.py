@@ -13,6 +13,7 @@ from app.rest.services import Hub
 OPERATIONS: Mapping[str, Operation] = {
     "batch-validate-code": codes.BATCH_VALIDATE_CODE,
     "closure": maps.CLOSURE,
+    "compare": maps.COMPARE,
     "convert": convert.OPERATION,
     "everything": everything.OPERATION,
     "expand": codes.EXPAND,

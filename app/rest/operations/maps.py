@@ -1,4 +1,4 @@
-"""$translate, $subsumes, $closure: how codes stand to each other. See `app/terminology`."""
+"""$translate, $subsumes, $closure, $compare: how codes and value sets stand."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from app.rest.operations.call import Operation, core
 from app.rest.services import Hub
 from app.terminology import closure, unmapped
 from app.terminology.call import Call
+from app.terminology.compare import compare
 from app.terminology.subsumes import subsumes
 from app.terminology.translate import translate
 from app.terminology.types import Json
@@ -50,4 +51,9 @@ SUBSUMES = terms.operation(
     types=("CodeSystem",),
     levels=("type", "instance"),
     subject={"CodeSystem": "codeSystem"},
+)
+COMPARE = terms.operation(
+    compare,
+    "http://hl7.org/fhir/uv/tx-ecosystem/OperationDefinition/ValueSet-compare",
+    types=("ValueSet",),
 )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 from app.terminology.systems import languages, lists, mime, ucum
+from app.terminology.systems.grammar import common_value_set
 from app.terminology.types import Json, System
 
 _GRAMMARS: Mapping[str, Callable[[], System]] = {
@@ -36,6 +37,18 @@ def _made(url: str) -> System:
     return make() if make is not None else lists.made(url)
 
 
+@cache
+def _common() -> Mapping[str, Sequence[Json]]:
+    """Return the value sets of common codes that come with the grammars."""
+    return {
+        url: (common_value_set(url, name, system, special(system)[0].children(None)),)
+        for url, name, system in (
+            (languages.LanguageTags.common, "CommonLanguages", languages.URL),
+            (mime.MimeTypes.common, "CommonMimeTypes", mime.URL),
+        )
+    }
+
+
 class Specials:
     """The built-in code systems and their maps, as one source of a catalogue."""
 
@@ -44,8 +57,8 @@ class Specials:
         return special(url)
 
     def value_sets(self, url: str) -> Sequence[Json]:
-        """Return nothing: value sets of these systems are in the definitions of R4."""
-        return ()
+        """Return the value set that lists the common codes of a grammar, where R4 has none."""
+        return _common().get(url, ())
 
     def concept_maps(
         self, *, url: str | None = None, source: str | None = None, target: str | None = None

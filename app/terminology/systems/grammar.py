@@ -102,3 +102,15 @@ def header(url: str, name: str, title: str, **more: object) -> Json:
         "content": "complete",
         **more,
     }
+
+
+def common_value_set(url: str, name: str, system: str, codes: Sequence[str]) -> Json:
+    """Return the value set that lists the common codes of a grammar."""
+    return {
+        "resourceType": "ValueSet",
+        "url": url,
+        "name": name,
+        "status": "active",
+        "experimental": False,
+        "compose": {"include": [{"system": system, "concept": [{"code": c} for c in codes]}]},
+    }

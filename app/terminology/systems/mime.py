@@ -79,7 +79,7 @@ message/http|HTTP message|HTTP 消息
 class MimeTypes(Grammar):
     """The system of MIME types."""
 
-    common = "http://hl7.org/fhir/ValueSet/mimetypes"
+    common = "https://yilian.example/fhir/ValueSet/common-mime-types"
 
     def __init__(self) -> None:
         self.header = header(

@@ -26,6 +26,10 @@ POSTGRESQL = "postgresql"
 
 _BUSY_MS = 10_000
 _CACHE_KIB = 64 * 1024
+# Readers are many (each thread of each worker) and read through the system's own cache instead
+# (measured at 100,000 resources: a search takes a sixth less time, a worker half the memory).
+_READER_CACHE_KIB = 2 * 1024
+_MAPPED_BYTES = 2 << 30
 _CHECKPOINT_PAGES = 4000
 
 # The server plans (performance.md section 2): every statement is written for its index, also on
@@ -132,10 +136,11 @@ class SqliteConnection:
             run = self._db.execute
             run("PRAGMA journal_mode=WAL")
             run("PRAGMA synchronous=FULL")
-            run(f"PRAGMA cache_size=-{_CACHE_KIB}")
+            run(f"PRAGMA cache_size=-{_CACHE_KIB if write else _READER_CACHE_KIB}")
             run("PRAGMA temp_store=MEMORY")
             run(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
             if not write:
+                run(f"PRAGMA mmap_size={_MAPPED_BYTES}")
                 run("PRAGMA query_only=ON")
         except sqlite3.Error as exc:
             raise Unavailable("the database file cannot be opened") from exc

@@ -54,6 +54,10 @@ class Gate:
                 at="http.origin",
             )
 
+    def passes(self, environ: Mapping[str, Any]) -> bool:
+        """Say whether a request of no web page may pass, by a Host that is known already."""
+        return environ.get("HTTP_HOST", "") in self._known and "HTTP_ORIGIN" not in environ
+
     def headers(self, environ: Mapping[str, Any]) -> Headers:
         """Return what lets a page read the answer (CORS: Fetch, section 3.2)."""
         origin = environ.get("HTTP_ORIGIN")

@@ -3,42 +3,75 @@
 Any code gets an answer with status 200: that it cannot be read, or that nobody is registered under
 it, is the answer. `resolved` holds the resources that carry the code at the finest level anybody
 carries it; of a device it tells in the same answer what it measured, on whom, and whose it is.
+
+A plain `GET /id?code=` is answered without Flask, whose own cost is more than that of the answer,
+and what a code is, is remembered: the same codes are scanned again and again.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
 from flask import Blueprint, Response, request
 
 from app.clock import from_us
-from app.errors import Deleted, Invalid, Malformed, NotFound, TooMuch
+from app.errors import Deleted, Invalid, Malformed, NotFound, TooMuch, YilianError
 from app.fhir import dates
 from app.fhir.display import display, value
 from app.registry import Parsed, parse
 from app.registry.naming import Naming
 from app.registry.peers import DEADLINE, HOP, Question
+from app.rest.exchange import parse_query
 from app.rest.services import Hub, Store
 from app.store.entries import local_reference
 from app.store.types import Stored
 
 LISTED = 10  # observations told with a device
 COUNTED = 1000  # how far they are counted
+USES = 5  # statements of use told with a device
 _RESOURCES = 20  # resources told of one code
 _CODES = 10_000  # codes in one request
 _LINES = ("application/x-ndjson", "application/jsonl", "application/ndjson")
+_REMEMBERED = 4096  # codes whose reading is kept
+_REMEMBERED_LENGTH = 256
+_DAY_S = 86400
+# Headers of requests of other hubs.
+_UNUSUAL = tuple("HTTP_" + name.upper().replace("-", "_") for name in (HOP, DEADLINE))
+_CACHING = ("Cache-Control", "private, no-cache")
 
 Json = dict[str, Any]
+Environ = Mapping[str, Any]
 
 
-def blueprint(hub: Hub) -> Blueprint:
+def plain(resolver: Resolver) -> Callable[[Environ], bytes | None]:
+    """Return what answers a plain `GET /id` as JSON; None for all that is not quite so plain."""
+
+    def answer(environ: Environ) -> bytes | None:
+        if environ["REQUEST_METHOD"] != "GET" or any(name in environ for name in _UNUSUAL):
+            return None
+        try:
+            asked = dict(reversed(parse_query(environ.get("QUERY_STRING", ""))))
+            return _dumped(resolver.answer(asked)) if "code" in asked else None
+        except YilianError:
+            return None  # the other way tells what is wrong
+
+    return answer
+
+
+def headers(body: bytes) -> list[tuple[str, str]]:
+    """Return the headers of an answer of `plain`."""
+    return [("Content-Type", "application/json"), ("Content-Length", str(len(body))), _CACHING]
+
+
+def blueprint(resolver: Resolver) -> Blueprint:
     """Return the routes of the resolver."""
     routes = Blueprint("identify", __name__)
-    resolver = Resolver(hub)
 
     def question() -> Question:
         return Question.received(request.headers.get(HOP), request.headers.get(DEADLINE))
@@ -92,9 +125,9 @@ class Resolver:
         """
         at = self._time(asked.get("at"))
         hint = asked.get("as")
-        parsed = parse(asked["code"], as_=str(hint) if hint else None, at=at[0] if at else None)
+        parsed, told = _read(asked["code"], str(hint) if hint else None, at[0] if at else None)
         out = {"n": asked["n"]} if "n" in asked else {}
-        out |= parsed.as_dict()
+        out |= told
         out["resolved"] = list(self._resolved(parsed, at[1] if at else None))
         if self._peers is not None and not out["resolved"] and at is None:
             asking = question or Question.received(None, None)
@@ -121,6 +154,20 @@ class Resolver:
                     if then is not None:
                         yield _told(store, then, key, at_us)
                 return
+
+
+def _read(code: str, hint: str | None, at: datetime | None) -> tuple[Parsed, Json]:
+    if at is None and len(code) <= _REMEMBERED_LENGTH:
+        return _remembered(code, hint, int(time.time()) // _DAY_S)
+    parsed = parse(code, as_=hint, at=at)
+    return parsed, parsed.as_dict()
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _remembered(code: str, hint: str | None, day: int) -> tuple[Parsed, Json]:
+    """Return what a code is on a day: whether it has expired depends on it."""
+    parsed = parse(code, as_=hint)
+    return parsed, parsed.as_dict()
 
 
 def _by_preference(parsed: Parsed) -> Iterable[str]:
@@ -167,13 +214,49 @@ def _of_device(store: Store, stored: Stored, device: Mapping[str, Any], at_us: i
     listed = [_reading(each, observation) for each, observation in made]
     more = found.count >= COUNTED
     told: Json = {"observations": {"total": found.count, "more": more, "listed": listed}}
-    patient = device.get("patient") or next(
-        (subject for _, o in made if _is_patient(subject := o.get("subject"))), None
+    uses = _uses(store, stored, at_us)
+    if uses:
+        told["uses"] = [_use(each, statement) for each, statement in uses]
+    patient = (
+        device.get("patient")
+        or next((s["subject"] for _, s in uses if _is_in_use(s)), None)
+        or next((subject for _, o in made if _is_patient(subject := o.get("subject"))), None)
     )
     for name, reference in (("patient", patient), ("owner", device.get("owner"))):
         if reference:
             told[name] = _followed(store, reference)
     return told
+
+
+def _uses(store: Store, stored: Stored, at_us: int | None) -> list[tuple[Stored, Json]]:
+    """Return the newest DeviceUseStatements of a device."""
+    found = store.referring(
+        "DeviceUseStatement",
+        "device",
+        ("Device", stored.id),
+        listed=USES,
+        counted=USES,
+        until_us=at_us,
+    )
+    return [(each, orjson.loads(each.body)) for each in found.newest]
+
+
+def _use(stored: Stored, statement: Mapping[str, Any]) -> Json:
+    """Return on whom and when a device is used (R4 deviceusestatement.html)."""
+    period = statement.get("timingPeriod") or {}
+    told = _summary(stored.type, stored.id, statement)
+    told["status"] = statement.get("status")
+    told["subject"] = (statement.get("subject") or {}).get("reference")
+    told["start"] = period.get("start") or statement.get("timingDateTime")
+    told["end"] = period.get("end")
+    return {name: text for name, text in told.items() if text is not None}
+
+
+def _is_in_use(statement: Mapping[str, Any]) -> bool:
+    ended = "end" in (statement.get("timingPeriod") or {})
+    return (
+        statement.get("status") == "active" and not ended and _is_patient(statement.get("subject"))
+    )
 
 
 def _reading(stored: Stored, observation: Mapping[str, Any]) -> Json:
@@ -255,5 +338,5 @@ def _json(answer: Any) -> Response:
 
 def _response(body: bytes, content_type: str) -> Response:
     response = Response(body, 200, content_type=content_type)
-    response.headers["Cache-Control"] = "private, no-cache"
+    response.headers.add(*_CACHING)
     return response

@@ -27,12 +27,17 @@ def create_app(hub: Hub, blueprints: Sequence[Blueprint] = ()) -> Wsgi:
     """Return the WSGI callable of one worker process; `blueprints` are the other HTTP doors."""
     gate = Gate(hub.http)
     facade = Facade(hub, gate)
-    others: Wsgi = _flask(hub, gate, blueprints).wsgi_app
+    resolver = identify.Resolver(hub)
+    resolve = identify.plain(resolver)
+    others: Wsgi = _flask(hub, gate, (identify.blueprint(resolver), *blueprints)).wsgi_app
 
     def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if path.startswith(MOUNT) and path[len(MOUNT) : len(MOUNT) + 1] in ("", "/"):
             return facade(environ, start_response)
+        if path == "/id" and gate.passes(environ) and (body := resolve(environ)) is not None:
+            start_response("200 OK", identify.headers(body))
+            return [body]
         return others(environ, start_response)
 
     return application
@@ -42,7 +47,7 @@ def _flask(hub: Hub, gate: Gate, blueprints: Sequence[Blueprint]) -> Flask:
     """Return the Flask application for all but FHIR, with RFC 9457 problem JSON for errors."""
     flask = Flask("yilian", static_folder=None)
     flask.config["MAX_CONTENT_LENGTH"] = hub.http.max_body_bytes
-    for blueprint in (ops.blueprint(hub), identify.blueprint(hub), *blueprints):
+    for blueprint in (ops.blueprint(hub), *blueprints):
         flask.register_blueprint(blueprint)
     flask.register_error_handler(YilianError, _refusal)
     flask.register_error_handler(HTTPException, _http)

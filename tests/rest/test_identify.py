@@ -71,6 +71,38 @@ def test_a_device_tells_what_it_measured_on_whom_and_whose_it_is(api, ward):
     assert device["owner"]["display"] == "西湖医院"
 
 
+def test_a_device_tells_on_whom_it_is_said_to_be_used(api):
+    item = {"resourceType": "Device", "udiCarrier": [{"carrierHRF": "(01)09521234000037(21)USED"}]}
+    device = {"reference": f"Device/{api.create(item)['id']}"}
+    patients = [api.create({"resourceType": "Patient"})["id"] for _ in range(2)]
+    uses = [
+        {"status": "completed", "timingPeriod": {"start": "2026-03-01", "end": "2026-03-05"}},
+        {"status": "active", "timingPeriod": {"start": "2026-03-06"}},
+    ]
+    for patient, use in zip(patients, uses, strict=True):
+        subject = {"reference": f"Patient/{patient}"}
+        kind = {"resourceType": "DeviceUseStatement"}
+        api.create({**kind, "device": device, "subject": subject, **use})
+
+    (told,) = asked(api, "(01)09521234000037(21)USED")["resolved"]
+
+    assert {(one["subject"], one.get("end")) for one in told["uses"]} == {
+        (f"Patient/{patients[0]}", "2026-03-05"),
+        (f"Patient/{patients[1]}", None),
+    }
+    assert told["patient"]["resource"] == f"Patient/{patients[1]}"
+
+
+@pytest.mark.parametrize("query", ["", "&as=gtin", "&as=nothing", "&at=2026-04-01", "&at=never"])
+def test_the_answer_is_the_same_with_and_without_the_short_way(api, ward, query):
+    path = f"/id?code={quote(UDI)}{query}"
+
+    short, long = api.get(path), api.get(path, Yilian_Hop="http://another.example")
+
+    assert (short.status, short.body) == (long.status, long.body)
+    assert short.headers["Content-Type"] == long.headers["Content-Type"]
+
+
 def test_more_readings_than_are_listed_are_counted(api):
     item = {"resourceType": "Device", "udiCarrier": [{"carrierHRF": "(01)09521234000037(21)BUSY"}]}
     device = api.create(item)

@@ -6,6 +6,9 @@ hub.json       the addresses of the hub that runs on it, while one runs
 writer.sock    where that hub takes the writes of this machine's other processes (SQLite), or a
                link to it
 lock           held by that hub
+
+The file of a SQLite database has a lock of its own beside it (`yilian.db.lock`): it may lie
+elsewhere, and two hubs with a folder each must not write it.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from app.errors import Invalid, Unavailable
@@ -30,26 +33,27 @@ _LONGEST_SOCKET_PATH = 100  # sun_path holds 108 bytes on Linux, 104 elsewhere
 
 
 class Folder:
-    """A data folder that this process holds until `close`."""
+    """A data folder, and the file of a SQLite database, that this process holds until `close`."""
 
-    def __init__(self, path: Path) -> None:
-        """Make the folder if need be and take it. Raises Unavailable when another hub has it."""
+    def __init__(self, path: Path, database: Path | None = None) -> None:
+        """Make the folder if need be and take both. Raises Unavailable when another hub has one."""
         self.path = path.absolute()
-        try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.path.chmod(0o700)
-            self._lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as exc:
-            reason = exc.strerror or "not usable"
-            raise Invalid(f"the data folder {self.path} cannot be used: {reason}") from exc
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            os.close(self._lock)
-            raise Unavailable(
-                f"another hub runs on the data folder {self.path}; stop it or choose another"
-                " folder with --data"
-            ) from exc
+        with ExitStack() as taken:
+            try:
+                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self.path.chmod(0o700)
+                taken.enter_context(_locked(self.path / _LOCK))
+            except BlockingIOError as exc:
+                raise Unavailable(
+                    f"another hub runs on the data folder {self.path}; stop it or choose another"
+                    " folder with --data"
+                ) from exc
+            except OSError as exc:
+                reason = exc.strerror or "not usable"
+                raise Invalid(f"the data folder {self.path} cannot be used: {reason}") from exc
+            if database is not None:
+                _take_file(database, taken)
+            self._taken = taken.pop_all()
 
     def id_key(self) -> str:
         """Return the folder's id secret; the first call makes it."""
@@ -66,7 +70,32 @@ class Folder:
     def close(self) -> None:
         """Forget the addresses and let others have the folder."""
         (self.path / _ADDRESSES).unlink(missing_ok=True)
-        os.close(self._lock)
+        self._taken.close()
+
+
+def _take_file(database: Path, taken: ExitStack) -> None:
+    """Hold a database file; whichever way it is named, it has one lock."""
+    whole = database.resolve()
+    try:
+        taken.enter_context(_locked(whole.with_name(f"{whole.name}.lock")))
+    except BlockingIOError as exc:
+        raise Unavailable(
+            f"another hub, with another data folder, writes the database {database}"
+        ) from exc
+    except OSError as exc:
+        reason = exc.strerror or "not usable"
+        raise Invalid(f"the database {database} cannot be used: {reason}") from exc
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """Hold a lock file, not waiting for it. Raises BlockingIOError when another process does."""
+    lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(lock)
 
 
 def announced(path: Path) -> Mapping[str, str]:

@@ -11,6 +11,7 @@ from typing import IO
 
 from app import logs, settings
 from app.folder import Folder
+from app.store.database import SQLITE, Address
 
 
 def main(argv: Sequence[str], stdin: IO[bytes], stdout: IO[str]) -> int:
@@ -24,7 +25,8 @@ def main(argv: Sequence[str], stdin: IO[bytes], stdout: IO[str]) -> int:
     chosen = settings.gather(vars(parser.parse_args(argv)))
     os.umask(0o077)  # what the hub writes is its owner's alone
     logs.configure()
-    folder = Folder(chosen.data)
+    database = Address(chosen.database)
+    folder = Folder(chosen.data, database.path if database.dialect == SQLITE else None)
     try:
         _share_numbers(folder)
         # Only now: it takes a third of a second, and the metrics library must find its folder.

@@ -45,6 +45,26 @@ def test_a_second_hub_on_the_folder_is_refused_until_the_first_has_ended(tmp_pat
     Folder(tmp_path).close()
 
 
+def test_one_database_file_has_one_hub_whatever_its_folder_and_name(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "alias").symlink_to(tmp_path / "a")
+    first = Folder(tmp_path / "a", tmp_path / "a" / "yilian.db")
+
+    with pytest.raises(Unavailable, match="writes the database"):
+        Folder(tmp_path / "b", tmp_path / "alias" / "yilian.db")
+    Folder(tmp_path / "b", tmp_path / "b" / "yilian.db").close()
+
+    first.close()
+    Folder(tmp_path / "b", tmp_path / "a" / "yilian.db").close()
+
+
+def test_a_database_in_a_folder_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(Invalid, match="cannot be used"):
+        Folder(tmp_path / "b", tmp_path / "none" / "yilian.db")
+
+    Folder(tmp_path / "b").close()
+
+
 def test_the_addresses_are_there_only_while_the_hub_runs(tmp_path):
     folder = Folder(tmp_path)
     folder.announce({"http": "127.0.0.1:8080"})

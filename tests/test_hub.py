@@ -274,6 +274,18 @@ def test_a_folder_is_held_by_one_program_and_then_let_go(tmp_path):
     Folder(tmp_path / "data").close()
 
 
+def test_a_database_file_is_written_by_one_program_whatever_its_folder(tmp_path):
+    (tmp_path / "data").mkdir()
+    url = f"sqlite:///{tmp_path / 'data' / 'yilian.db'}"
+    with Hub.open(url, data=tmp_path / "other"):
+        with pytest.raises(Unavailable):
+            Hub.open(tmp_path / "data")
+        with pytest.raises(Unavailable):
+            Hub.open(url)
+
+    Hub.open(tmp_path / "data").close()
+
+
 def test_a_folder_is_let_go_when_its_hub_cannot_be_opened(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "id.key").write_text("short")

@@ -6,31 +6,23 @@ survivor of a merge), join the statement with what is known (`merge.py`), write 
 
 from __future__ import annotations
 
-import json
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from app.errors import Conflict
+from app.feeds.group import Group, may_be_owned
 from app.feeds.merge import Json, Lifecycle, Said, Told, fresh, same, together
 from app.feeds.statement import Statement, decode, replaced_by, with_id
-from app.fhir import definitions
-from app.fhir.ids import RECORD
-from app.mapping.run import NAMELESS, add_missing
-from app.store import owners, read
+from app.mapping.run import add_missing
+from app.store import owners
 from app.store.prepare import Prepared, Preparer
 from app.store.types import Change, Method
-from app.store.writer import Session
 
 # Resources that say what was, not what is: a merge does not re-point them.
 _HISTORICAL = frozenset(("AuditEvent", "Patient", "Person", "Provenance"))
 _MOST_MERGES = 50  # of one chain
-
-_READ_TOLD = "SELECT at, elements FROM told WHERE tenant=? AND type=? AND id=?"
-_WRITE_TOLD = (
-    "INSERT INTO told (tenant,type,id,at,elements) VALUES (?,?,?,?,?)"
-    " ON CONFLICT (tenant,type,id) DO UPDATE SET at=excluded.at, elements=excluded.elements"
-)
+_REMEMBERED = 10_000  # mentions that add nothing to what is stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +43,58 @@ class Applier:
     """Applies messages with one installation's settings."""
 
     preparer: Preparer
+    repeated: Repeated = field(default_factory=lambda: Repeated(_REMEMBERED))
 
-    def apply(self, session: Session, stated: Stated) -> tuple[str, ...]:
+    def apply(self, group: Group, stated: Stated) -> tuple[str, ...]:
         """Write what a message says and return the versions it wrote (Type/id/_history/n).
 
         Raises YilianError when it cannot be applied, PreconditionFailed when another writer
         (PostgreSQL has many) changed what it is about; the caller undoes what was written.
         """
-        return _Work(session, self.preparer, stated).run()
+        return _Work(group, self, stated).run()
+
+
+class Repeated:
+    """The mentions that added nothing when they were last seen: staff, wards, devices.
+
+    They come with every message, and what they are about seldom changes.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: OrderedDict[tuple[str, str], tuple[int, bytes]] = OrderedDict()
+
+    def adds_nothing(self, type_name: str, known: Known, said: bytes) -> bool:
+        """Say whether just this was said when the resource had just this version."""
+        return self._known.get((type_name, known.id)) == (known.version_id, said)
+
+    def note(self, type_name: str, known: Known, said: bytes) -> None:
+        self._known[type_name, known.id] = known.version_id, said
+        if len(self._known) > self._most:
+            self._known.popitem(last=False)
+
+
+class Known:
+    """A stored resource; its body is read when somebody asks."""
+
+    __slots__ = ("_body", "_raw", "id", "version_id")
+
+    def __init__(self, id_: str, version_id: int, raw: bytes) -> None:
+        self.id = id_
+        self.version_id = version_id
+        self._raw = raw
+        self._body: Json | None = None
+
+    @property
+    def body(self) -> Json:
+        if self._body is None:
+            self._body = decode(self._raw)
+        return self._body
+
+    @property
+    def replaced_by(self) -> str | None:
+        """The id of the record that this one was merged into."""
+        return replaced_by(self.body) if b'"replaced-by"' in self._raw else None
 
 
 @dataclass(slots=True)
@@ -66,13 +102,15 @@ class _Target:
     """A statement and the stored resource it is about.
 
     redirected: its own record was merged into this one. after: the resource from now on; None
-    while it is just what was stated. told: None for mentions, which tell nothing.
+    while it is just what was stated, or (repeated) what is known. told: None for mentions, which
+    tell nothing.
     """
 
     said: Statement
     id: str
-    known: Json | None = None
+    known: Known | None = None
     redirected: bool = False
+    repeated: bool = False
     after: Json | None = None
     told: Told | None = None
 
@@ -83,18 +121,18 @@ class _Target:
     def body(self) -> Json:
         """Return the resource from now on, to be changed further."""
         if self.after is None:
-            self.after = decode(self.said.body)
+            known = self.known if self.repeated else None
+            self.after = dict(known.body) if known else decode(self.said.body)
         return self.after
 
 
 class _Work:
     """One message on its way into the store."""
 
-    def __init__(self, session: Session, preparer: Preparer, stated: Stated) -> None:
-        self.session = session
-        self.db = session.db
-        self.preparer = preparer
-        self.tenant = preparer.tenant
+    def __init__(self, group: Group, applier: Applier, stated: Stated) -> None:
+        self.group = group
+        self.preparer = applier.preparer
+        self.repeated = applier.repeated
         self.stated = stated
         self.targets: dict[tuple[str, str], _Target] = {}  # by type and computed id
         self.moved: dict[bytes, bytes] = {}  # references to other resources than computed
@@ -120,46 +158,42 @@ class _Work:
 
     def _target(self, said: Statement) -> _Target:
         known = self._stored(said.type, said.id)
-        if known is None and said.key and said.key[0] != RECORD and said.type not in NAMELESS:
-            owner = self._owner(said.type, *said.key)
-            if owner is not None:
-                return _Target(said, owner["id"], owner)
+        if known is None and may_be_owned(said):
+            known = self._owner(said)
+            return _Target(said, known.id if known else said.id, known)
         if known is not None and said.type == "Patient" and not said.replaced_by:
             survivor = self._survivor(known)
-            if survivor is not known:
-                return _Target(said, survivor["id"], survivor, redirected=True)
+            return _Target(said, survivor.id, survivor, redirected=survivor is not known)
         return _Target(said, said.id, known)
 
-    def _owner(self, type_name: str, system: str, value: str) -> Json | None:
-        """Return the resource that carries an identifier as its own, not as a merged record's."""
-        found = [
-            body
-            for _, raw in owners.owners(self.db, self.tenant, type_name, system, value)
-            if _owns(body := decode(raw), system, value)
-        ]
+    def _owner(self, said: Statement) -> Known | None:
+        """Return the resource that carries its identifier as its own, not as a merged record's."""
+        system, value = said.key or ("", "")
+        carriers = [Known(*one) for one in self.group.owners(said.type, system, value)]
+        found = [one for one in carriers if _owns(one.body, system, value)]
         if len(found) > 1:
-            text = f"several resources of type {type_name} own this identifier"
+            text = f"several resources of type {said.type} own this identifier"
             raise Conflict(text, code="multiple-matches")
         if not found:
             return None
-        self.seen.setdefault((type_name, found[0]["id"]), found[0]["meta"]["versionId"])
+        self.seen.setdefault((said.type, found[0].id), str(found[0].version_id))
         return found[0]
 
-    def _survivor(self, patient: Json) -> Json:
+    def _survivor(self, patient: Known) -> Known:
         for _ in range(_MOST_MERGES):
-            target = replaced_by(patient)
+            target = patient.replaced_by
             further = self._stored("Patient", target) if target else None
             if further is None:
                 return patient
             patient = further
         raise Conflict("the merges of this record have no end")
 
-    def _stored(self, type_name: str, id_: str) -> Json | None:
-        found = read.lookup(self.db, self.tenant, type_name, id_)
-        if found is None or found.deleted:
+    def _stored(self, type_name: str, id_: str) -> Known | None:
+        found = self.group.state(type_name, id_)
+        if found is None:
             return None
-        self.seen.setdefault((type_name, id_), str(found.version_id))
-        return decode(found.body)
+        self.seen.setdefault((type_name, id_), str(found.vid))
+        return Known(id_, found.vid, found.body)
 
     # --- what it says from now on ----------------------------------------------------------------
 
@@ -167,11 +201,12 @@ class _Work:
         """Decide what the resource is from now on, and when its elements were told."""
         said, known = target.said, target.known
         raw = self._resolved(said.body)
+        if said.mention and known is not None:
+            self._fill(target, known, raw)
+            return
         if raw is not said.body:
             target.after = decode(raw)
         if said.mention:
-            if known is not None:
-                target.after = _filled(known, target.body())
             return
         lifecycle, at = self.stated.lifecycle, self.stated.at
         removed = (
@@ -179,15 +214,29 @@ class _Work:
         )
         if known is None:
             watched = removed or lifecycle.specials(said.type)
-            body = target.body() if watched else {}
-            target.told = fresh(Said(said.type, body, at, removed), lifecycle)
+            if watched:
+                target.told = fresh(Said(said.type, target.body(), at, removed), lifecycle)
+            else:
+                target.told = Told(at)
             return
         body = target.body()
         if target.redirected:
-            body = _without_own_numbers(body, known)
+            body = _without_own_numbers(body, known.body)
         statement = Said(said.type, body, at, removed)
-        told = self._told(said.type, target.id)
-        target.after, target.told = together(known, told, statement, lifecycle)
+        told = self.group.told(said.type, target.id)
+        target.after, target.told = together(known.body, told, statement, lifecycle)
+
+    def _fill(self, target: _Target, known: Known, raw: bytes) -> None:
+        """Fill gaps of what is known from a mention."""
+        target.repeated = self.repeated.adds_nothing(target.type, known, raw)
+        if target.repeated:
+            return
+        after = _filled(known.body, decode(raw))
+        target.repeated = same(known.body, after)
+        if target.repeated:
+            self.repeated.note(target.type, known, raw)
+        else:
+            target.after = after
 
     def _resolved(self, raw: bytes) -> bytes:
         """Return a body with its references to what is really meant."""
@@ -195,10 +244,6 @@ class _Work:
             if old in raw:
                 raw = raw.replace(b'"reference":"%b"' % old, b'"reference":"%b"' % new)
         return raw
-
-    def _told(self, type_name: str, id_: str) -> Told | None:
-        row = self.db.one(_READ_TOLD, (self.tenant, definitions.type_number(type_name), id_))
-        return Told(row[0], json.loads(row[1]) if row[1] else {}) if row else None
 
     # --- merges of patients ----------------------------------------------------------------------
 
@@ -208,9 +253,9 @@ class _Work:
         if source.id == survivor.id:
             text = "a record cannot be merged with itself or with one that was merged into it"
             raise Conflict(text, at="MRG-1", details="circular-merge")
-        if source.known is None or replaced_by(source.known) is None:
+        if source.known is None or source.known.replaced_by is None:
             return
-        if self._survivor(source.known)["id"] != survivor.id:
+        if self._survivor(source.known).id != survivor.id:
             raise Conflict(
                 "the record was merged into another one before", at="MRG-1", details="merged-before"
             )
@@ -236,7 +281,8 @@ class _Work:
             ),
         ]
         old, new = f"Patient/{source.id}".encode(), f"Patient/{survivor.id}".encode()
-        found = owners.referrers(self.db, self.tenant, "Patient", source.id, but=_HISTORICAL)
+        tenant = self.preparer.tenant
+        found = owners.referrers(self.group.db, tenant, "Patient", source.id, but=_HISTORICAL)
         for type_name, id_, raw in found:
             moved = raw.replace(b'"reference":"%b"' % old, b'"reference":"%b"' % new)
             self.repointed[type_name, id_] = moved
@@ -249,9 +295,13 @@ class _Work:
         ready: list[Prepared] = []
         changes: dict[tuple[str, str], bytes] = dict(self.repointed)
         for target in targets:
-            if target.known is None and target.after is None and target.said.prepared:
-                ready.append(target.said.prepared)
-            elif target.known is None or not same(target.known, target.body()):
+            said, known = target.said, target.known
+            if target.after is None and (known is None or target.repeated):
+                if known is None and said.prepared is not None:
+                    ready.append(said.prepared)
+                elif known is None:
+                    changes[target.type, target.id] = said.body
+            elif known is None or not same(known.body, target.body()):
                 changes[target.type, target.id] = with_id(target.body(), target.id)
         ready += self.preparer.prepare(
             [
@@ -261,17 +311,11 @@ class _Work:
                 for at, raw in changes.items()
             ]
         )
-        outcomes = self.session.commit(ready)
-        told = [self._told_row(target) for target in targets if target.told is not None]
-        if told:
-            self.db.many(_WRITE_TOLD, sorted(told))
+        outcomes = self.group.write(ready)
+        for target in targets:
+            if target.told is not None:
+                self.group.tell(target.type, target.id, target.told)
         return tuple(f"{one.type}/{one.id}/_history/{one.version_id}" for one in outcomes)
-
-    def _told_row(self, target: _Target) -> tuple[Any, ...]:
-        told = target.told or Told()
-        elements = json.dumps(told.elements) if told.elements else ""
-        number = definitions.type_number(target.type)
-        return self.tenant, number, target.id, told.at, elements
 
 
 def _one_a_resource(targets: Iterable[_Target]) -> list[_Target]:

@@ -3,9 +3,9 @@
 A feed hands in what it received and what it means (`Incoming`), with a `Reply` that writes its
 answers. In original style the entry and its resources are one transaction; staged, the entry is
 committed first (the sender hears that) and applied by a second one. Messages are taken in the
-order they are handed in, so those of one source keep theirs; whatever waits shares a commit.
-A message that fails is kept with its issues and holds nobody up. One that was here before gets
-its first answers again and changes nothing.
+order they are handed in, so those of one source keep theirs; whatever waits shares a transaction
+(`group.py`). A message that fails is kept with its issues and holds nobody up. One that was here
+before gets its first answers again and changes nothing.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import sqlite3
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -26,7 +28,9 @@ from app.clock import Clock
 from app.errors import Invalid, Issue, PreconditionFailed, Unavailable, YilianError
 from app.feeds import inbox
 from app.feeds.apply import Applier, Stated
+from app.feeds.group import Group
 from app.feeds.inbox import Entry, State
+from app.feeds.statement import Statement
 from app.store.database import Connection
 from app.store.writer import Session, Work
 
@@ -37,6 +41,8 @@ KEEP_RAW_US = 90 * 86_400 * 1_000_000  # how long the bytes of a message are kep
 _POLL_S = 1.0
 _FORGET_EVERY = 60  # polls
 _AT_ONCE = 200  # entries looked at in one go
+_GROUP_MESSAGES = 64  # that share a transaction, at most
+_GROUP_RESOURCES = 640  # that they may say: bounds for how long others wait for the writer
 _ATTEMPTS = 5  # to apply a message whose resources others are changing
 _SENT_AGAIN = Issue("information", "informational", "sent again and applied anew", None, "resent")
 
@@ -86,7 +92,11 @@ class Receipt:
 
 
 class Writer(Protocol):
-    """Does work inside transactions, in the order it is given (`app.store.writer`)."""
+    """Does work inside transactions, in the order it is given (`app.store.writer`).
+
+    `done` gets Unavailable when nothing can be written now, another error when it is the work
+    that cannot be done.
+    """
 
     def submit_work(
         self, work: Work[Any], done: Callable[[Any], None], *, size: int = 16
@@ -107,6 +117,23 @@ class Meter(Protocol):
 
 # Reads an entry again, for recovery and replay.
 Reread = Callable[[Entry], Incoming]
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One stage of one message.
+
+    stated: what it applies, None for nothing; key: of the entry it adds, None when it adds none.
+    """
+
+    work: Callable[[Group], Receipt]
+    done: Callable[[Receipt | YilianError], None]
+    stated: Stated | YilianError | None = None
+    key: bytes | None = None
+
+    @property
+    def statements(self) -> Sequence[Statement]:
+        return self.stated.statements if isinstance(self.stated, Stated) else ()
 
 
 @dataclass(slots=True)
@@ -142,6 +169,11 @@ class Dispatcher:
         self._reread: Mapping[str, Reread] = {}
         self._stopped = threading.Event()
         self._watcher: threading.Thread | None = None
+        self._tasks: deque[_Task] = deque()
+        self._alone: deque[_Task] = deque()  # to be done first, each in its own transaction
+        self._idle = threading.Event()  # the writer has none of them
+        self._idle.set()
+        self._lock = threading.Lock()
         self._left_behind = threading.Event()  # something stored could not be applied in its turn
         self.counts = Counts()
 
@@ -161,10 +193,11 @@ class Dispatcher:
         self._watcher.start()
 
     def stop(self) -> None:
-        """Stop watching; what was handed in is finished by the writer."""
+        """Stop watching, and let the writer finish what was handed in."""
         self._stopped.set()
         if self._watcher is not None:
             self._watcher.join()
+        self._idle.wait()
 
     def submit(self, incoming: Incoming) -> tuple[Future[Receipt], Future[Receipt] | None]:
         """Hand in a message; the first future ends when it is safe, the second when applied.
@@ -179,61 +212,149 @@ class Dispatcher:
         if self._meter is not None:
             _measured(self._meter, incoming.feed, first, second)
         if second is None:
-            self._submit(lambda session: self._at_once(session, entry, incoming), first)
+            self._submit(
+                _Task(
+                    lambda group: self._at_once(group, entry, incoming),
+                    self._ending(first),
+                    incoming.stated,
+                    entry.key,
+                )
+            )
             return first, None
         kept: list[int] = []  # the entry that holds the answers, once the first stage knows it
-        self._submit(lambda session: self._store(session, entry, incoming, kept), first)
         second.add_done_callback(self._watch_over)
-        self._submit(lambda session: self._apply_stored(session, kept, incoming), second)
+        self._submit(
+            _Task(
+                lambda group: self._store(group, entry, incoming, kept),
+                self._ending(first),
+                key=entry.key,
+            ),
+            _Task(
+                lambda group: self._apply_stored(group, kept, incoming),
+                self._ending(second),
+                incoming.stated,
+            ),
+        )
         return first, second
+
+    # --- groups of messages ----------------------------------------------------------------------
+
+    def _ending(self, future: Future[Receipt]) -> Callable[[Receipt | YilianError], None]:
+        """Return what ends a future and counts how."""
+
+        def done(result: Receipt | YilianError) -> None:
+            if isinstance(result, YilianError):
+                future.set_exception(result)
+            else:
+                self.counts.states[result.state] += 1
+                future.set_result(result)
+
+        return done
+
+    def _submit(self, *tasks: _Task) -> None:
+        """Have tasks done in their turn, with whatever else waits."""
+        with self._lock:
+            self._tasks.extend(tasks)
+            if not self._idle.is_set():
+                return
+            self._idle.clear()
+        self._next()
+
+    def _next(self) -> None:
+        """Give the writer the next group. One at a time: so the order of all messages is kept."""
+        tasks: list[_Task] = []
+
+        def work(session: Session) -> list[Receipt | YilianError]:
+            if not tasks:  # it may be called again
+                tasks.extend(self._taken())
+            group = Group(session, self._tenant, alone=alone)
+            return _done_together(group, tasks)
+
+        def done(results: list[Receipt | YilianError] | YilianError) -> None:
+            self._ended(tasks, results, alone=alone)
+
+        with self._lock:
+            alone = bool(self._alone)
+        self._writer.submit_work(work, done)
+
+    def _taken(self) -> list[_Task]:
+        """Take what is done next: one task that has to be done alone, or those that wait."""
+        with self._lock:
+            if self._alone:
+                return [self._alone.popleft()]
+            tasks: list[_Task] = []
+            size = 0
+            while self._tasks and len(tasks) < _GROUP_MESSAGES and size < _GROUP_RESOURCES:
+                tasks.append(self._tasks.popleft())
+                size += len(tasks[-1].statements) + 1
+            return tasks
+
+    def _ended(
+        self, tasks: list[_Task], results: list[Receipt | YilianError] | YilianError, *, alone: bool
+    ) -> None:
+        """Tell how a group ended; if it is to be found who is at fault, do each of it alone."""
+        if isinstance(results, YilianError):
+            if not tasks:  # the writer could not even begin
+                tasks = self._taken()
+            if not alone and not isinstance(results, Unavailable):
+                with self._lock:
+                    self._alone.extend(tasks)
+                self._next()
+                return
+            results = [results] * len(tasks)
+        for task, result in zip(tasks, results, strict=True):
+            task.done(result)
+        with self._lock:
+            if not self._alone and not self._tasks:
+                self._idle.set()
+                return
+        self._next()
 
     # --- stages, each inside one transaction -----------------------------------------------------
 
-    def _at_once(self, session: Session, entry: Entry, incoming: Incoming) -> Receipt:
+    def _at_once(self, group: Group, entry: Entry, incoming: Incoming) -> Receipt:
         """Store and apply."""
-        known = self._known(session.db, entry)
+        known = self._known(group, entry)
         if known is not None:
-            return self._duplicate(session.db, entry, known, (*known.answers[0], *known.answers[1]))
-        entry = replace(entry, id=inbox.next_id(session.db))
-        entry, error = self._applied(session, entry, incoming)
+            return self._duplicate(group, entry, known, (*known.answers[0], *known.answers[1]))
+        entry = replace(entry, id=group.next_id())
+        entry, error = self._applied(group, entry, incoming)
         build = incoming.reply.stored if incoming.refused else incoming.reply.applied
         entry = replace(entry, answers=(build(entry.id, error), ()))
-        inbox.add(session.db, self._tenant, entry)
+        group.add(entry)
         return Receipt(entry.id, entry.state, entry.answers[0])
 
-    def _store(
-        self, session: Session, entry: Entry, incoming: Incoming, kept: list[int]
-    ) -> Receipt:
+    def _store(self, group: Group, entry: Entry, incoming: Incoming, kept: list[int]) -> Receipt:
         kept.clear()
-        known = self._known(session.db, entry)
+        known = self._known(group, entry)
         if known is not None:
             kept.append(known.id)
-            return self._duplicate(session.db, entry, known, known.answers[0])
-        id_ = inbox.next_id(session.db)
+            return self._duplicate(group, entry, known, known.answers[0])
+        id_ = group.next_id()
         kept.append(id_)
         entry = replace(entry, id=id_, answers=(incoming.reply.stored(id_, None), ()))
-        inbox.add(session.db, self._tenant, entry)
+        group.add(entry)
         return Receipt(id_, entry.state, entry.answers[0])
 
-    def _apply_stored(self, session: Session, kept: Sequence[int], incoming: Incoming) -> Receipt:
+    def _apply_stored(self, group: Group, kept: Sequence[int], incoming: Incoming) -> Receipt:
         """Apply an entry that is stored; one that is applied already gives its answers again."""
         if not kept:
             raise Unavailable("the message could not be stored")
-        entry = inbox.get(session.db, self._tenant, kept[0])
+        entry = group.entry(kept[0])
         if entry.state not in (State.RECEIVED, State.REPLAY):
             return Receipt(entry.id, entry.state, entry.answers[1])
         again = entry.state is State.REPLAY
-        entry, error = self._applied(session, entry, incoming)
+        entry, error = self._applied(group, entry, incoming)
         if not again:
             answers = incoming.reply.applied(entry.id, error)
             entry = replace(entry, answers=(entry.answers[0], answers))
         elif error is None:  # from now on its sender hears that it went well
             entry = replace(entry, answers=_good_answers(entry.id, incoming))
-        inbox.change(session.db, entry)
+        group.change(entry)
         return Receipt(entry.id, entry.state, entry.answers[1])
 
     def _applied(
-        self, session: Session, entry: Entry, incoming: Incoming
+        self, group: Group, entry: Entry, incoming: Incoming
     ) -> tuple[Entry, YilianError | None]:
         """Apply what the message says; return the entry as it is now, and why it failed."""
         stated = incoming.stated
@@ -242,11 +363,11 @@ class Dispatcher:
         if isinstance(stated, YilianError):
             return self._failed(entry, incoming, stated), stated
         try:
-            touched = self._touched(session, stated)
+            touched = self._touched(group, stated)
         except YilianError as exc:
             return self._failed(entry, incoming, exc), exc
         except Exception as exc:
-            if _of_the_database(exc):
+            if _of_the_database(exc) and not (group.alone and _of_a_value(exc)):
                 raise
             log.exception("inbox.fault", extra={"feed": entry.feed, "inbox_id": entry.id})
             fault = YilianError("an internal error; the message is kept", details="fault")
@@ -254,34 +375,33 @@ class Dispatcher:
         done = replace(entry, state=State.APPLIED, issues=incoming.issues, touched=touched)
         return done, None
 
-    def _touched(self, session: Session, stated: Stated) -> tuple[str, ...]:
+    def _touched(self, group: Group, stated: Stated) -> tuple[str, ...]:
         """Apply a statement; on what is stored by then when others changed it at the same time."""
         for _ in range(_ATTEMPTS - 1):
-            with suppress(PreconditionFailed), session.savepoint():
-                return self._applier.apply(session, stated)
-        with session.savepoint():
-            return self._applier.apply(session, stated)
+            with suppress(PreconditionFailed), group.message():
+                return self._applier.apply(group, stated)
+        with group.message():
+            return self._applier.apply(group, stated)
 
     def _failed(self, entry: Entry, incoming: Incoming, error: YilianError) -> Entry:
         return replace(entry, state=State.FAILED, issues=(*error.issues, *incoming.issues))
 
     # --- duplicates ------------------------------------------------------------------------------
 
-    def _known(self, db: Connection, entry: Entry) -> Entry | None:
+    def _known(self, group: Group, entry: Entry) -> Entry | None:
         """Return the entry that is this message already; none when that one asks for a retry."""
-        since = self._clock.now_us() - self._window_us
-        known = inbox.repeated(db, self._tenant, entry.key, since)
+        known = group.repeated(entry.key, self._clock.now_us() - self._window_us)
         if known is None or known.state is not State.FAILED or not _may_be_retried(known):
             return known
-        inbox.change(db, replace(known, state=State.DISCARDED, issues=(*known.issues, _SENT_AGAIN)))
+        group.change(replace(known, state=State.DISCARDED, issues=(*known.issues, _SENT_AGAIN)))
         return None
 
     def _duplicate(
-        self, db: Connection, entry: Entry, known: Entry, answers: tuple[bytes, ...]
+        self, group: Group, entry: Entry, known: Entry, answers: tuple[bytes, ...]
     ) -> Receipt:
-        id_ = inbox.next_id(db)
+        id_ = group.next_id()
         entry = replace(entry, id=id_, state=State.DUPLICATE, repeats=known.id, raw=b"")
-        inbox.add(db, self._tenant, entry)
+        group.add(entry)
         return Receipt(id_, State.DUPLICATE, answers)
 
     # --- recovery and replay ---------------------------------------------------------------------
@@ -345,10 +465,11 @@ class Dispatcher:
             if self._meter is not None:
                 _counted(self._meter, entry.feed, done)
             self._submit(
-                lambda session, entry=entry, incoming=incoming: self._apply_stored(  # type: ignore[misc]
-                    session, [entry.id], incoming
-                ),
-                done,
+                _Task(
+                    partial(self._apply_stored, kept=[entry.id], incoming=incoming),
+                    self._ending(done),
+                    incoming.stated,
+                )
             )
             waiting.append(done)
         for done in waiting:
@@ -379,15 +500,20 @@ class Dispatcher:
             raw=incoming.raw,
         )
 
-    def _submit(self, work: Work[Receipt], future: Future[Receipt]) -> None:
-        def done(result: Receipt | YilianError) -> None:
-            if isinstance(result, YilianError):
-                future.set_exception(result)
-            else:
-                self.counts.states[result.state] += 1
-                future.set_result(result)
 
-        self._writer.submit_work(work, done)
+def _done_together(group: Group, tasks: Sequence[_Task]) -> list[Receipt | YilianError]:
+    """Do tasks in one transaction; what one of them cannot do is its result."""
+    if not group.alone:
+        statements = [one for task in tasks for one in task.statements]
+        group.look_up(statements, [task.key for task in tasks if task.key is not None])
+    results: list[Receipt | YilianError] = []
+    for task in tasks:
+        try:
+            results.append(task.work(group))
+        except YilianError as exc:
+            results.append(exc)
+    group.flush()
+    return results
 
 
 def _measured(
@@ -453,11 +579,14 @@ def _may_be_retried(entry: Entry) -> bool:
 
 
 def _of_the_database(exc: Exception) -> bool:
-    """Say whether an error comes from the database driver: then the transaction is lost.
+    """Say whether an error comes from the database driver: then the transaction is lost."""
+    return any(isinstance(exc, driver.Error) for driver in _drivers())
 
-    Not so a value that the database does not take: it never will, and the savepoint is undone.
-    """
-    for driver in (sqlite3, sys.modules.get("psycopg")):
-        if driver is not None and isinstance(exc, driver.Error):
-            return not isinstance(exc, driver.DataError)
-    return False
+
+def _of_a_value(exc: Exception) -> bool:
+    """Say whether the database does not take a value: it never will, and a savepoint is enough."""
+    return any(isinstance(exc, driver.DataError) for driver in _drivers())
+
+
+def _drivers() -> list[Any]:
+    return [driver for driver in (sqlite3, sys.modules.get("psycopg")) if driver is not None]

@@ -8,7 +8,7 @@ is replayed or discarded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
@@ -41,6 +41,14 @@ class State(IntEnum):
     FAILED = 3  # the dead letters: kept with their issues
     DISCARDED = 4  # a failed one that somebody has put aside
     REPLAY = 5  # somebody asked for another try
+
+
+# States in which the bytes of an old entry are needed no more.
+_SETTLED = f"{State.APPLIED:d},{State.DUPLICATE:d},{State.DISCARDED:d}"
+_PASSED = (
+    "id<=coalesce((SELECT CAST(value AS BIGINT) FROM fact"  # noqa: S608 - constants
+    f" WHERE name='{_FORGOTTEN}'),0)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,28 +89,40 @@ class Wanted:
     until_us: int | None = None
 
 
-def next_id(db: Connection) -> int:
-    """Return the id for one more entry."""
+def next_ids(db: Connection, count: int) -> Iterator[int]:
+    """Return the ids for `count` more entries, to be added in this transaction."""
     if db.dialect == POSTGRESQL:
-        row = db.one("SELECT nextval('inbox_id')")
-    else:
-        row = db.one("SELECT coalesce(max(id), 0) + 1 FROM inbox")
-    return int(row[0]) if row else 1
+        rows = db.all("SELECT nextval('inbox_id') FROM generate_series(1, ?::int)", (count,))
+        return iter([int(row[0]) for row in rows])
+    row = db.one("SELECT coalesce(max(id), 0) + 1 FROM inbox")
+    first = int(row[0]) if row else 1
+    return iter(range(first, first + count))
 
 
 def add(db: Connection, tenant: int, entry: Entry) -> None:
-    """Write a new entry, whose id `next_id` gave."""
-    db.run(
+    """Write a new entry, whose id `next_ids` gave."""
+    add_all(db, tenant, (entry,))
+
+
+def add_all(db: Connection, tenant: int, entries: Iterable[Entry]) -> None:
+    """Write new entries at once."""
+    db.many(
         f"INSERT INTO inbox (tenant,{_COLUMNS}) VALUES (?{',?' * 15})",  # noqa: S608 - constants
-        (tenant, *_row(entry)),
+        [(tenant, *_row(entry)) for entry in entries],
     )
 
 
 def change(db: Connection, entry: Entry) -> None:
-    """Write what became of an entry: state, answers, issues, touched."""
+    """Write what became of an entry: state, answers, issues, touched.
+
+    Of one that is older than bytes are kept, the bytes go as soon as nobody needs them.
+    """
     db.run(
-        "UPDATE inbox SET state=?, answers=?, issues=?, touched=? WHERE id=?",
+        f"UPDATE inbox SET raw=CASE WHEN {_PASSED} AND CAST(? AS INTEGER) IN ({_SETTLED})"  # noqa: S608
+        " THEN ? ELSE raw END, state=?, answers=?, issues=?, touched=? WHERE id=?",
         (
+            int(entry.state),
+            b"",
             int(entry.state),
             msgspec.msgpack.encode(entry.answers),
             msgspec.json.encode(entry.issues),
@@ -123,6 +143,20 @@ def repeated(db: Connection, tenant: int, key: bytes, since_us: int) -> Entry | 
         (key, tenant, since_us),
     )
     return _entry(row, with_raw=False) if row else None
+
+
+def keys_there(db: Connection, tenant: int, keys: Sequence[bytes]) -> set[bytes]:
+    """Return those of the keys that some entry has."""
+    if not keys:
+        return set()
+    # As many marks as the next power of two: few texts to prepare, whatever comes together.
+    marks = 1 << (len(keys) - 1).bit_length()
+    params = (tenant, *keys, *[keys[-1]] * (marks - len(keys)))
+    rows = db.all(
+        f"SELECT dkey FROM inbox WHERE tenant=? AND dkey IN (?{',?' * (marks - 1)})",  # noqa: S608
+        params,
+    )
+    return {bytes(row[0]) for row in rows}
 
 
 def get(db: Connection, tenant: int, id_: int) -> Entry:
@@ -207,8 +241,8 @@ def move(
 def forget_raw(db: Connection, before_us: int, *, count: int) -> int:
     """Drop the bytes of up to `count` old entries of all tenants; return how many were looked at.
 
-    The entries stay, and so do the bytes of what is not applied. How far this came is a fact of
-    the database, so that nothing is looked at twice.
+    The entries stay, and so do the bytes of what is not applied, until it is (`change`). How far
+    this came is a fact of the database, so that nothing is looked at twice.
     """
     row = db.one("SELECT value FROM fact WHERE name=?", (_FORGOTTEN,))
     done = int(row[0]) if row else 0
@@ -217,8 +251,7 @@ def forget_raw(db: Connection, before_us: int, *, count: int) -> int:
     if not old:
         return 0
     db.run(
-        "UPDATE inbox SET raw=? WHERE id>? AND id<=?"  # noqa: S608 - constants
-        f" AND state IN ({State.APPLIED:d},{State.DUPLICATE:d},{State.DISCARDED:d})",
+        f"UPDATE inbox SET raw=? WHERE id>? AND id<=? AND state IN ({_SETTLED})",  # noqa: S608
         (b"", done, old[-1]),
     )
     db.run("DELETE FROM fact WHERE name=?", (_FORGOTTEN,))

@@ -1,8 +1,8 @@
-"""Feed work on PostgreSQL: one lane of transactions, each for whatever waits.
+"""Feed work on PostgreSQL: one lane of transactions, in the order they are given.
 
-On SQLite the one writer groups what waits; PostgreSQL has many writers, and this is the feeds'
-own. One lane keeps the order of all messages; a group shares one commit, and work that fails is
-undone to its savepoint and fails alone.
+On SQLite there is one writer for all; PostgreSQL has many writers, and this is the feeds' own. It
+tells work that cannot be done from a server that does nothing now: after that, nothing is tried
+again one by one.
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ from app.store.writer import Session, Work, Writer
 
 log = logging.getLogger(__name__)
 
-_GROUP_MAX = 32  # messages in one transaction
-
 _Job = tuple[Work[Any], Callable[[Any], None]]
 
 
 class Lane:
-    """Does work in the order it is given, in groups."""
+    """Does work in the order it is given, each in its own transaction."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
@@ -43,36 +41,31 @@ class Lane:
 
     def _run(self) -> None:
         while (job := self._queue.get()) is not None:
-            group = [job]
-            while len(group) < _GROUP_MAX and not self._queue.empty():
-                more = self._queue.get()
-                if more is None:
-                    self._queue.put(None)
-                    break
-                group.append(more)
-            self._do(group)
+            work, done = job
+            done(self._result(work))
 
-    def _do(self, group: list[_Job]) -> None:
+    def _result(self, work: Work[Any]) -> Any:
         try:
-            results = self._writer.run(lambda session: _all(session, group))
-        except Exception as exc:
-            if len(group) > 1:  # find the one at fault: each on its own
-                for job in group:
-                    self._do([job])
-                return
-            log.exception("feeds.work_failed")
-            error = exc if isinstance(exc, YilianError) else Unavailable("it cannot be stored now")
-            results = [error]
-        for (_, done), result in zip(group, results, strict=True):
-            done(result)
-
-
-def _all(session: Session, group: list[_Job]) -> list[Any]:
-    results: list[Any] = []
-    for work, _ in group:
-        try:
-            with session.savepoint():
-                results.append(work(session))
+            return self._writer.run(work)
+        except Unavailable as exc:
+            return YilianError(_NOT_STORED) if self._answers() else exc
         except YilianError as exc:
-            results.append(exc)
-    return results
+            return exc
+        except Exception:
+            log.exception("feeds.work_failed")
+            return YilianError(_NOT_STORED)
+
+    def _answers(self) -> bool:
+        """Say whether the server does anything now: then the work is at fault."""
+        try:
+            self._writer.run(_nothing)
+        except YilianError:
+            return False
+        return True
+
+
+_NOT_STORED = "the change could not be stored"
+
+
+def _nothing(session: Session) -> None:
+    session.db.one("SELECT 1")

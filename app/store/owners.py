@@ -1,8 +1,10 @@
-"""Who owns an identifier, and who refers to a resource: two look-ups by key in the index."""
+"""Who owns an identifier, and who refers to a resource: look-ups by key in the index."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 from app.fhir import definitions, searchparams
 from app.store import keys
@@ -10,21 +12,49 @@ from app.store.commit import CREATED, UPDATED
 from app.store.database import Connection
 
 _HERE = f"method IN ({CREATED},{UPDATED})"
+_MOST = 3  # owners of one identifier that are told: two are too many already
+
+Key = tuple[str, str | None, str]  # type, system and value of an identifier
 
 
-def owners(
-    db: Connection, tenant: int, type_name: str, system: str | None, value: str
-) -> list[tuple[str, bytes]]:
-    """Return id and body of the resources that carry an identifier: at most three."""
+class Owner(NamedTuple):
+    """A resource that carries an identifier."""
+
+    id: str
+    version_id: int
+    body: bytes
+
+
+def key_of(tenant: int, wanted: Key) -> int | None:
+    """Return the key in `ix` of an identifier; None for a type that has none."""
+    type_name, system, value = wanted
     param = searchparams.find(type_name, "identifier")
-    if param is None:
-        return []
-    rows = db.all(
-        f"SELECT res.id, res.body FROM ix JOIN res ON res.pk = ix.pk WHERE ix.k=? AND {_HERE}"
-        " ORDER BY res.pk LIMIT 3",
-        (keys.identifier(tenant, param.number, system, value),),
+    return keys.identifier(tenant, param.number, system, value) if param else None
+
+
+def owners_of(db: Connection, tenant: int, wanted: Collection[Key]) -> dict[Key, Sequence[Owner]]:
+    """Return the resources that carry each of the identifiers: at most three, oldest first."""
+    by_key = {key: one for one in wanted if (key := key_of(tenant, one)) is not None}
+    found: dict[Key, Sequence[Owner]] = dict.fromkeys(wanted, ())
+    most = _MOST * len(by_key)
+    rows = _carriers(db, list(by_key), most + 1) if by_key else []
+    if len(rows) > most:  # one of them is carried by many
+        rows = [row for key in by_key for row in _carriers(db, [key], _MOST)]
+    for key, _, *row in sorted(rows, key=lambda row: row[:2]):
+        owner = by_key[key]
+        found[owner] = (*found[owner], Owner(*row))[:_MOST]
+    return found
+
+
+def _carriers(db: Connection, wanted: Sequence[int], most: int) -> list[tuple[Any, ...]]:
+    """Return key, pk, id, version and body of up to `most` resources."""
+    one = len(wanted) == 1  # the usual case: one probe
+    return db.all(
+        "SELECT ix.k, res.pk, res.id, res.vid, res.body FROM ix JOIN res ON res.pk = ix.pk"
+        f" WHERE {'ix.k=?' if one else db.in_list('ix.k')} AND {_HERE}"
+        f"{' ORDER BY res.pk' if one else ''} LIMIT ?",
+        (wanted[0] if one else db.array(wanted), most),
     )
-    return [(row[0], row[1]) for row in rows]
 
 
 def referrers(

@@ -65,6 +65,11 @@ class Session:
         self.db = db
         self._path = path
 
+    @property
+    def path(self) -> WritePath:
+        """What collects the rows of several change sets, for who knows when to write them."""
+        return self._path
+
     def commit(self, changes: Sequence[Prepared]) -> list[Outcome]:
         """Write a change set. Raises its error; then nothing of it is written."""
         outcomes = self._path.evaluate(changes)

@@ -8,7 +8,7 @@ from threading import Thread
 
 import pytest
 
-from app.errors import Unavailable
+from app.errors import Unavailable, YilianError
 from app.feeds import inbox
 from app.feeds.hl7v2 import er7
 from app.feeds.hl7v2.mllp import Frame, Peer
@@ -245,7 +245,12 @@ def test_entries_stored_but_not_applied_are_applied_at_the_next_start(database_u
             db,
             0,
             replace(
-                entry, id=inbox.next_id(db), state=State.RECEIVED, raw=raw, key=b"2", touched=()
+                entry,
+                id=next(inbox.next_ids(db, 1)),
+                state=State.RECEIVED,
+                raw=raw,
+                key=b"2",
+                touched=(),
             ),
         )
     db.close()
@@ -289,7 +294,7 @@ def test_a_failed_message_is_applied_when_it_is_replayed_with_its_cause_gone(hos
 class Broken:
     """An applier with a programming error."""
 
-    def apply(self, session, stated):
+    def apply(self, group, stated):
         raise KeyError("programming error")
 
 
@@ -318,8 +323,8 @@ class Meanwhile:
         self._applier, self._act = applier, act
         self.preparer = applier.preparer
 
-    def apply(self, session, stated):
-        return self._applier.apply(Meanwhile.Session(session, self._once), stated)
+    def apply(self, group, stated):
+        return self._applier.apply(Meanwhile.Group(group, self._once), stated)
 
     def _once(self):
         act, self._act = self._act, lambda: None
@@ -327,13 +332,16 @@ class Meanwhile:
         other.start()
         other.join()
 
-    class Session:
-        def __init__(self, session, act):
-            self.db, self._session, self._act = session.db, session, act
+    class Group:
+        def __init__(self, group, act):
+            self._group, self._act = group, act
 
-        def commit(self, changes):
+        def __getattr__(self, name):
+            return getattr(self._group, name)
+
+        def write(self, changes):
             self._act()
-            return self._session.commit(changes)
+            return self._group.write(changes)
 
 
 @pytest.mark.postgres
@@ -359,8 +367,8 @@ def test_a_message_takes_nothing_back_that_is_written_at_the_same_time(hospital)
 class Untakable:
     """An applier whose values the database does not take."""
 
-    def apply(self, session, stated):
-        session.db.one("SELECT ?::int2", (1 << 40,))
+    def apply(self, group, stated):
+        group.db.one("SELECT ?::int2", (1 << 40,))
 
 
 @pytest.mark.postgres
@@ -375,16 +383,19 @@ def test_a_message_the_database_does_not_take_is_kept_as_failed(hospital):
 
 
 class Interrupted:
-    """A writer whose database goes away between storing a message and applying it."""
+    """A writer whose database goes away between storing a message and applying it.
+
+    Both share a transaction, unless something in it cannot be written: then each has its own.
+    """
 
     def __init__(self, writer):
         self._writer = writer
-        self.taken = 0
+        self._says = iter((YilianError("not so"), None, Unavailable("the database is restarting")))
 
     def submit_work(self, work, done, *, size=16):
-        self.taken += 1
-        if self.taken == 2:
-            done(Unavailable("the database is restarting"))
+        error = next(self._says, None)
+        if error is not None:
+            done(error)
         else:
             self._writer.submit_work(work, done, size=size)
 

@@ -22,7 +22,7 @@ def db(database_url):
 
 
 def add(db, **more):
-    entry = replace(ENTRY, id=inbox.next_id(db), **more)
+    entry = replace(ENTRY, id=next(inbox.next_ids(db, 1)), **more)
     inbox.add(db, 0, entry)
     return entry
 

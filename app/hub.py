@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from app import api, console, folder, metrics, rest, settings
+from app import api, console, folder, metrics, paths, rest, settings
 from app.api import Json, Params, Search
 from app.clock import Clock, WallClock
 from app.errors import Deleted, Invalid, Unavailable, YilianError
@@ -46,7 +46,10 @@ from app.store.types import Change, Method, Outcome, SearchRequest
 from app.store.writer import GroupWriter
 from app.terminology.catalogue import Definitions
 from app.terminology.posted import Posted
+from app.terminology.searched import SearchedCodes
 from app.terminology.service import Terminology
+from app.terminology.shelf import InDatabase
+from app.terminology.shipped import shipped
 from app.terminology.stored.catalogue import Stored
 from app.terminology.systems import Specials
 
@@ -150,8 +153,16 @@ class Hub:
             parts.settings.database, parts.writer_socket, parts.store_setting, self.clock
         )
         self.terminology = Terminology(
-            [Posted(self.store), Stored(self.store), Specials(), Definitions()]
+            [
+                Posted(self.store),
+                Stored(self.store),
+                Specials(),
+                shipped(paths.shipped("profiles")),
+                Definitions(),
+            ],
+            InDatabase(self.store),
         )
+        self.store.codes = SearchedCodes(self.terminology)
         self.inbox = Received(parts.database)
         self._conversions = Conversions(parts.doors)
 

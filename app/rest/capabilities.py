@@ -45,6 +45,13 @@ _CONDITIONS: Json = {
     "conditionalUpdate": True,
     "referencePolicy": ["literal", "logical"],
 }
+_SECURITY = "No sign-in of its own: who may ask is decided by the gateway before it"
+_TX = "http://hl7.org/fhir/uv/"
+# What terminology clients look for: R5 application features.
+_FEATURES = (
+    (_TX + "tx-tests/FeatureDefinition/test-version", {"valueCode": "1.9.3"}),
+    (_TX + "tx-ecosystem/FeatureDefinition/CodeSystemAsParameter", {"valueBoolean": True}),
+)
 
 
 def capabilities(hub: Hub, request: Request) -> Reply:
@@ -77,7 +84,9 @@ def _statement(
     return _tagged(
         {
             "resourceType": "CapabilityStatement",
+            "extension": [_feature(definition, value) for definition, value in _FEATURES],
             **_instance(base, version, date),
+            "instantiates": ["http://hl7.org/fhir/CapabilityStatement/terminology-server"],
             "fhirVersion": definitions.FHIR_VERSION,
             "format": list(FORMATS),
             "patchFormat": list(PATCH_FORMATS),
@@ -100,11 +109,26 @@ _MODES = {"full": _statement, "normative": _statement, "terminology": _terminolo
 def _instance(base: str, version: str, date: str) -> Json:
     """Return what both statements say of this server."""
     return {
+        "url": f"{base}/metadata",
+        "version": version,
+        "name": "Yilian",
+        "title": "Yilian FHIR R4 and terminology server",
         "status": "active",
         "date": date,
         "kind": "instance",
-        "software": {"name": "Yilian", "version": version},
+        "software": {"name": "Yilian", "version": version, "releaseDate": date},
         "implementation": {"description": "Yilian FHIR R4 server", "url": base},
+    }
+
+
+def _feature(definition: str, value: Json) -> Json:
+    """Return one feature of the application, as an extension."""
+    return {
+        "url": _TX + "application-feature/StructureDefinition/feature",
+        "extension": [
+            {"url": "definition", "valueCanonical": definition},
+            {"url": "value", **value},
+        ],
     }
 
 
@@ -117,7 +141,7 @@ def _rest(conditions: Json) -> Json:
     referring = _referring()
     return {
         "mode": "server",
-        "security": {"cors": True},
+        "security": {"cors": True, "service": [{"text": _SECURITY}]},
         "resource": [
             _resource(name, referring[name], conditions) for name in definitions.resource_types()
         ],

@@ -1,15 +1,14 @@
 """The resources a request brings along: `tx-resource` parameters, and those under a cache id.
 
-They live for the request, or under an id for a time: `$cache-control?mode=start` hands out an
-unguessable one; with the older `cache-id` parameter the client chooses. What was parsed is kept by
-the digest of its content: the same bytes mean the same, whoever sends them, so nothing of one
-request can be seen by another.
+They live for the request, or under an id for a time (`shelf.py`): `$cache-control?mode=start` hands
+out an unguessable one, sent as X-Cache-Id; with the older `cache-id` parameter the client chooses.
+What was parsed is kept by the digest of its content: the same bytes mean the same, whoever sends
+them, so nothing of one request can be seen by another.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
@@ -18,23 +17,22 @@ from typing import Any
 
 import orjson
 
-from app.errors import NotFound, TooMuch
+from app.errors import NotFound
 from app.terminology.catalogue import Resources
 from app.terminology.memory import MemorySystem
+from app.terminology.shelf import Shelf
 from app.terminology.types import Catalogue, Json, System
 
-_SYSTEMS_KEPT = 256
-_IDS_KEPT = 64
-_LIFE_S = 3600.0
-_MOST_RESOURCES = 500  # under one cache id
+_KEPT = 512  # parsed resources
+_HANDED_OUT, _CHOSEN = "handed-out/", "chosen/"
 
 
 class Remembered:
     """What is kept between requests; safe to use from many threads."""
 
-    def __init__(self) -> None:
-        self._systems: OrderedDict[bytes, System] = OrderedDict()
-        self._ids: OrderedDict[str, tuple[float, list[Json]]] = OrderedDict()
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._parsed: OrderedDict[str, System | Json] = OrderedDict()
         self._lock = threading.Lock()
 
     def of(self, inputs: Mapping[str, Sequence[Any]], cache_id: str | None) -> Sequence[Catalogue]:
@@ -43,68 +41,79 @@ class Remembered:
         cache_id: one that was handed out. Raises NotFound when it is not known any more.
         """
         brought = [r for r in inputs.get("tx-resource", ()) if isinstance(r, dict)]
+        found = [self._of(one) for one in brought]
         if cache_id is not None:
-            brought += self._under(cache_id)
+            found += self._under(_HANDED_OUT + cache_id)
         for chosen in inputs.get("cache-id", ()):
-            brought = self._adding(f"chosen/{chosen}", brought)
-        return (self._catalogue(brought),) if brought else ()
+            found += self._chosen(str(chosen), brought)
+        if not found:
+            return ()
+        systems: list[System] = []
+        others: list[Json] = []
+        for one in found:
+            if isinstance(one, dict):
+                others.append(one)
+            else:
+                systems.append(one)
+        return (Resources(systems, others),)
 
     def start(self, resources: Sequence[Json]) -> str:
         """Keep resources under a new id, which only who is told it can know."""
         cache_id = token_urlsafe(24)
-        self._adding(cache_id, resources)
+        self._shelf.put(_HANDED_OUT + cache_id, _bodies(resources))
         return cache_id
 
     def end(self, cache_id: str) -> None:
         """Forget what an id stands for."""
-        with self._lock:
-            self._ids.pop(cache_id, None)
+        self._shelf.drop(_HANDED_OUT + cache_id)
 
-    def _under(self, cache_id: str) -> list[Json]:
-        with self._lock:
-            held = self._ids.get(cache_id)
-            if held is None or held[0] < time.monotonic():
-                raise NotFound("The cache id is not known here, or it has expired")
-            return held[1]
+    def _chosen(self, cache_id: str, brought: Sequence[Json]) -> list[System | Json]:
+        """Return what lies under an id of the client's choice, `brought` added to it."""
+        if self._shelf.digests(_HANDED_OUT + cache_id) is not None:
+            return self._under(_HANDED_OUT + cache_id)
+        key = _CHOSEN + cache_id
+        held = self._shelf.digests(key)
+        new = {d: b for d, b in _bodies(brought).items() if d not in (held or ())}
+        if new:
+            self._shelf.put(key, new)
+        return [] if held is None else self._under(key)
 
-    def _adding(self, key: str, resources: Sequence[Json]) -> list[Json]:
-        """Return what an id stands for once `resources` are added to it."""
-        now = time.monotonic()
-        with self._lock:
-            until, held = self._ids.pop(key, (0.0, []))
-            found = [*resources, *(held if until >= now else ())]
-            if len(found) > _MOST_RESOURCES:
-                found = _without_doubles(found)
-            if len(found) > _MOST_RESOURCES:
-                raise TooMuch("There are too many resources under this cache id")
-            self._ids[key] = (now + _LIFE_S, found)
-            while len(self._ids) > _IDS_KEPT:
-                self._ids.popitem(last=False)
+    def _under(self, key: str) -> list[System | Json]:
+        digests = self._shelf.digests(key)
+        if digests is None:
+            raise NotFound("The cache id is not known here, or it has expired")
+        found: list[System | Json] = []
+        for digest in digests:
+            one = self._parsed.get(digest)
+            if one is None:
+                body = self._shelf.get(key, digest)
+                if body is None:
+                    continue
+                one = self._keep(digest, orjson.loads(body))
+            found.append(one)
         return found
 
-    def _catalogue(self, brought: Sequence[Json]) -> Catalogue:
-        systems = [r for r in brought if r.get("resourceType") == "CodeSystem"]
-        others = [r for r in brought if r.get("resourceType") != "CodeSystem"]
-        return Resources([self._system(r) for r in systems], others)
+    def _of(self, resource: Json) -> System | Json:
+        """Return a resource as it is used: a code system is indexed once for equal content."""
+        if resource.get("resourceType") != "CodeSystem":
+            return resource
+        digest = _digest(orjson.dumps(resource))
+        return self._parsed.get(digest) or self._keep(digest, resource)
 
-    def _system(self, resource: Json) -> System:
-        digest = blake2b(orjson.dumps(resource), digest_size=16).digest()
+    def _keep(self, digest: str, resource: Json) -> System | Json:
+        made: System | Json = resource
+        if resource.get("resourceType") == "CodeSystem":
+            made = MemorySystem(resource)
         with self._lock:
-            found = self._systems.get(digest)
-            if found is not None:
-                self._systems.move_to_end(digest)
-                return found
-        made = MemorySystem(resource)
-        with self._lock:
-            self._systems[digest] = made
-            while len(self._systems) > _SYSTEMS_KEPT:
-                self._systems.popitem(last=False)
+            self._parsed[digest] = made
+            while len(self._parsed) > _KEPT:
+                self._parsed.popitem(last=False)
         return made
 
 
-def _without_doubles(resources: Sequence[Json]) -> list[Json]:
-    """Return resources, of equal ones the first."""
-    kept: dict[bytes, Json] = {}
-    for one in resources:
-        kept.setdefault(blake2b(orjson.dumps(one), digest_size=16).digest(), one)
-    return list(kept.values())
+def _bodies(resources: Sequence[Json]) -> dict[str, bytes]:
+    return {_digest(body): body for body in map(orjson.dumps, resources)}
+
+
+def _digest(body: bytes) -> str:
+    return blake2b(body, digest_size=16).hexdigest()

@@ -87,6 +87,7 @@ class Verdict:
     caused_by: list[str] = field(default_factory=list)
     unknown_system: str | None = None
     right_code: str | None = None
+    notes: list[str] = field(default_factory=list)  # said in the message, no issue of their own
 
     @property
     def ok(self) -> bool:
@@ -271,6 +272,10 @@ class Judge:
             self._code_unknown(verdict, known, place)
             return
         match = Match(known, verdict.concept)
+        if isinstance(known.system, Explains):
+            for reading in membership.readings:
+                why = known.system.mismatch(verdict.coding.code, reading.include.filters)
+                verdict.notes += [why] if why else []
         if known.is_inactive(verdict.concept) and membership.matches(
             verdict.coding.code, any_status=True
         ):

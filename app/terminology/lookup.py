@@ -80,9 +80,9 @@ def _designations(known: Known, concept: Concept) -> Iterator[Json]:
 
 
 def _properties(known: Known, concept: Concept, asked: Sequence[str]) -> Iterator[Json]:
-    everything = not asked or "*" in asked
-    if everything or "inactive" in asked:
-        yield _property("inactive", "Boolean", known.is_inactive(concept))
+    """Yield whether it is inactive, and the properties asked for (`*`: all)."""
+    everything = "*" in asked
+    yield _property("inactive", "Boolean", known.is_inactive(concept))
     for held in concept.properties:
         if (everything or held.code in asked) and held.code not in ("inactive", "parent", "child"):
             kind = held.kind[:1].upper() + held.kind[1:]

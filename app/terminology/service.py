@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.terminology import brought
+from app.terminology.brought import Remembered
 from app.terminology.membership import contains
 from app.terminology.scope import Scope
+from app.terminology.shelf import InMemory, Shelf
 from app.terminology.types import Catalogue, Json, System
 
 __all__ = ["Scope", "Terminology"]
@@ -25,10 +26,10 @@ Inputs = Mapping[str, Sequence[Any]]
 class Terminology:
     """The sources of one process, and what is asked of them without a request."""
 
-    def __init__(self, sources: Sequence[Catalogue]) -> None:
+    def __init__(self, sources: Sequence[Catalogue], shelf: Shelf | None = None) -> None:
         self._sources = sources
         self.scope = Scope(sources)
-        self.remembered = brought.Remembered()
+        self.remembered = Remembered(shelf or InMemory())
 
     def catalogue(self, inputs: Inputs | None = None, *, cache_id: str | None = None) -> Scope:
         """Return what a request sees: `tx-resource`s and what its `cache-id` stands for first.

@@ -225,9 +225,9 @@ def _answer(
         out.append({"name": "codeableConcept", "valueCodeableConcept": concept})
     if said:
         out.append({"name": "issues", "resource": outcome(said)})
-    text = "; ".join(
-        dict.fromkeys(one.text for one in said if one.severity == "error" or one.id in _SAID)
-    )
+    texts = [note for verdict in verdicts for note in verdict.notes]
+    texts += [one.text for one in said if one.severity == "error" or one.id in _SAID]
+    text = "; ".join(dict.fromkeys(texts))
     if text:
         out.append({"name": "message", "valueString": text})
     for url in dict.fromkeys(u for v in verdicts for u in v.caused_by):

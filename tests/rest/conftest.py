@@ -21,6 +21,7 @@ from app.store.store import Setting, Store, open_store
 from app.terminology.catalogue import Definitions
 from app.terminology.posted import Posted
 from app.terminology.service import Terminology
+from app.terminology.shelf import InDatabase
 from app.terminology.stored.catalogue import Stored
 from app.terminology.systems import Specials
 
@@ -40,7 +41,8 @@ class OneProcess:
 
     def __post_init__(self) -> None:
         self.terminology = Terminology(
-            [Posted(self.store), Stored(self.store), Specials(), Definitions()]
+            [Posted(self.store), Stored(self.store), Specials(), Definitions()],
+            InDatabase(self.store),
         )
 
     def not_ready(self) -> list[str]:

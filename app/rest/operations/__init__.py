@@ -6,12 +6,24 @@ from collections.abc import Mapping
 
 from app.errors import MethodNotAllowed, UnknownType
 from app.rest.exchange import Reply, Request
-from app.rest.operations import codes, convert, everything, graphql, lastn, maps, meta, validate
+from app.rest.operations import (
+    caching,
+    codes,
+    convert,
+    everything,
+    graphql,
+    lastn,
+    maps,
+    meta,
+    validate,
+    versions,
+)
 from app.rest.operations.call import Operation
 from app.rest.services import Hub
 
 OPERATIONS: Mapping[str, Operation] = {
     "batch-validate-code": codes.BATCH_VALIDATE_CODE,
+    "cache-control": caching.OPERATION,
     "closure": maps.CLOSURE,
     "compare": maps.COMPARE,
     "convert": convert.OPERATION,
@@ -27,6 +39,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "translate": maps.TRANSLATE,
     "validate": validate.OPERATION,
     "validate-code": codes.VALIDATE_CODE,
+    "versions": versions.OPERATION,
 }
 
 

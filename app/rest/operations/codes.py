@@ -8,7 +8,7 @@ from __future__ import annotations
 from app.rest.operations import terms
 from app.terminology import expand, lookup, validate_code
 
-_TX = "http://hl7.org/fhir/uv/tx-ecosystem/OperationDefinition/"
+_OWN = "https://yilian.example/fhir/OperationDefinition/"
 
 EXPAND = terms.operation(
     expand.expand,
@@ -32,5 +32,5 @@ VALIDATE_CODE = terms.operation(
     subject={"ValueSet": "valueSet", "CodeSystem": "codeSystem"},
 )
 BATCH_VALIDATE_CODE = terms.operation(
-    validate_code.batch, _TX + "ValueSet-batch-validate-code", types=("ValueSet",)
+    validate_code.batch, _OWN + "ValueSet-batch-validate-code", types=("ValueSet",)
 )

@@ -128,12 +128,13 @@ class Door:
     def _take(self, published: Sequence[Published], promises: Sequence[Future[None]]) -> None:
         """Read what came together, and end the promises when all of it is safe."""
         now_us = self._clock.now_us()
-        wrapped = [raw for one in published if (raw := _wrapped(one)) is not None]
+        lines = [_wrapped(one) for one in published]
+        wrapped = [line for line in lines if line is not None]
+        alone: Sequence[Published] = published
+        read: list[Read] = []
         if len(wrapped) > 1:
             read = self._reader.read(wrapped, Outside(), now_us)
-            alone = [one for one in published if _wrapped(one) is None]
-        else:
-            read, alone = [], list(published)
+            alone = [one for one, line in zip(published, lines, strict=True) if line is None]
         for one in alone:
             read += read_all(self._reader, one.payload, Outside(topic=one.topic), now_us)
         _Promise(promises, [self.accept(one) for one in read], self._safe.put)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta, tzinfo
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -30,16 +31,17 @@ from app.feeds.iot.messages import Message
 from app.feeds.iot.times import Moment
 from app.feeds.iot.vocabulary import Concept, Measured, Vocabulary
 from app.feeds.statement import Statement, statements
-from app.fhir import dates, extract, primitives
+from app.fhir import dates, extract, primitives, searchparams
 from app.fhir import json as fhir_json
-from app.store.entries import Entries
+from app.store import keys
+from app.store.entries import Entries, default_length, local_reference
 from app.store.prepare import Prepared, Preparer
 from app.store.types import Change, Method
 
 _MOST: Final = 2048  # forms, and shapes seen once, that are remembered
 _PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}", re.ASCII)  # is itself in JSON, URIs
 _LONGEST_NUMBER: Final = 17
-_NUMBER_TEXT: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+_DIGITS_ONLY: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII).fullmatch
 _DAY: Final = timedelta(days=1)
 _is_datetime: Final = primitives.RULES["dateTime"]
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -121,7 +123,7 @@ def _shape(
             value = container[key]
             cut = mark
             if mark is _NUMBER:
-                if type(value) is str and _NUMBER_TEXT.fullmatch(value):
+                if type(value) is str and _DIGITS_ONLY(value):
                     cut = _DIGITS
                 elif type(value) is not int and type(value) is not Decimal:
                     continue
@@ -187,84 +189,54 @@ class _Template:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
-    """One search value (a row of `extract.Values`) with blanks."""
-
-    items: tuple[Any, ...]
-    blanks: tuple[tuple[int, _Template], ...]
-
-    def fill(self, values: Values, zone: tzinfo) -> tuple[Any, ...]:
-        row = list(self.items)
-        for n, template in self.blanks:
-            row[n] = template.fill(values)
-        return tuple(row)
-
-
-@dataclass(frozen=True, slots=True)
-class _DateRow:
-    """A date among the search values: its parameter, and which value it is."""
-
-    parameter: int
-    place: int
-
-    def fill(self, values: Values, zone: tzinfo) -> tuple[Any, ...]:
-        return self.parameter, *dates.bounds(values[self.place], zone)
-
-
-@dataclass(frozen=True, slots=True)
-class _QuantityRow:
-    """A quantity among the search values: parameter and unit, and which value it is."""
-
-    unit: tuple[Any, ...]
-    place: int
-
-    def fill(self, values: Values, zone: tzinfo) -> tuple[Any, ...]:
-        number = float(values[self.place])
-        return *self.unit, number, number
-
-
-@dataclass(frozen=True, slots=True)
 class _Index:
-    """The index entries of a resource: what they always are, and the search values that differ.
+    """The index entries of a resource: what they always are, and how the others are found.
 
-    rows: place of a list in `extract.Values` -> its rows. dated: the resource's place in the order
-    of its type follows from them.
+    hashed: what makes a key of a text. references: parameter, type, id. dates: parameter, place of
+    the text, whether it is the resource's primary one. quantities: parameter, unit, place.
     """
 
     always: Entries
-    rows: tuple[tuple[int, tuple[_Row | _DateRow | _QuantityRow, ...]], ...]
-    dated: bool
+    hashed: tuple[tuple[Callable[[str], int], _Template], ...]
+    references: tuple[tuple[int, str, _Template], ...]
+    dates: tuple[tuple[int, int, bool], ...]
+    quantities: tuple[tuple[int, int, int], ...]
 
-    def fill(self, type_name: str, values: Values, preparer: Preparer) -> Entries:
-        always, zone = self.always, preparer.zone
-        found = list(_NO_VALUES)
-        for n, rows in self.rows:
-            found[n] = [row.fill(values, zone) for row in rows]
-        moving = extract.Values(*found)
-        entries = preparer.entries(type_name, {}, lambda resource, zone: moving)
-        entries.have = always.have
-        if not self.dated:
-            entries.d = always.d
-        entries.idents, entries.links, entries.pair = always.idents, always.links, always.pair
-        entries.keys += always.keys
-        entries.refs += always.refs
-        entries.codes += always.codes
-        entries.texts += always.texts
-        entries.units += always.units
-        for name in _SELDOM:
-            more = getattr(always, name)
-            if more:
-                getattr(entries, name).extend(more)
-        return entries
+    def fill(self, values: Values, zone: tzinfo) -> Entries:
+        always = self.always
+        d, dts = always.d, always.dts
+        for p, place, primary in self.dates:
+            low, high = dates.bounds(values[place], zone)
+            fine = high - low == default_length(low)
+            if primary:
+                d = 2 * low + (not fine)
+            if not primary or not fine:
+                dts = [*dts, (p, low, high)]
+        return Entries(
+            d=d,
+            have=always.have,
+            keys=always.keys + [key(text.fill(values)) for key, text in self.hashed],
+            refs=always.refs + [(p, name, id_.fill(values)) for p, name, id_ in self.references],
+            urls=always.urls,
+            pair=always.pair,
+            strs=always.strs,
+            qtys=always.qtys
+            + [(p, u, x, x) for p, u, n in self.quantities for x in (float(values[n]),)],
+            dts=dts,
+            codes=always.codes,
+            texts=always.texts,
+            units=always.units,
+            idents=always.idents,
+            links=always.links,
+        )
 
 
 _CONTENT: Final = (
     "d", "have", "keys", "refs", "urls", "pair", "strs", "qtys", "dts", "codes", "texts", "units",
     "idents", "links",
 )  # fmt: skip
-_SELDOM: Final = ("urls", "strs", "qtys", "dts")
-_LISTS: Final = extract.Values.__struct_fields__
-_NO_VALUES: Final[Sequence[Any]] = tuple(0 if name == "present" else () for name in _LISTS)
+_LISTS: Final = _CONTENT[2:]
+_SETTLED: Final = ("urls", "pair", "strs", "codes", "texts", "units", "idents", "links")
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,7 +372,7 @@ class Forms:
             return _prepared_the_long_way(part.type, id_, body, self._preparer)
         prepared = _bare(part.type, id_, body)
         prepared.generation = form.generation
-        prepared.entries = part.index.fill(part.type, values, self._preparer)
+        prepared.entries = part.index.fill(values, self._preparer.zone)
         return prepared
 
     def _form(self, shape: _Shape, message: Message, zone: tzinfo) -> Form | None:
@@ -656,35 +628,29 @@ def _index(
 ) -> _Index | None:
     """Return how the index entries of a resource follow from its blanks; None if not simply."""
     full, other = _entries(first, preparer), _entries(second, preparer)
-    if full.idents != other.idents or full.links != other.links:
+    if any(getattr(full, name) != getattr(other, name) for name in _SETTLED):
         return None
+    always = Entries(d=full.d, have=full.have)
+    for name in _LISTS:
+        theirs = getattr(other, name)
+        setattr(always, name, [row for row in getattr(full, name) if row in theirs])
+    moving = _Moving(first.type, values, full, preparer)
     find = extract.extractor(first.type)
-    found = find(fhir_json.load(first.body), preparer.zone)
-    others = find(fhir_json.load(second.body), preparer.zone)
-    constant: list[Any] = list(_NO_VALUES)
-    moving: list[tuple[int, tuple[Any, ...]]] = []
-    for n, name in enumerate(_LISTS):
-        if name in ("present", "composites"):  # presence is part of the shape, others have no rows
-            continue
-        here, there = getattr(found, name), getattr(others, name)
+    one, two = (find(fhir_json.load(said.body), preparer.zone) for said in (first, second))
+    for name in ("identifiers", "uris", "references", "dates", "quantities"):
+        here, there = getattr(one, name), getattr(two, name)
         if len(here) != len(there):
             return None
-        constant[n] = [row for row, its in zip(here, there, strict=True) if row == its]
-        rows = [
-            _row(name, row, values, preparer.zone)
-            for row, its in zip(here, there, strict=True)
-            if row != its
-        ]
-        if None in rows:
-            return None
-        if rows:
-            moving.append((n, tuple(rows)))
-    settled = extract.Values(*constant)
-    always = preparer.entries(first.type, {}, lambda resource, zone: settled)
-    always.keys = always.keys[1:]  # that of the type comes with what moves
-    always.have, always.idents, always.links = full.have, full.idents, full.links
-    dated = always.d != full.d
-    return _Index(always, tuple(moving), dated)
+        for row, its in zip(here, there, strict=True):
+            if row != its and not getattr(moving, name)(*row):
+                return None
+    return _Index(
+        always,
+        tuple(moving.hashed),
+        tuple(moving.refs),
+        tuple(moving.dts),
+        tuple(moving.qtys),
+    )
 
 
 def _entries(said: Statement, preparer: Preparer) -> Entries:
@@ -694,29 +660,63 @@ def _entries(said: Statement, preparer: Preparer) -> Entries:
     return prepared.entries
 
 
-def _row(
-    name: str, row: Any, values: Values, zone: tzinfo
-) -> _Row | _DateRow | _QuantityRow | None:
-    """Return a search value with its blanks; None where it does not follow from one simply."""
-    if name == "dates":
-        for place, value in enumerate(values):
-            if _is_datetime(value) and dates.bounds(value, zone) == row[1:]:
-                return _DateRow(row[0], place)
-        return None
-    if name == "quantities":
-        for place, value in enumerate(values):
-            if _NUMBER_TEXT.fullmatch(value) and row[-2:] == (float(value), float(value)):
-                return _QuantityRow(row[:-2], place)
-        return None
-    if not isinstance(row, tuple) or any(isinstance(item, float) for item in row):
-        return None
-    blanks = []
-    for n, item in enumerate(row):
-        if isinstance(item, str):
-            template = _Template.of(item, values)
-            if template.blanks:
-                blanks.append((n, template))
-    return _Row(row, tuple(blanks))
+class _Moving:
+    """Search values that differ from message to message: what they come from.
+
+    The methods are named after the lists of `extract.Values` and get their rows; they say whether
+    the row follows simply.
+    """
+
+    def __init__(self, type_name: str, values: Values, full: Entries, preparer: Preparer) -> None:
+        self._values = values
+        self._full = full
+        self._tenant = preparer.tenant
+        self._zone = preparer.zone
+        primary = searchparams.primary_date(type_name)
+        self._primary = primary.number if primary else None
+        self.hashed: list[tuple[Callable[[str], int], _Template]] = []
+        self.refs: list[tuple[int, str, _Template]] = []
+        self.dts: list[tuple[int, int, bool]] = []
+        self.qtys: list[tuple[int, int, int]] = []
+
+    def identifiers(
+        self, p: int, system: str | None, value: str, _: str | None, code: str | None
+    ) -> bool:
+        key = partial(keys.identifier, self._tenant, p, system)
+        self.hashed.append((key, _Template.of(value, self._values)))
+        return code is None
+
+    def uris(self, p: int, uri: str) -> bool:
+        self.hashed.append((partial(keys.uri, self._tenant, p), _Template.of(uri, self._values)))
+        return True
+
+    def references(self, p: int, text: str, _: str | None) -> bool:
+        local = local_reference(text)
+        if local is not None:
+            self.refs.append((p, local[0], _Template.of(local[1], self._values)))
+        return local is not None
+
+    def dates(self, p: int, low: int, high: int) -> bool:
+        place = self._place(
+            lambda text: _is_datetime(text) and dates.bounds(text, self._zone) == (low, high)
+        )
+        if place is None:
+            return False
+        self.dts.append((self._tenant << 32 | p, place, p == self._primary))
+        return True
+
+    def quantities(self, p: int, *row: Any) -> bool:
+        number = row[-1]
+        place = self._place(lambda text: bool(_DIGITS_ONLY(text)) and float(text) == number)
+        scoped = self._tenant << 32 | p
+        units = {u for q, u, low, high in self._full.qtys if (q, low, high) == (scoped, *row[-2:])}
+        if place is None or len(units) != 1 or row[-2] != number:
+            return False
+        self.qtys.append((scoped, units.pop(), place))
+        return True
+
+    def _place(self, holds: Callable[[str], bool]) -> int | None:
+        return next((n for n, text in enumerate(self._values) if holds(text)), None)
 
 
 def _agree(probe: _Probe, filled: Filled, preparer: Preparer) -> bool:
@@ -732,7 +732,7 @@ def _agree(probe: _Probe, filled: Filled, preparer: Preparer) -> bool:
         if part.body.fill(values).encode() != said.body:
             return False
         if part.index is not None:
-            entries = part.index.fill(part.type, values, preparer)
+            entries = part.index.fill(values, preparer.zone)
             if _content(entries) != _content(_entries(said, preparer)):
                 return False
     return True

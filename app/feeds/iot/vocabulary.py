@@ -62,6 +62,10 @@ class Vocabulary:
             name: dict(table.rows) for name, table in tables.items()
         }
         self._concepts: dict[tuple[str, str | None, str | None, str], Concept] = {}
+        self._scales: dict[
+            tuple[str | None, str | None, str | None, bool],
+            tuple[str | None, str | None, str | None, str | None],
+        ] = {}
         self._conversions: dict[tuple[str, str], tuple[Fraction, Fraction] | None] = {}
 
     def _code(self, table: str, key: str | None) -> str | None:
@@ -161,21 +165,36 @@ class Vocabulary:
         number = _number(value)
         if number is None:
             return Measured(str(value))
-        if unit is None and concept.known:
-            unit = self._code("usual-unit", concept.mdc) or self._code("own-unit", concept.loinc)
-        code = self.unit(unit)
-        scale = self._code("unit-scale", unit)
+        unit, code, scale, wanted = self._scale(unit, concept)
         if scale:
             number = _plain(number * Decimal(scale))
         if code is None:
             return Measured(number, unit=unit)
-        wanted = (self._code("profile-unit", concept.loinc) or "").split()
-        if not wanted or code in wanted:
+        if wanted is None:
             return Measured(number, unit=code, ucum=code)
-        converted = self.convert(number, code, wanted[0])
+        converted = self.convert(number, code, wanted)
         if converted is None:  # not of the same kind: the sender's word stands
             return Measured(number, unit=code, ucum=code)
-        return Measured(converted, unit=wanted[0], ucum=wanted[0])
+        return Measured(converted, unit=wanted, ucum=wanted)
+
+    def _scale(
+        self, unit: str | None, concept: Concept
+    ) -> tuple[str | None, str | None, str | None, str | None]:
+        """Return the unit (the usual one without one), its UCUM code, a factor of the sender's
+        spelling, and the unit to convert to."""
+        key = (unit, concept.loinc, concept.mdc, concept.known)
+        found = self._scales.get(key)
+        if found is None:
+            if len(self._scales) >= _REMEMBERED:
+                self._scales.clear()
+            if unit is None and concept.known:
+                usual = self._code("usual-unit", concept.mdc)
+                unit = usual or self._code("own-unit", concept.loinc)
+            code = self.unit(unit)
+            allowed = (self._code("profile-unit", concept.loinc) or "").split()
+            wanted = None if not allowed or code in allowed else allowed[0]
+            found = self._scales[key] = unit, code, self._code("unit-scale", unit), wanted
+        return found
 
     def convert(self, value: Decimal, unit: str, to: str) -> Decimal | None:
         """Return `value` of one UCUM unit in another, None when they measure different things.

@@ -1,9 +1,9 @@
 """$validate: R4 resource-operation-validate.html.
 
-Checks what a write would check, and the invariants of the base definitions, and says it in an
-OperationOutcome, status 200 also when the resource is not valid; nothing is stored. `mode`
-create and update add the rules of those interactions. A `profile` that is not known here is
-reported, not passed over.
+Checks what a write would check, the invariants of the base definitions and the bindings to value
+sets that are known here, and says it in an OperationOutcome, status 200 also when the resource is
+not valid; nothing is stored. `mode` create and update add the rules of those interactions. A
+`profile` that is not known here is reported, not passed over.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from app.errors import Invalid, Issue, YilianError
-from app.fhir import invariants, json, validate
+from app.fhir import bindings, invariants, json, validate
 from app.fhir.outcome import ALL_OK, operation_outcome
 from app.rest.exchange import Reply, Request
 from app.rest.operations.call import Operation, core, inputs, one, text
 from app.rest.services import Hub
+from app.terminology.bound import BoundValueSets
 
 _MODES = frozenset(("create", "update", "delete", "profile"))
 
@@ -35,7 +36,7 @@ def run(hub: Hub, request: Request) -> Reply:
         resource = json.parse(hub.store.read(request.type, request.id).body)
     if not isinstance(resource, dict):
         raise Invalid("There is no resource to validate", at="http.resource", code="required")
-    issues = [*_problems(request, resource, mode)]
+    issues = [*_problems(hub, request, resource, mode)]
     profile = text(given, "profile")
     if profile is not None:
         issues.append(
@@ -44,7 +45,9 @@ def run(hub: Hub, request: Request) -> Reply:
     return Reply(200, operation_outcome(issues or [ALL_OK]))
 
 
-def _problems(request: Request, resource: dict[str, Any], mode: str | None) -> Iterator[Issue]:
+def _problems(
+    hub: Hub, request: Request, resource: dict[str, Any], mode: str | None
+) -> Iterator[Issue]:
     kind = resource.get("resourceType")
     if not isinstance(kind, str):
         yield Issue("error", "required", "There is no resourceType", "resourceType")
@@ -56,8 +59,11 @@ def _problems(request: Request, resource: dict[str, Any], mode: str | None) -> I
         yield Issue("error", "required", "An update needs an id", f"{kind}.id")
     try:
         found = validate.problems(resource, kind)
-        # Invariants speak about resources that are otherwise valid.
-        yield from found or invariants.broken(resource)
+        yield from found
+        if not found:  # invariants and bindings speak about resources that are otherwise valid
+            yield from invariants.broken(resource)
+            known = BoundValueSets(hub.terminology.scope)
+            yield from bindings.problems(resource, kind, known)
     except YilianError as error:  # too deep, or no type of R4
         yield from error.issues
 

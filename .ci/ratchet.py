@@ -46,6 +46,11 @@ def _messages(report: Any) -> Iterator[str]:
                 yield f"{found['file']} {fact['path']} {fact['op']} {fact['want']!r}"
 
 
+def _terminology(report: Any) -> Iterator[str]:
+    """tx_suite: tests with the name of their group."""
+    yield from (f"{t['suite']}/{t['test']}" for t in report["tests"] if t["status"] == "pass")
+
+
 SUITES: Mapping[str, Passed] = {
     "fhir": _by_id,
     "mllp": _by_id,
@@ -53,6 +58,7 @@ SUITES: Mapping[str, Passed] = {
     "id-http": _vectors,
     "device": _cases,
     "hl7v2": _messages,
+    "terminology": _terminology,
 }
 
 

@@ -86,6 +86,13 @@ SUITES = (
         hub=True,
     ),
     Suite(
+        "terminology",
+        "tx_suite.py",
+        "app.terminology.expand",
+        "--base http://{http}/fhir --tests {shared}/conformance/terminology --json {report}",
+        hub=True,
+    ),
+    Suite(
         "mllp",
         "mllp_suite.py",
         "app.feeds.hl7v2.mllp",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from app.errors import Unavailable
 from app.feeds import inbox
 from app.feeds.inbox import Entry, State, Wanted
-from app.store.database import Address, Connection, connect, driver_errors
+from app.store.database import Address, Connection, Connections, connect, driver_errors
 
 STATES: Mapping[str, State] = {state.name.lower(): state for state in State}
 
@@ -34,7 +34,7 @@ class Received:
         self._address = address
         self._tenant = tenant
         self._local = threading.local()
-        self._connections: list[Connection] = []
+        self._connections = Connections()
 
     def page(
         self,
@@ -92,8 +92,7 @@ class Received:
         return oldest
 
     def close(self) -> None:
-        for connection in self._connections:
-            connection.close()
+        self._connections.close_all()
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -101,11 +100,10 @@ class Received:
         db: Connection | None = getattr(self._local, "db", None)
         if db is None:
             db = self._local.db = connect(self._address)
-            self._connections.append(db)
+            self._local.lease = self._connections.lend(db)
         try:
             yield db
         except driver_errors(db.dialect) as exc:
             self._local.db = None
-            self._connections.remove(db)
-            db.close()
+            self._connections.close(db)
             raise Unavailable("the database cannot be read now") from exc

@@ -9,6 +9,7 @@ their length.
 from __future__ import annotations
 
 import sqlite3
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -282,6 +283,35 @@ def connect(address: Address, *, write: bool = False, limited: bool = True) -> C
     if address.dialect == SQLITE:
         return SqliteConnection(address.path, write=write)
     return PostgresConnection(address.dsn, limited=limited)
+
+
+class Lease:
+    """Held by the thread that uses a connection: with it the connection ends."""
+
+    __slots__ = ("__weakref__",)
+
+
+class Connections:
+    """The open connections of many threads: servers start and end threads as they need them."""
+
+    def __init__(self) -> None:
+        self._open: set[Connection] = set()
+
+    def lend(self, connection: Connection) -> Lease:
+        """Return what this thread keeps (in a `threading.local`) for as long as it lives."""
+        self._open.add(connection)
+        lease = Lease()
+        weakref.finalize(lease, self.close, connection).atexit = False
+        return lease
+
+    def close(self, connection: Connection) -> None:
+        """Close one."""
+        self._open.discard(connection)
+        connection.close()
+
+    def close_all(self) -> None:
+        for connection in list(self._open):
+            self.close(connection)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from app.store.database import (
     SQLITE,
     Address,
     Connection,
+    Connections,
     connect,
     data_errors,
     driver_errors,
@@ -106,7 +107,7 @@ class Store:
         self._posted = posted
         self._upkeep = upkeep
         self._local = threading.local()
-        self._connections: list[Connection] = []
+        self._connections = Connections()
         self._learned = Learned()
         self._systems = Systems(setting.tenant)
         self.codes: Codes | None = None  # the terminology service, once there is one
@@ -259,8 +260,7 @@ class Store:
         if self._upkeep is not None:
             self._upkeep.close()
         self._writer.close()
-        for connection in self._connections:
-            connection.close()
+        self._connections.close_all()
         self._posted.close()
 
     @property
@@ -286,13 +286,13 @@ class Store:
     def _db(self) -> Connection:
         found: Connection | None = getattr(self._local, "db", None)
         if found is not None and found.lost:
-            self._connections.remove(found)
+            self._connections.close(found)
             found = None
         if found is None:
             self._local.db = None
             found = connect(self._address)
             self._local.db = found
-            self._connections.append(found)
+            self._local.lease = self._connections.lend(found)
         return found
 
 

@@ -28,7 +28,7 @@ from app.errors import Conflict, Invalid, Unavailable, YilianError
 from app.fhir import definitions
 from app.store.aside import Aside
 from app.store.commit import Match, Target, WritePath, stub
-from app.store.database import SQLITE, Address, Connection, connect
+from app.store.database import SQLITE, Address, Connection, Connections, connect
 from app.store.entries import Entries
 from app.store.handover import Doors, WriterServer
 from app.store.prepare import Prepared, Preparer
@@ -333,7 +333,7 @@ class PostgresWriter:
         self._clock = clock
         self._match = match
         self._local = threading.local()
-        self._open: set[Connection] = set()
+        self._connections = Connections()
 
     def commit(self, changes: Sequence[Prepared]) -> list[Outcome]:
         """Write a set in one transaction. Raises Conflict when it keeps losing races."""
@@ -381,9 +381,7 @@ class PostgresWriter:
         raise Conflict("the resource is being changed by others, try again")
 
     def close(self) -> None:
-        for db in list(self._open):
-            db.close()
-        self._open.clear()
+        self._connections.close_all()
 
     def _run(self, db: Connection, path: WritePath, work: Work[T]) -> T:
         db.begin()
@@ -423,7 +421,7 @@ class PostgresWriter:
         session: tuple[Connection, WritePath] | None = getattr(self._local, "session", None)
         if session is None:
             db = connect(self._address, write=True)
-            self._open.add(db)
+            self._local.lease = self._connections.lend(db)
             numbers = _Blocks(db)
             session = (
                 db,
@@ -457,8 +455,7 @@ class PostgresWriter:
     def _drop(self) -> None:
         session: tuple[Connection, WritePath] | None = getattr(self._local, "session", None)
         if session is not None:
-            self._open.discard(session[0])
-            session[0].close()
+            self._connections.close(session[0])
             self._local.session = None
 
 

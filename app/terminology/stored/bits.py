@@ -80,6 +80,23 @@ def span(first: int, last: int) -> int:
     return ((1 << (last - first + 1)) - 1) << first if last >= first else 0
 
 
+def spans(pairs: Sequence[int]) -> int:
+    """Return the set of many spans: first and last number, pair after pair, ascending."""
+    if not pairs:
+        return 0
+    found = bytearray((pairs[-1] >> 3) + 1)
+    for index in range(0, len(pairs), 2):
+        first, last = pairs[index], pairs[index + 1]
+        low, high = first >> 3, last >> 3
+        if low == high:
+            found[low] |= ((1 << (last - first + 1)) - 1) << (first & 7)
+            continue
+        found[low] |= 0xFF << (first & 7) & 0xFF
+        found[low + 1 : high] = b"\xff" * (high - low - 1)
+        found[high] |= (2 << (last & 7)) - 1
+    return int.from_bytes(found, "little")
+
+
 def of(numbers: Iterable[int], size: int) -> int:
     """Return the set of some numbers below `size`."""
     found = bytearray((size >> 3) + 1)

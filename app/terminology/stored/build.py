@@ -7,8 +7,9 @@ What is kept in memory while concepts come is their encoded bodies and who is be
 from __future__ import annotations
 
 from array import array
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import msgspec
 
 from app.errors import Invalid, Issue
 from app.terminology import status
@@ -20,7 +21,11 @@ from app.terminology.types import Json
 ConceptRow = tuple[int, int, str, str, int, bytes, bytes]
 SetRow = tuple[int, str, int, bytes]
 
+PINYIN = "pinyin"  # a property that is a name as well, as lists with their own spelling have it
+
 _MOST_ISSUES = 100
+_CHILDREN, _HAVING, _STATE = chr(rows.CHILDREN), chr(rows.HAVING), chr(rows.STATE)
+_INACTIVE = _STATE + "inactive"
 
 Where = Callable[[int], str]
 
@@ -43,6 +48,7 @@ class Draft:
         self._places = array("Q")
         self._position: dict[str, int] = {}
         self._members: dict[str, Sequence[str]] = {}
+        self._further: dict[str, list[tuple[str, bool]]] = {}
         self._issues: list[Issue] = []
         self.facts = Facts(folds=header.get("caseSensitive") is False)
         self._uses: dict[str, int] = {}
@@ -86,12 +92,24 @@ class Draft:
         self._places.append(place)
         self._bodies.append(rows.encode_body(body))
 
+    def add_parent(self, code: str, parent: str, *, only: bool = False) -> None:
+        """Say that a concept is below another one as well, if both are there in the end.
+
+        only: unless it has parents of its own.
+        """
+        self._further.setdefault(self._key(code), []).append((parent, only))
+
+    def codes(self) -> Sequence[str]:
+        """Return the codes added so far."""
+        return self._codes
+
     def add_members(self, reference_set: str, codes: Sequence[str]) -> None:
         """Say which concepts a reference set has; unknown ones are left out."""
         self._members[reference_set] = codes
 
     def arranged(self) -> Rows:
         """Return what makes the rows. Raises Invalid with all that is wrong with the concepts."""
+        self._take_further()
         parents = self._parents()
         for position in () if self._issues else cycle(parents):
             self.problem("this concept is below itself", self._places[position], "invariant")
@@ -104,6 +122,24 @@ class Draft:
             for name, codes in self._members.items()
         }
         return Rows(self.facts, self._declared, order, self._codes, self._bodies, members)
+
+    def _take_further(self) -> None:
+        """Write the further parents into the bodies."""
+        for key, further in self._further.items():
+            position = self._position.get(key)
+            if position is None:
+                continue
+            body = rows.decode_body(self._bodies[position])
+            known = {self._key(code) for code in body.parents}
+            fresh = [
+                code
+                for code, only in further
+                if code in self and self._key(code) not in known and not (only and known)
+            ]
+            parents = list(dict.fromkeys([*body.parents, *fresh]))
+            self._bodies[position] = rows.encode_body(
+                msgspec.structs.replace(body, parents=parents)
+            )
 
     def _parents(self) -> list[tuple[int, ...]]:
         parents: list[tuple[int, ...]] = []
@@ -147,7 +183,7 @@ class Rows:
 
     def _block(self, v: int, number: int) -> tuple[list[ConceptRow], list[SetRow]]:
         order, folds = self._order, self.facts.folds
-        sets: dict[tuple[int, str], array[int]] = defaultdict(lambda: array("H"))
+        sets: dict[str, array[int]] = {}
         concepts: list[ConceptRow] = []
         first = number * bits.BLOCK
         for n in range(first, min(first + bits.BLOCK, len(self._codes))):
@@ -166,30 +202,37 @@ class Rows:
                     encoded,
                 )
             )
-            for one in self._sets(code, rows.decode_body(encoded)):
-                sets[one].append(n - first)
-        for name, members in self._members.items():
-            here = [n - first for n in members if n // bits.BLOCK == number]
+            place = n - first
+            for one in self._sets(rows.decode_body(encoded)):
+                members = sets.get(one)
+                if members is None:
+                    sets[one] = array("H", (place,))
+                else:
+                    members.append(place)
+        for name, all_members in self._members.items():
+            here = [n - first for n in all_members if n // bits.BLOCK == number]
             if here:
-                sets[rows.MEMBERS, name] = array("H", here)
+                sets[chr(rows.MEMBERS) + name] = array("H", here)
         listed = [
-            (set_key(v, kind), value, number, bits.packed(members))
-            for (kind, value), members in sorted(sets.items())
+            (set_key(v, ord(one[0])), one[1:], number, bits.packed(sets[one]))
+            for one in sorted(sets)
         ]
         return concepts, listed
 
-    def _sets(self, code: str, body: Body) -> Iterable[tuple[int, str]]:
-        """Return the sets a concept is in: (number, value)."""
-        found = terms.terms(
-            [name for name in (body.display, *(d.value for d in body.designations)) if name]
-        )
-        for parent in body.parents or ("",):
-            found.add((rows.CHILDREN, parent.casefold() if self.facts.folds else parent))
+    def _sets(self, body: Body) -> Iterable[str]:
+        """Return the sets a concept is in: chr(number) and the value in one string each."""
+        names = [d.value for d in body.designations]
+        names += [str(held.value) for held in body.held if held.code == PINYIN]
+        found = terms.terms([body.display, *names] if body.display else names)
+        for parent in body.parents:
+            found.add(_CHILDREN + (parent.casefold() if self.facts.folds else parent))
         for held in body.held:
             number = self._number(held.code, held.kind)
-            found.add((number, rows.value_key(rows.value_text(held.value))))
-            found.add((rows.HAVING, held.code))
+            found.add(chr(number) + rows.value_key(rows.value_text(held.value)))
+            found.add(_HAVING + held.code)
             self._state(held, found)
+        if not body.parents and _INACTIVE not in found:  # retired ones are above nothing
+            found.add(_CHILDREN)
         return found
 
     def _number(self, code: str, kind: str) -> int:
@@ -204,12 +247,12 @@ class Rows:
             kinds.append(kind)
         return found
 
-    def _state(self, held: Held, found: set[tuple[int, str]]) -> None:
+    def _state(self, held: Held, found: set[str]) -> None:
         names = self._declared.codes
         if held.value in (True, "true"):
             if held.code in names["inactive"]:
-                found.add((rows.STATE, "inactive"))
+                found.add(_INACTIVE)
             if held.code in names["notSelectable"]:
-                found.add((rows.STATE, "abstract"))
+                found.add(_STATE + "abstract")
         elif held.code in names["status"] and held.value in ("retired", "inactive"):
-            found.add((rows.STATE, "inactive"))
+            found.add(_INACTIVE)

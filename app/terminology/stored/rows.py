@@ -50,12 +50,13 @@ class Held(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Named(msgspec.Struct, array_like=True, frozen=True):
-    """One designation; use: its number in `Facts.uses`, -1 for none."""
+    """One designation; use: its number in `Facts.uses`, -1 for none; retired: not used any more."""
 
     value: str
     language: str | None = None
     use: int = -1
     extension: list[Json] = []
+    retired: bool = False
 
 
 class Body(msgspec.Struct, array_like=True, frozen=True):
@@ -110,14 +111,28 @@ def concept(code: str, body: Body, facts: Facts) -> Concept:
         code,
         body.display,
         body.definition,
-        [
-            Designation(d.value, d.language, facts.uses[d.use] if d.use >= 0 else None, d.extension)
-            for d in body.designations
-        ],
+        [_designation(named, facts) for named in body.designations],
         [Property(h.code, h.kind, h.value) for h in body.held],
         body.parents,
         body.extension,
     )
+
+
+def _designation(named: Named, facts: Facts) -> Designation:
+    return Designation(
+        named.value,
+        named.language,
+        facts.uses[named.use] if named.use >= 0 else None,
+        _RETIRED if named.retired else named.extension,
+    )
+
+
+_RETIRED: Final[list[Json]] = [
+    {
+        "url": "http://hl7.org/fhir/StructureDefinition/structuredefinition-standards-status",
+        "valueCode": "withdrawn",
+    }
+]
 
 
 def packed_spans(spans: array[int]) -> bytes:

@@ -458,8 +458,4 @@ class StoredSystem:
 
 def _joined(stored: bytes) -> int:
     """Return the concepts of stored spans."""
-    found = 0
-    spans = rows.unpacked_spans(stored)
-    for first, last in zip(spans[::2], spans[1::2], strict=True):
-        found |= bits.span(first, last)
-    return found
+    return bits.spans(rows.unpacked_spans(stored))

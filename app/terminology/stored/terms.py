@@ -38,9 +38,9 @@ class Term(NamedTuple):
     is_beginning: bool = False
 
 
-def terms(names: Sequence[str]) -> set[tuple[int, str]]:
-    """Return what one concept is stored under: (kind, text)."""
-    found: set[tuple[int, str]] = set()
+def terms(names: Sequence[str]) -> set[str]:
+    """Return what one concept is stored under: chr(kind) and the text in one string each."""
+    found: set[str] = set()
     for name in names:
         for part in _PART.findall(_folded(name)):
             if _IS_HAN.match(part):
@@ -56,21 +56,21 @@ def _folded(name: str) -> str:
 
 
 @lru_cache(maxsize=1 << 16)
-def _of_word(word: str) -> tuple[tuple[int, str], ...]:
-    starts = [(START, word[:size]) for size in range(1, min(len(word), START_LENGTH) + 1)]
-    return ((WORD, word), *starts)
+def _of_word(word: str) -> tuple[str, ...]:
+    starts = [word[:size] for size in range(1, min(len(word), START_LENGTH) + 1)]
+    return (chr(WORD) + word, *(chr(START) + start for start in starts))
 
 
 @lru_cache(maxsize=1 << 17)
-def _from(part: str) -> tuple[tuple[int, str], ...]:
+def _from(part: str) -> tuple[str, ...]:
     """Return what is stored for the first of up to three characters in a row."""
     read = [_syllables(character) for character in part]
     pairs = {"".join(pair) for pair in product(*read[:2])}
     initials = {"".join(s[0] for s in some) for some in product(*read)}
     return (
-        (HAN, part[:2]),
-        *((PINYIN, pair) for pair in pairs),
-        *((INITIALS, some) for some in initials),
+        chr(HAN) + part[:2],
+        *(chr(PINYIN) + pair for pair in pairs),
+        *(chr(INITIALS) + some for some in initials),
     )
 
 

@@ -14,6 +14,11 @@ def read(hub: Hub, request: Request) -> Reply:
     return _given(request, hub.store.read(request.type, request.id))
 
 
+def of_version(hub: Hub, request: Request, version_id: int) -> Reply:
+    """Return the reply to a read that is to see one version, which is no deletion."""
+    return _given(request, hub.store.vread(request.type, request.id, str(version_id)))
+
+
 def vread(hub: Hub, request: Request) -> Reply:
     """Return one version. Raises Deleted for the version that is a deletion."""
     stored = hub.store.vread(request.type, request.id, request.version)

@@ -2,7 +2,9 @@
 
 The writes become one change set in the order DELETE, POST, PUT, PATCH; ids, references and
 conditions are the store's work. GET and HEAD entries see the result, so what can be wrong with
-them is found out before anything is written.
+them is found out before anything is written. They are answered after the commit: of a resource
+that the transaction wrote they show the version it wrote, of all else what is there by then. What
+somebody else has deleted in between is that entry's own answer, for the writes are done.
 """
 
 from __future__ import annotations
@@ -11,14 +13,27 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from app.errors import Invalid, MethodNotAllowed
+from app.errors import Deleted, Invalid, MethodNotAllowed, YilianError
 from app.fhir import bundle
-from app.rest import create, delete, entries, operations, patch, route, search, update, write
-from app.rest.exchange import Request
+from app.rest import (
+    create,
+    delete,
+    entries,
+    operations,
+    patch,
+    problems,
+    read,
+    route,
+    search,
+    update,
+    write,
+)
+from app.rest.exchange import Reply, Request
 from app.rest.services import Hub
-from app.store.types import Change, Outcome
+from app.store.types import Change, Outcome, Result
 
 _ORDER = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 3}
+_HERE = frozenset((Result.CREATED, Result.UPDATED, Result.UNCHANGED))
 
 # shape and method -> the change it asks for
 _CHANGES: Mapping[tuple[str, str], Callable[[Hub, Request], Change]] = {
@@ -58,15 +73,29 @@ def answers(hub: Hub, outer: Request, sent: Sequence[bundle.SentEntry]) -> Seque
     for one in reads:
         with entries.Placed(one.entry.index):
             _try(hub, one, writes)
+    outcomes = _commit(hub, writes)
     done = {
         one.entry.index: entries.answered(one.request, write.told(hub, one.request, outcome))
-        for one, outcome in zip(writes, _commit(hub, writes), strict=True)
+        for one, outcome in zip(writes, outcomes, strict=True)
     }
+    versions = {(o.type, o.id): o.version_id for o in outcomes if o.result in _HERE}
     for one in reads:
-        with entries.Placed(one.entry.index):
-            reply = route.answer(hub, one.request, one.segments)
-        done[one.entry.index] = entries.answered(one.request, reply)
+        try:
+            with entries.Placed(one.entry.index):
+                done[one.entry.index] = entries.answered(one.request, _seen(hub, one, versions))
+        except YilianError as error:
+            if not writes:
+                raise
+            done[one.entry.index] = entries.failed(problems.status(error), error)
     return [done[index] for index in sorted(done)]
+
+
+def _seen(hub: Hub, one: _Asked, versions: Mapping[tuple[str, str], int]) -> Reply:
+    """Return the reply to a read: of what the transaction wrote the version it wrote."""
+    written = versions.get((one.request.type, one.request.id)) if one.shape == "instance" else None
+    if written is None:
+        return route.answer(hub, one.request, one.segments)
+    return read.of_version(hub, one.request, written)
 
 
 def _asked(entry: bundle.Entry, outer: Request) -> _Asked:
@@ -101,10 +130,14 @@ def _refuse_equal_urls(sent: Iterable[bundle.Entry]) -> None:
 def _try(hub: Hub, one: _Asked, writes: Sequence[_Asked]) -> None:
     """Raise what would be wrong with a read; what this transaction writes itself may be missing."""
     request = one.request
-    if one.shape == "instance":
-        target = (request.type, request.id)
-        if target not in {(w.request.type, w.request.id) for w in writes}:
-            hub.store.read(*target)
+    target = (request.type, request.id)
+    written = [w.request.method for w in writes if (w.request.type, w.request.id) == target]
+    if one.shape == "instance" and written == ["DELETE"]:
+        raise Deleted("The transaction itself deletes the resource", at="request.url")
+    if one.shape == "instance" and not written:
+        hub.store.read(*target)
+    elif one.shape in ("version", "history") and not written:
+        route.answer(hub, request, one.segments)
     elif one.shape in ("type", "base", "compartment", "search"):
         wanted = search.asked(request)
         few = [pair for pair in wanted.params if pair[0] != "_count"]

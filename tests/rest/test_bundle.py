@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from tests.rest.conftest import Api, identified, observation, patient
+from app.store.store import Store
+from app.store.types import Change, Method, Outcome
+from tests.rest.conftest import Api, OneProcess, identified, observation, patient
 
 
 def entry(
@@ -67,6 +70,60 @@ def test_response_entries_say_what_became_of_each_request_in_its_order(api: Api)
     assert created["response"]["lastModified"].endswith("Z")
     assert created["resource"]["resourceType"] == "Observation"
     assert "resource" not in deleted
+
+
+class Meanwhile:
+    """A store in which somebody else deletes some patients right after the next commit."""
+
+    def __init__(self, store: Store, *ids: str) -> None:
+        self._store, self._ids = store, ids
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def commit(self, changes: Sequence[Change]) -> list[Outcome]:
+        done = self._store.commit(changes)
+        self._store.commit([Change(Method.DELETE, "Patient", id_) for id_ in self._ids])
+        return done
+
+
+def test_reads_see_the_version_that_was_written_whatever_happens_after_it(api: Api):
+    written, other, value = api.create(patient())["id"], api.create(patient())["id"], api.value()
+    busy = Api(OneProcess(Meanwhile(api.hub.store, written, other)))  # type: ignore[arg-type]
+
+    answer = busy.post(
+        "",
+        bundle(
+            entry("GET", f"Patient/{written}"),
+            entry("PUT", f"Patient/{written}", patient(id=written, gender="male")),
+            entry("GET", f"Patient/{other}"),
+            entry("POST", "Patient", patient(identifier=identified(value))),
+            entry("GET", f"Patient?identifier=urn:x-test|{value}"),
+        ),
+    )
+
+    assert statuses(answer) == ["200", "200", "410", "201", "200"]
+    assert answer.entries[0]["resource"]["gender"] == "male"
+    assert answer.entries[2]["response"]["outcome"]["resourceType"] == "OperationOutcome"
+    assert len(answer.entries[4]["resource"]["entry"]) == 1
+
+
+@pytest.mark.parametrize("path", ["Patient/{}", "Patient/{}/_history/9"])
+def test_a_read_of_what_will_not_be_there_undoes_all(api: Api, path: str):
+    id, value = api.create(patient())["id"], api.value()
+
+    answer = api.post(
+        "",
+        bundle(
+            entry("POST", "Patient", patient(identifier=identified(value))),
+            entry("GET", path.format(id)),
+            *([entry("DELETE", f"Patient/{id}")] if path == "Patient/{}" else []),
+        ),
+    )
+
+    assert answer.status in (404, 410), answer.body
+    assert api.get(f"Patient?identifier=urn:x-test|{value}").entries == []
+    assert api.get(f"Patient/{id}").status == 200
 
 
 def test_minimal_leaves_the_resources_out(api: Api):

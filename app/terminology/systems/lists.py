@@ -1,4 +1,4 @@
-"""Published lists that are code systems: countries, currencies, languages, time zones, DICOM.
+"""Lists that are code systems: countries, currencies, languages, time zones, DICOM, MDC.
 
 Each is made of a table of facts and held in memory as any other CodeSystem. The urls are those of
 HL7's external code systems (terminology.hl7.org); versions are those of the source of the facts.
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.terminology.memory import MemorySystem
+from app.terminology.systems import ucum
 from app.terminology.systems.facts import table
 from app.terminology.systems.grammar import header
 from app.terminology.types import Json
@@ -26,6 +27,7 @@ class _List:
     title: str
     concepts: Callable[[Row], Iterator[Json]]
     properties: Sequence[tuple[str, str]] = ()
+    content: str = "complete"
 
 
 def made(url: str) -> MemorySystem:
@@ -40,6 +42,7 @@ def made(url: str) -> MemorySystem:
             of.title,
             version=facts.version,
             language="en",
+            content=of.content,
             count=len(concepts),
             property=[{"code": code, "type": kind} for code, kind in of.properties],
             concept=concepts,
@@ -100,6 +103,15 @@ def _plain(row: Row) -> Iterator[Json]:
     yield _concept(code, name)
 
 
+def _device(row: Row) -> Iterator[Json]:
+    """Return a code of MDC; a unit is named by its reference id, in Chinese by UCUM's names."""
+    code, reference_id, name, chinese, unit = row
+    named = chinese or (ucum.named(unit, "zh") if not name else "")
+    concept = _concept(code, name or reference_id, named, unit=unit)
+    concept.setdefault("designation", []).append({"language": "en", "value": reference_id})
+    yield concept
+
+
 LISTS: Mapping[str, _List] = {
     "urn:iso:std:iso:3166": _List(
         "countries",
@@ -147,5 +159,13 @@ LISTS: Mapping[str, _List] = {
         "DCM",
         "DICOM controlled terminology (PS3.16 annex D)",
         _plain,
+    ),
+    "urn:iso:std:iso:11073:10101": _List(
+        "mdc",
+        "MDC",
+        "Medical device communication (IEEE 11073-10101), what device feeds use",
+        _device,
+        (("unit", "code"),),
+        content="fragment",
     ),
 }

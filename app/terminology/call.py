@@ -28,6 +28,12 @@ class Call:
     accept_language: str | None = None
     limit: int | None = None
 
+    @property
+    def message_language(self) -> str:
+        """The language of messages: Chinese for who wants Chinese first, else English."""
+        wanted = self.given.get("displayLanguage", (self.accept_language,))[0]
+        return "zh" if isinstance(wanted, str) and wanted.strip()[:2].lower() == "zh" else "en"
+
     def value(self, name: str) -> Any:
         """Return the first value of a parameter, None without it."""
         values = self.given.get(name)

@@ -7,7 +7,7 @@ and are never logged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -23,24 +23,33 @@ MESSAGE_ID = "http://hl7.org/fhir/StructureDefinition/operationoutcome-message-i
 
 @dataclass(frozen=True, slots=True)
 class TxIssue:
-    """One issue: `id` is the message id, `tx` the code of the issue in HL7's issue types."""
+    """One issue: `kind` says which text, `tx` is the code of the issue in HL7's issue types."""
 
-    id: str
+    kind: str
     severity: str
     code: str
     tx: str | None
-    text: str
+    values: Mapping[str, object]
     expression: str | None = None
 
     @property
-    def json(self) -> Json:
-        """OperationOutcome.issue."""
+    def id(self) -> str:
+        """The message id that clients know."""
+        return str(_messages()[self.kind].get("id", self.kind))
+
+    def text(self, language: str = "en") -> str:
+        """Return what it says, in Chinese or English."""
+        template: str = _messages()[self.kind][language]
+        return template.format_map(self.values)
+
+    def json(self, language: str = "en") -> Json:
+        """Return OperationOutcome.issue."""
         details: Json = {}
         if self.tx:
             details["coding"] = [{"system": ISSUE_TYPE, "code": self.tx}]
-        details["text"] = self.text
+        details["text"] = self.text(language)
         out: Json = {"severity": self.severity, "code": self.code, "details": details}
-        if not _messages().get(self.id, {}).get("hidden"):
+        if not _messages()[self.kind].get("hidden"):
             out = {"extension": [{"url": MESSAGE_ID, "valueString": self.id}], **out}
         if self.expression:
             out["expression"] = [self.expression]
@@ -62,25 +71,22 @@ def issue(
     *,
     severity: str | None = None,
     tx: str | None = None,
-    language: str = "en",
     **values: object,
 ) -> TxIssue:
-    """Return an issue of a kind, its text filled with `values`, in Chinese if wanted so."""
-    kind = _messages()[id]
-    usual, code, type_ = kind["issue"]
-    text = kind["zh" if language.startswith("zh") else "en"].format_map(values)
-    return TxIssue(kind.get("id", id), severity or usual, code, tx or type_, text, at)
+    """Return an issue of a kind; `values` are what its text names."""
+    usual, code, type_ = _messages()[id]["issue"]
+    return TxIssue(id, severity or usual, code, tx or type_, values, at)
 
 
-def outcome(issues: Iterable[TxIssue]) -> Json:
-    """Return an OperationOutcome resource."""
-    return {"resourceType": "OperationOutcome", "issue": [one.json for one in issues]}
+def outcome(issues: Iterable[TxIssue], language: str = "en") -> Json:
+    """Return an OperationOutcome resource, its texts in that language (en, zh)."""
+    return {"resourceType": "OperationOutcome", "issue": [one.json(language) for one in issues]}
 
 
-def outcome_of(error: YilianError) -> Json:
+def outcome_of(error: YilianError, language: str = "en") -> Json:
     """Return the OperationOutcome of any error."""
     if isinstance(error, Refused):
-        return outcome(error.tx_issues)
+        return outcome(error.tx_issues, language)
     tx = {"coding": [{"system": ISSUE_TYPE, "code": "not-found"}]}
     listed: list[Json] = []
     for one in error.issues:

@@ -49,7 +49,7 @@ def in_value_set(call: Call) -> Json:
     try:
         view.check_imports(compose)
     except MissingImport as error:
-        return _answer(_concept(call), None, [], error.tx_issues)
+        return _answer(call, _concept(call), None, [], error.tx_issues)
     return _judged(call, judge, compose, call.text("systemVersion") or call.text("version"))
 
 
@@ -75,7 +75,7 @@ def batch(call: Call) -> Json:
             given = {**shared, **inputs(item)}
             answer = in_value_set(replace(call, given=given))
         except YilianError as error:
-            answer = outcome_of(error)
+            answer = outcome_of(error, call.message_language)
         answers.append({"name": "validation", "resource": answer})
     return {"resourceType": "Parameters", "parameter": answers}
 
@@ -130,17 +130,17 @@ def _judged(
     """Judge what the call gives, in any of its forms, and return the answer."""
     concept, coding = _concept(call), call.object("coding")
     if concept is not None:
-        return _of_concept(judge, compose, concept, url)
+        return _of_concept(call, judge, compose, concept, url)
     if coding is not None:
         given = _coding(coding, url)
-        return _of_one(judge, given, Place("Coding"))
+        return _of_one(call, judge, given, Place("Coding"))
     code = call.text("code")
     if code is None:
         raise Refused(issue("NO_CODE_GIVEN"))
     system = call.text("system") or url
     if system is None and call.flag("inferSystem"):
         return _inferred(call, judge, compose, code)
-    return _of_one(judge, Coding(system, code, version, call.text("display")), Place())
+    return _of_one(call, judge, Coding(system, code, version, call.text("display")), Place())
 
 
 def _coding(written: Json, url: str | None) -> Coding:
@@ -157,7 +157,7 @@ def _inferred(call: Call, judge: Judge, compose: Compose | None, code: str) -> J
     systems = judge.systems_with(code)
     if len(systems) == 1:
         given = Coding(systems[0], code, None, call.text("display"))
-        return _of_one(judge, given, Place())
+        return _of_one(call, judge, given, Place())
     name = compose.canonical if compose else ""
     said = [
         issue(
@@ -173,15 +173,17 @@ def _inferred(call: Call, judge: Judge, compose: Compose | None, code: str) -> J
         said.append(issue(kind, "code", code=code, valueSet=name, systems=listed))
     else:
         said.append(issue("UNABLE_TO_INFER_CODESYSTEM", "code", code=code, valueSet=name))
-    return _answer(None, Verdict(Coding(None, code)), [], said)
+    return _answer(call, None, Verdict(Coding(None, code)), [], said)
 
 
-def _of_one(judge: Judge, coding: Coding, place: Place) -> Json:
+def _of_one(call: Call, judge: Judge, coding: Coding, place: Place) -> Json:
     verdict = judge.of(coding, place)
-    return _answer(None, verdict, [verdict], verdict.issues, found=verdict.found)
+    return _answer(call, None, verdict, [verdict], verdict.issues, found=verdict.found)
 
 
-def _of_concept(judge: Judge, compose: Compose | None, concept: Json, url: str | None) -> Json:
+def _of_concept(
+    call: Call, judge: Judge, compose: Compose | None, concept: Json, url: str | None
+) -> Json:
     """Judge a CodeableConcept: one of its codings has to be in the value set."""
     codings = [c for c in concept.get("coding", ()) if isinstance(c, dict) and "code" in c]
     if not codings:
@@ -198,10 +200,12 @@ def _of_concept(judge: Judge, compose: Compose | None, concept: Json, url: str |
     if compose is not None and chosen is None and not any(_undecided(v) for v in verdicts):
         said.append(issue("TX_GENERAL_CC_ERROR_MESSAGE", valueSet=compose.canonical))
     for verdict in verdicts:
+        # What is wrong with other codings does not matter when only membership is asked.
+        lax = judge.membership_only and chosen is not None and not verdict.found
         for one in verdict.issues:
-            if one not in said and not (judge.membership_only and chosen and not verdict.found):
+            if one not in said and not (lax and one.severity == "error"):
                 said.append(one)
-    return _answer(concept, chosen, verdicts, said, found=chosen is not None)
+    return _answer(call, concept, chosen, verdicts, said, found=chosen is not None)
 
 
 def _undecided(verdict: Verdict) -> bool:
@@ -209,6 +213,7 @@ def _undecided(verdict: Verdict) -> bool:
 
 
 def _answer(
+    call: Call,
     concept: Json | None,
     chosen: Verdict | None,
     verdicts: Sequence[Verdict],
@@ -224,9 +229,10 @@ def _answer(
     if concept is not None:
         out.append({"name": "codeableConcept", "valueCodeableConcept": concept})
     if said:
-        out.append({"name": "issues", "resource": outcome(said)})
+        out.append({"name": "issues", "resource": outcome(said, call.message_language)})
     texts = [note for verdict in verdicts for note in verdict.notes]
-    texts += [one.text for one in said if one.severity == "error" or one.id in _SAID]
+    language = call.message_language
+    texts += [one.text(language) for one in said if one.severity == "error" or one.id in _SAID]
     text = "; ".join(dict.fromkeys(texts))
     if text:
         out.append({"name": "message", "valueString": text})

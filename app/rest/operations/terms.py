@@ -21,6 +21,7 @@ from app.rest.services import Hub
 from app.terminology import issues
 from app.terminology.call import Call
 from app.terminology.lookup import NotKnown
+from app.terminology.scope import Scope
 from app.terminology.types import Json
 
 Run = Callable[[Call], Json]
@@ -56,16 +57,16 @@ def answered(hub: Hub, request: Request, run: Run, subject: str | None = None) -
             given[subject] = [json.load(hub.store.read(request.type, request.id).body)]
         answer = run(call(hub, request, given))
     except YilianError as error:
-        return refused(error)
+        return refused(error, _language(request))
     return Reply(200, orjson.dumps(answer))
 
 
-def refused(error: YilianError) -> Reply:
+def refused(error: YilianError, language: str = "en") -> Reply:
     """Return the answer to an operation that cannot be carried out. Raises faults again."""
     status = 404 if isinstance(error, NotKnown) else problems.status(error)
     if status >= 500:
         raise error
-    return Reply(status, orjson.dumps(issues.outcome_of(error)))
+    return Reply(status, orjson.dumps(issues.outcome_of(error, language)))
 
 
 def call(hub: Hub, request: Request, given: Mapping[str, Sequence[Any]]) -> Call:
@@ -78,3 +79,8 @@ def call(hub: Hub, request: Request, given: Mapping[str, Sequence[Any]]) -> Call
         accept_language=request.header("ACCEPT_LANGUAGE"),
         limit=int(limit) if limit and limit.isdecimal() else None,
     )
+
+
+def _language(request: Request) -> str:
+    """Return the language of a refusal, which may come before there is a `Call`."""
+    return Call({}, Scope(()), request.header("ACCEPT_LANGUAGE")).message_language

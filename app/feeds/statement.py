@@ -17,6 +17,7 @@ from urllib.parse import unquote
 import msgspec
 
 from app.errors import YilianError
+from app.feeds.merge import WHOLE
 from app.store.prepare import Prepared, Preparer
 from app.store.types import Change, Method
 
@@ -25,13 +26,15 @@ Json = dict[str, Any]
 # Described by the inbox entry and the Provenance already.
 _NOT_KEPT = frozenset(("MessageHeader",))
 
+_REMEMBERED = 50_000  # ids: some 6 MB
+_URN = b'"reference":"urn:uuid:'
 _LOCAL = re.compile(rb'"reference":"(urn:uuid:[0-9a-f-]{36})"')
 _TOKEN_ESCAPES = ("\\|", "|"), ("\\,", ","), ("\\$", "$"), ("\\\\", "\\")
 
 encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Statement:
     """One resource of a converted message.
 
@@ -55,17 +58,41 @@ class Statement:
         return f"{self.type}/{self.id}".encode()
 
 
-def statements(bundle: Mapping[str, Any], preparer: Preparer | None = None) -> list[Statement]:
+class Recent:
+    """The ids of resources that were stated lately: most of what comes again is stored by then."""
+
+    def __init__(self, most: int = _REMEMBERED) -> None:
+        self._most = most
+        self._ids: dict[str, None] = {}
+
+    def again(self, id_: str) -> bool:
+        """Say whether an id was asked for before."""
+        if id_ in self._ids:
+            return True
+        if len(self._ids) >= self._most:
+            del self._ids[next(iter(self._ids))]
+        self._ids[id_] = None
+        return False
+
+
+def statements(
+    bundle: Mapping[str, Any], preparer: Preparer | None = None, recent: Recent | None = None
+) -> list[Statement]:
     """Return the entries of a transaction Bundle in the printed form (architecture.md).
 
-    preparer: prepare them for the case that they are new.
+    preparer: prepare them for the case that they are new; recent: but for those that hardly are.
     """
     entries = [one for one in bundle["entry"] if one["resource"]["resourceType"] not in _NOT_KEPT]
     local = {
         one["fullUrl"].encode(): f"{one['resource']['resourceType']}/{_id(one)}".encode()
         for one in entries
     }
-    return [_statement(one, local, preparer) for one in entries]
+    said = [_statement(one, local) for one in entries]
+    if preparer is not None:
+        for one in said:
+            if recent is None or one.type in WHOLE or not recent.again(one.id):
+                one.prepared = _prepared(one, preparer)
+    return said
 
 
 def with_id(body: Mapping[str, Any], id_: str) -> bytes:
@@ -94,16 +121,13 @@ def replaced_by(patient: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _statement(
-    entry: Mapping[str, Any], local: Mapping[bytes, bytes], preparer: Preparer | None
-) -> Statement:
+def _statement(entry: Mapping[str, Any], local: Mapping[bytes, bytes]) -> Statement:
     request = entry["request"]
     resource: Json = entry["resource"]
     type_name, id_ = resource["resourceType"], _id(entry)
-    raw = _LOCAL.sub(
-        lambda found: b'"reference":"%b"' % local.get(found[1], found[1]),
-        with_id(resource, id_),
-    )
+    raw = with_id(resource, id_)
+    if _URN in raw:
+        raw = _LOCAL.sub(lambda found: b'"reference":"%b"' % local.get(found[1], found[1]), raw)
     query = request.get("ifNoneExist") or request["url"].partition("?")[2]
     merged = type_name == "Patient" and b'"replaced-by"' in raw
     return Statement(
@@ -113,14 +137,13 @@ def _statement(
         mention=request["method"] == "POST",
         body=raw,
         replaced_by=replaced_by(decode(raw)) if merged else None,
-        prepared=_prepared(type_name, id_, raw, preparer) if preparer else None,
     )
 
 
-def _prepared(type_name: str, id_: str, raw: bytes, preparer: Preparer) -> Prepared | None:
+def _prepared(said: Statement, preparer: Preparer) -> Prepared | None:
     """Return it prepared; None when something is wrong: whoever applies it finds that again."""
     try:
-        return preparer.prepare([Change(Method.UPDATE, type_name, id_, raw)])[0]
+        return preparer.prepare([Change(Method.UPDATE, said.type, said.id, said.body)])[0]
     except YilianError:
         return None
 
@@ -133,6 +156,7 @@ def _key(query: str) -> tuple[str, str]:
     """Return system and value of `identifier=system|value` (`app.fhir.ids.criteria`)."""
     system, _, token = query.removeprefix("identifier=").partition("|")
     value = unquote(token)
-    for escaped, plain in _TOKEN_ESCAPES:
-        value = value.replace(escaped, plain)
+    if "\\" in value:
+        for escaped, plain in _TOKEN_ESCAPES:
+            value = value.replace(escaped, plain)
     return unquote(system), value

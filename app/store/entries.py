@@ -333,7 +333,7 @@ def _tokens(entries: Entries, values: Values, tenant: int, type_name: str) -> No
         if type_code:
             entries.keys.append(keys.identifier_type(tenant, p, type_system, type_code, value))
     for p, text in values.texts:
-        _text(entries, tenant, p, text, values)
+        _text(entries, tenant, p, text)
 
 
 @lru_cache(maxsize=65536)
@@ -349,14 +349,17 @@ def _display(text: str) -> str:
     return fold(text)[:STRING_MAX]
 
 
-def _text(entries: Entries, tenant: int, p: int, text: str, values: Values) -> None:
+def _text(entries: Entries, tenant: int, p: int, text: str) -> None:
     """Note under which keys of this resource a display text can be found (`:text`)."""
-    folded = _display(text)
-    found = [keys.token(tenant, n, system, code) for n, system, code in values.tokens if n == p]
+    folded, number = _display(text), tenant << 32 | p
+    found = [row[3] for row in entries.codes if row[0] == number and row[3]]
     if not found:  # text alone, without any coding
         found = [keys.text(tenant, p, folded)]
         entries.keys += found
-    entries.texts.extend((tenant << 32 | p, folded, key) for key in found)
+    for key in found:
+        row = number, folded, key
+        if row not in entries.texts:  # most texts are the display of their coding
+            entries.texts.append(row)
 
 
 def _references(entries: Entries, values: Values, tenant: int, bases: tuple[str, ...]) -> None:

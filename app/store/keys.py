@@ -60,8 +60,12 @@ def reference_identifier(tenant: int, p: int, system: str | None, value: str) ->
     return _hash("i", tenant, p, system or None, value)
 
 
+@lru_cache(maxsize=4096)
 def uri(tenant: int, p: int, value: str) -> int:
-    """Key of a uri, canonical or external reference, as written."""
+    """Key of a uri, canonical or external reference, as written.
+
+    All resources of a message have one meta.source, and canonical references repeat.
+    """
     return _hash("u", tenant, p, value)
 
 
@@ -92,6 +96,7 @@ def canonical(tenant: int, key: str) -> int:
     return _hash("n", tenant, 0, key)
 
 
+@lru_cache(maxsize=4096)
 def unit(tenant: int, system: str | None, code: str | None, text: str | None) -> int:
     """Number of a unit as it was written (system, code, unit text)."""
     return _hash("q", tenant, 0, system or None, code or None, text or None)

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 
+import msgspec
+
 from app import errors
 from app.errors import Issue, NotSupported, Unavailable, YilianError
 from app.feeds.apply import Stated
@@ -18,7 +20,7 @@ from app.feeds.hl7v2 import ack, er7, required
 from app.feeds.hl7v2.ack import Header, Verdict
 from app.feeds.hl7v2.convert import Options, convert_message
 from app.feeds.hl7v2.lifecycle import Lifecycle, removed
-from app.feeds.statement import Statement, statements
+from app.feeds.statement import Recent, Statement, statements
 from app.fhir import dates
 from app.store.prepare import Preparer
 
@@ -80,6 +82,10 @@ class Read:
     issues: tuple[Issue, ...] = field(default=())
 
 
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Read).decode
+
+
 @dataclass(frozen=True, slots=True)
 class Reader:
     """Reads messages with one sender's settings; `preparer` None leaves preparing to others."""
@@ -87,6 +93,7 @@ class Reader:
     options: Options
     zone: tzinfo
     preparer: Preparer | None = None
+    recent: Recent = field(default_factory=Recent, compare=False)
 
     def read(self, raw: bytes) -> Read:
         """Return a message read and converted, or what is wrong with it."""
@@ -125,13 +132,30 @@ class Reader:
             )
         at = dates.bounds(result.event_time, self.zone)[0] if result.event_time else None
         said = Said(
-            statements(result.bundle, self.preparer),
+            statements(result.bundle, self.preparer, self.recent),
             message.type.event,
             at,
             result.event_time,
             removed(message),
         )
         return Read(header, said, issues=result.issues)
+
+
+def packed(read: Read) -> bytes:
+    """Return a message as it goes over a pipe. A body that is prepared goes once."""
+    for said in read.said.statements if read.said else ():
+        if said.prepared is not None and said.prepared.body == said.body:
+            said.prepared.body = b""
+    return _encode(read)
+
+
+def unpacked(data: bytes) -> Read:
+    """Return what `packed` was given. Raises msgspec.MsgspecError for anything else."""
+    read = _decode(data)
+    for said in read.said.statements if read.said else ():
+        if said.prepared is not None and not said.prepared.body:
+            said.prepared.body = said.body
+    return read
 
 
 def _wrong(error: YilianError) -> Wrong:

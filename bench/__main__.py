@@ -1,11 +1,13 @@
 """`make bench`: the hub under load beside the bare driver, in one run.
 
-    python -m bench [--sizes 10000,100000] [--backends sqlite,postgresql] [--secs 8]
+    python -m bench [--sizes 10000,100000,1000000] [--backends sqlite,postgresql] [--secs 8]
                     [--only create,read,...] [--postgres URL]
 
-For each size and backend a fresh hub is loaded over HTTP, then wrk measures it; the yardsticks of
-`bench/limit.py` run on a copy of the same database. Needs wrk. PostgreSQL: a server's URL, else
-the one from the test packages.
+For each size and backend a database is filled (`bench/fill.py`) and a fresh hub measured over it
+with wrk; `driver` is how many such searches a second the bare driver does over one connection, the
+other yardsticks of `bench/limit.py` run on a copy of the same database. A million observations are
+filled in some minutes and take 2 GB below TMPDIR, removed afterwards. Needs wrk. PostgreSQL: a
+server's URL, else the one from the test packages.
 """
 
 from __future__ import annotations
@@ -18,36 +20,28 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from bench import data, limit
+from bench.fill import fill
 from tests.support import Postgres, RunningHub, free_port, running_hub, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
-LOADERS = 4
 # name, wrk script, argument, connections, resources a request
+# name, wrk script, argument (a kind of address for read.lua), connections, resources a request
 LOADS = [
-    ("create", "create.lua", None, 16, 1),
+    ("create", "create.lua", "", 16, 1),
     ("transaction of 12", "transaction.lua", "12", 4, 12),
     ("transaction of 100", "transaction.lua", "100", 4, 100),
-    ("read", "read.lua", "ADDRESSES", 8, 1),
-    ("patient+code+date, sorted", "search.lua", "patient-code-date", 8, 1),
-    ("token", "search.lua", "code", 8, 1),
-    ("identifier", "search.lua", "identifier", 8, 1),
-    ("string prefix", "search.lua", "string", 8, 1),
-    ("chain by identifier", "search.lua", "chain", 8, 1),
-    ("chain by name", "search.lua", "chain-name", 8, 1),
-    ("_has", "search.lua", "has", 8, 1),
-    ("_include", "search.lua", "include", 8, 1),
-    ("three tokens", "search.lua", "and3", 8, 1),
-    ("sort by value", "search.lua", "sort", 8, 1),
+    ("read", "read.lua", "read", 8, 1),
+    ("GET /id", "read.lua", "id", 8, 1),
+    *((name, "read.lua", name, 8, 1) for name in data.SEARCHES),
 ]
+ASKED = 10_000  # different addresses of a kind
 
 
 @dataclass(frozen=True)
@@ -86,52 +80,16 @@ def _ms(text: str) -> float:
     return float(number) * {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60000.0}[unit]
 
 
-def load(hub: RunningHub, count: int) -> float:
-    """Fill the hub over HTTP; return resources a second."""
-    bundles = _Shared(data.transactions(count))
-
-    def drain(_: int) -> None:
-        for body in bundles:
-            _post(hub, body)
-
-    begun = time.perf_counter()
-    with ThreadPoolExecutor(LOADERS) as pool:
-        list(pool.map(drain, range(LOADERS)))
-    return (count + data.PATIENTS) / (time.perf_counter() - begun)
-
-
-class _Shared:
-    """An iterator that several threads may read."""
-
-    def __init__(self, of: Iterator[bytes]) -> None:
-        self._of, self._lock = of, threading.Lock()
-
-    def __iter__(self) -> _Shared:
-        return self
-
-    def __next__(self) -> bytes:
-        with self._lock:
-            return next(self._of)
-
-
-def _post(hub: RunningHub, body: bytes) -> None:
-    connection = http.client.HTTPConnection(hub.addresses["http"], timeout=120)
-    headers = {"Content-Type": "application/fhir+json", "Prefer": "return=minimal"}
-    connection.request("POST", "/fhir", body, headers)
-    answer = connection.getresponse()
-    text = answer.read()
-    connection.close()
-    if answer.status != 200:
-        raise SystemExit(f"loading failed: {answer.status} {text[:300]!r}")
-
-
-def addresses(hub: RunningHub, folder: Path) -> str:
-    """Write the addresses of a thousand observations to a file and return its name."""
-    _, _, body = hub.request("GET", "/fhir/Observation?_count=1000&_elements=id")
-    paths = sorted(set(re.findall(rb'"fullUrl":"[^"]*?(/fhir/Observation/[^"]+)"', body)))
-    file = folder / "addresses.txt"
-    file.write_bytes(b"\n".join(paths) + b"\n")
-    return str(file)
+def addresses(hub: RunningHub, kind: str, size: int) -> list[str]:
+    """Return paths of one kind, each asking for something else."""
+    if kind == "read":
+        _, _, body = hub.request("GET", "/fhir/Observation?_count=1000&_elements=id")
+        found = re.findall(rb'"fullUrl":"[^"]*?(/fhir/Observation/[^"]+)"', body)
+        return [path.decode() for path in found]
+    if kind == "id":
+        return [f"/id?code={quote(data.udi(number))}" for number in range(data.DEVICES)]
+    asked = data.searches(kind, ASKED, data.patients_of(size))
+    return [f"/fhir/{path}" for path in asked]
 
 
 @contextmanager
@@ -161,40 +119,50 @@ def _answers(port: int) -> bool:
 
 
 def measure(backend: str, size: int, url: str | None, args: argparse.Namespace) -> None:
-    """Load one hub and print its figures."""
+    """Fill one hub and print its figures, beside those of the bare driver."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with running_hub(folder / "data", database_url=url) as hub:
-            rate = load(hub, size)
-            print(f"\n{backend}, {size:,} observations (loaded at {rate:,.0f} resources/s)")
-            print(f"{'':28}{'per s':>10}{'resources/s':>13}{'p50':>8}{'p95':>8}{'p99 ms':>9}")
-            file = addresses(hub, folder)
-            for label, script, argument, connections, resources in LOADS:
-                if args.only and not any(each in label for each in args.only.split(",")):
-                    continue
-                found = wrk(
-                    hub.base,
-                    script,
-                    file if argument == "ADDRESSES" else argument,
-                    connections,
-                    args.secs,
-                )
-                wrong = f"  {found.errors} errors" if found.errors else ""
-                print(
-                    f"{label:28}{found.rate:10,.0f}{found.rate * resources:13,.0f}"
-                    f"{found.p50:8.1f}{found.p95:8.1f}{found.p99:9.1f}{wrong}",
-                    flush=True,
-                )
-        if backend == "sqlite":
-            database = next((folder / "data").glob("*.db"))
+        (folder / "data").mkdir()
+        database = folder / "data" / "yilian.db"
+        url = url or f"sqlite:///{database}"
+        taken = fill(url, size)
+        print(f"\n{backend}, {size:,} observations (written in {taken:,.0f} s)")
+        heads = f"{'per s':>10}{'resources/s':>13}{'p50':>8}{'p95':>8}{'p99 ms':>9}{'driver':>10}"
+        print(f"{'':28}{heads}")
+        loads = [load for load in LOADS if _wanted(load[0], args.only)]
+        for wanted in (False, True):  # what changes the data comes last
+            with running_hub(folder / "data", database_url=url) as hub:
+                for label, script, argument, connections, resources in loads:
+                    if (script != "read.lua") is not wanted:
+                        continue
+                    file = folder / "addresses.txt"
+                    if script == "read.lua":
+                        file.write_text("\n".join(addresses(hub, argument, size)) + "\n")
+                        argument = str(file)
+                    found = wrk(hub.base, script, argument or None, connections, args.secs)
+                    bare = ""
+                    if label in data.SEARCHES:
+                        sample = data.searches(label, 500, data.patients_of(size))
+                        bare = f"{limit.searches_per_second(url, sample):10,.0f}"
+                    wrong = f"  {found.errors} errors" if found.errors else ""
+                    print(
+                        f"{label:28}{found.rate:10,.0f}{found.rate * resources:13,.0f}"
+                        f"{found.p50:8.1f}{found.p95:8.1f}{found.p99:9.1f}{bare}{wrong}",
+                        flush=True,
+                    )
+        if backend == "sqlite" and not args.only:
             for label, per_second in limit.writes(database).items():
                 print(f"limit: {label:21}{'':10}{per_second:13,.0f}", flush=True)
             print(f"limit: {'read by id':21}{limit.reads_per_second(database):10,.0f}")
 
 
+def _wanted(label: str, only: str | None) -> bool:
+    return not only or any(each in label for each in only.split(","))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--sizes", default="10000,100000")
+    parser.add_argument("--sizes", default="10000,100000,1000000")
     parser.add_argument("--backends", default="sqlite,postgresql")
     parser.add_argument("--secs", type=int, default=8)
     parser.add_argument("--only", help="parts of the names of the loads to run")

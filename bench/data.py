@@ -1,13 +1,13 @@
-"""Data of the measurements: heart rates and other vital signs of a thousand patients."""
+"""Data of the measurements: vital signs of a thousand patients or more, and what is asked."""
 
 from __future__ import annotations
 
-import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 PATIENTS = 1000
+DEVICES = 1000
 LOINC = "http://loinc.org"
 UCUM = "http://unitsofmeasure.org"
 CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
@@ -63,20 +63,73 @@ def observation(rnd: random.Random, patients: int = PATIENTS) -> dict[str, Any]:
     }
 
 
-def _entry(resource: dict[str, Any], method: str, url: str) -> dict[str, Any]:
-    return {"resource": resource, "request": {"method": method, "url": url}}
+def device(number: int) -> dict[str, Any]:
+    return {
+        "resourceType": "Device",
+        "id": f"d{number}",
+        "status": "active",
+        "deviceName": [{"name": f"Pump {number}", "type": "user-friendly-name"}],
+        "udiCarrier": [{"carrierHRF": udi(number)}],
+    }
 
 
-def transactions(count: int, size: int = 100, seed: int = 1) -> Iterator[bytes]:
-    """Yield transactions that together make all patients and `count` observations."""
+def udi(number: int) -> str:
+    return f"(01)09521234000037(21)B{number:05d}"
+
+
+# --- what is asked of them -----------------------------------------------------------------------
+
+_HEART_RATE = "code=http://loinc.org%7C8867-4"
+_IDENTIFIER = "identifier=urn:x-yilian:bench%7C"
+
+
+def _date(rnd: random.Random) -> str:
+    return f"2026-{rnd.randrange(1, 12):02d}-{rnd.randrange(1, 29):02d}"
+
+
+def _code(rnd: random.Random) -> str:
+    return f"code=http://loinc.org%7C{rnd.choice(CODES)[0]}"
+
+
+# name -> an address with values of its own; the second argument is the number of patients
+SEARCHES: dict[str, Callable[[random.Random, int], str]] = {
+    "patient+code+date, sorted": lambda rnd, n: (
+        f"Observation?patient=Patient/p{rnd.randrange(n)}&{_HEART_RATE}&date=ge{_date(rnd)}"
+        "&_sort=-date&_count=20"
+    ),
+    "token": lambda rnd, n: f"Observation?{_code(rnd)}&_count=20",
+    "identifier": lambda rnd, n: f"Patient?{_IDENTIFIER}B{rnd.randrange(n):05d}",
+    "string prefix": lambda rnd, n: f"Patient?family=Fam{rnd.randrange(97)}&_count=20",
+    "chain by identifier": lambda rnd, n: (
+        f"Observation?patient.{_IDENTIFIER}B{rnd.randrange(n):05d}&{_HEART_RATE}"
+        "&_sort=-date&_count=20"
+    ),
+    "chain by name": lambda rnd, n: (
+        f"Observation?patient.family=Fam{rnd.randrange(97)}&{_HEART_RATE}&_sort=-date&_count=20"
+    ),
+    "_has": lambda rnd, n: (
+        f"Patient?_has:Observation:patient:{_code(rnd)}&gender={rnd.choice(('male', 'female'))}"
+        "&_count=20"
+    ),
+    "_include": lambda rnd, n: (
+        f"Observation?{_HEART_RATE}&date=le{_date(rnd)}&_include=Observation:patient"
+        "&_sort=-date&_count=20"
+    ),
+    "three tokens": lambda rnd, n: (
+        f"Observation?{_code(rnd)}&status=final&category=vital-signs&_sort=-date&_count=20"
+    ),
+    "patient and three tokens": lambda rnd, n: (
+        f"Observation?patient=Patient/p{rnd.randrange(n)}&{_code(rnd)}&status=final"
+        "&category=vital-signs&_sort=-date&_count=20"
+    ),
+    "sort by value": lambda rnd, n: (
+        f"Observation?patient=Patient/p{rnd.randrange(n)}&{_HEART_RATE}"
+        "&_sort=-value-quantity&_count=20"
+    ),
+}
+
+
+def searches(name: str, count: int, patients: int, seed: int = 7) -> list[str]:
+    """Return `count` addresses below the base, of one kind of search."""
     rnd = random.Random(seed)
-    entries = [_entry(patient(n), "PUT", f"Patient/p{n}") for n in range(PATIENTS)]
-    entries += [_entry(observation(rnd), "POST", "Observation") for _ in range(count)]
-    for start in range(0, len(entries), size):
-        yield json.dumps(
-            {
-                "resourceType": "Bundle",
-                "type": "transaction",
-                "entry": entries[start : start + size],
-            }
-        ).encode()
+    return [SEARCHES[name](rnd, patients) for _ in range(count)]

@@ -41,8 +41,8 @@ class _Numbers:
         return self._last
 
 
-def fill(url: str, count: int, patients: int = data.PATIENTS) -> float:
-    """Write all patients and `count` observations into an empty database; return the seconds."""
+def fill(url: str, count: int) -> float:
+    """Fill an empty database with patients, devices and `count` observations; return the seconds."""
     address = Address(url)
     schema.upgrade(address)
     db = connect(address, write=True)
@@ -53,7 +53,7 @@ def fill(url: str, count: int, patients: int = data.PATIENTS) -> float:
         db.run("PRAGMA synchronous=OFF")
     begun = time.perf_counter()
     gc.freeze()
-    changes = _changes(count, patients)
+    changes = _changes(count, data.patients_of(count))
     while group := list(islice(changes, _GROUP)):
         _write(db, path, preparer, group)
     if db.dialect == POSTGRESQL:
@@ -69,6 +69,9 @@ def _changes(count: int, patients: int) -> Iterator[Change]:
     for number in range(patients):
         body = orjson.dumps(data.patient(number))
         yield Change(Method.UPDATE, "Patient", id=f"p{number}", body=body)
+    for number in range(data.DEVICES):
+        body = orjson.dumps(data.device(number))
+        yield Change(Method.UPDATE, "Device", id=f"d{number}", body=body)
     for _ in range(count):
         body = orjson.dumps(data.observation(rnd, patients))
         yield Change(Method.CREATE, "Observation", body=body)
@@ -87,7 +90,7 @@ def main() -> int:
         print(__doc__)
         return 2
     count = int(sys.argv[2])
-    taken = fill(sys.argv[1], count, data.patients_of(count))
+    taken = fill(sys.argv[1], count)
     print(f"{count:,} observations in {taken:.0f} s")
     return 0
 

@@ -15,20 +15,25 @@ import sqlite3
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import UTC
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from app.clock import WallClock
 from app.fhir import definitions
+from app.rest.exchange import parse_query
 from app.store import batch as batches
 from app.store.batch import Batch
 from app.store.commit import WritePath
 from app.store.database import Address, Connection, connect
 from app.store.prepare import Preparer
-from app.store.types import Change, Method
+from app.store.search import demand, run
+from app.store.search.context import Context, Learned
+from app.store.types import Change, Method, SearchRequest
 from bench import data
 
 GROUP = 16
@@ -105,6 +110,41 @@ def reads_per_second(path: Path, count: int = 20_000) -> float:
     taken = time.perf_counter() - begun
     db.close()
     return count / taken
+
+
+class _Recorder:
+    """A connection that remembers what it was asked."""
+
+    def __init__(self, db: Connection) -> None:
+        self._db = db
+        self.asked: list[tuple[str, Sequence[Any]]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+    def all(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        self.asked.append((sql, params))
+        return self._db.all(sql, params)
+
+    def one(self, sql: str, params: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+        self.asked.append((sql, params))
+        return self._db.one(sql, params)
+
+
+def searches_per_second(url: str, addresses: list[str]) -> float:
+    """Ask the driver what the hub asks for these searches; return searches a second."""
+    db = connect(Address(url))
+    recorder, learned = _Recorder(db), Learned()
+    for address in addresses:
+        type_name, _, query = address.partition("?")
+        context = Context(recorder, 0, UTC, 0, inner=demand.inner, learned=learned)  # type: ignore[arg-type]
+        run.search(context, SearchRequest(type_name, parse_query(query)))
+    begun = time.perf_counter()
+    for sql, params in recorder.asked:
+        db.all(sql, params)
+    taken = time.perf_counter() - begun
+    db.close()
+    return len(addresses) / taken
 
 
 def writes(database: Path) -> dict[str, float]:

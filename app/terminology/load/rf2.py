@@ -342,8 +342,8 @@ def _names(
     found = spool.execute(
         "SELECT d.active,d.language,d.type,d.term,p.description IS NOT NULL FROM description d"
         " LEFT JOIN preferred p ON p.description=d.id WHERE d.concept=?"
-        " ORDER BY d.active DESC,p.description IS NULL,d.language<>'en',d.type DESC,d.id",
-        (id_,),
+        " ORDER BY d.active DESC,d.type=?,p.description IS NULL,d.language<>'en',d.id",
+        (id_, FULLY_SPECIFIED),
     ).fetchall()
     named: list[Named] = []
     synonyms: list[str] = []

@@ -65,6 +65,11 @@ class Stored:
         """Return nothing: concept maps are resources."""
         return ()
 
+    def headers(self) -> Sequence[Json]:
+        """Return the header of every version that is ready."""
+        self._notice()
+        return [one.header for one in self._systems.values()]
+
     def urls(self) -> Sequence[str]:
         """Return the urls of all stored code systems."""
         self._notice()

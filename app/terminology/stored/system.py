@@ -446,14 +446,17 @@ class StoredSystem:
         """Return the concepts whose code begins with a text."""
         if len(text) < _CODE_PREFIX:
             return self.numbers([text]) if text else 0
-        start = self.key(text)
+        starts = {self.key(one) for one in (text, text.upper(), text.lower())}
+        return self.of(n for start in starts for n in self._beginning_code(start))
+
+    def _beginning_code(self, start: str) -> list[int]:
         found = self._store.ask(
             lambda db: db.all(
                 "SELECT id FROM cs_concept WHERE v=? AND key>=? AND key<?",
                 (self.v, start, start + "\U0010ffff"),
             )
         )
-        return self.of(id_ & 0xFFFFFFFF for (id_,) in found)
+        return [id_ & 0xFFFFFFFF for (id_,) in found]
 
 
 def _joined(stored: bytes) -> int:

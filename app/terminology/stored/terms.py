@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise, product
+from pathlib import Path
 from typing import NamedTuple
 
 from app.fhir.strings import fold
@@ -149,9 +150,10 @@ def _splits(word: str) -> list[tuple[str, ...]]:
 
 @lru_cache(maxsize=1)
 def _alphabet() -> tuple[frozenset[str], frozenset[str]]:
-    """Return the syllables of pinyin, and all their beginnings."""
-    from pypinyin.constants import PINYIN_DICT
+    """Return the syllables of pinyin, and all their beginnings.
 
-    forms = {form for forms in PINYIN_DICT.values() for form in forms.split(",")}
-    whole = {form for form in map(_plain, forms) if _LATIN.fullmatch(form)}
+    From a list of our own: asking for a word is not to load the dictionary of characters, which
+    costs half a second.
+    """
+    whole = Path(__file__).with_name("syllables.txt").read_text("ascii").split()
     return frozenset(whole), frozenset(f[:n] for f in whole for n in range(1, len(f) + 1))

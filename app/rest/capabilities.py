@@ -16,7 +16,7 @@ import orjson
 from app.errors import NotSupported
 from app.fhir import definitions, searchparams
 from app.fhir.searchparams import Param
-from app.rest import operations
+from app.rest import operations, terminology_capabilities
 from app.rest.exchange import Reply, Request, tags
 from app.rest.negotiate import FORMATS, PATCH_FORMATS
 from app.rest.once import once
@@ -56,7 +56,10 @@ _FEATURES = (
 
 def capabilities(hub: Hub, request: Request) -> Reply:
     """Return what this server can do; 304 when the client has it already."""
-    make = _MODES.get(request.param("mode") or "full")
+    mode = request.param("mode") or "full"
+    if mode == "terminology":
+        return Reply(200, orjson.dumps(_terminology(hub, request)))
+    make = _MODES.get(mode)
     if make is None:
         raise NotSupported("There is no such mode of metadata", at="http.mode")
     body, tag = make(
@@ -95,15 +98,13 @@ def _statement(
     )
 
 
-@once
-def _terminology(
-    base: str, version: str, date: str, generation: int, multiple_delete: bool
-) -> tuple[bytes, str]:
-    """Return the TerminologyCapabilities: no code system is served by terminology operations."""
-    return _tagged({"resourceType": "TerminologyCapabilities", **_instance(base, version, date)})
+def _terminology(hub: Hub, request: Request) -> Json:
+    """Return the TerminologyCapabilities: what is known now, so it is made each time."""
+    instance = _instance(request.base, hub.http.software_version, hub.http.software_date)
+    return terminology_capabilities.statement(instance, hub.terminology.scope.headers())
 
 
-_MODES = {"full": _statement, "normative": _statement, "terminology": _terminology}
+_MODES = {"full": _statement, "normative": _statement}
 
 
 def _instance(base: str, version: str, date: str) -> Json:

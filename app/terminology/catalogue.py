@@ -43,6 +43,11 @@ class Composed:
         found = (s.supplements(url) for s in self._sources)
         return _first(found, lambda s: (s.header.get("url"), s.header.get("version")))
 
+    def headers(self) -> Iterable[Json]:
+        """Return the header of every version of every code system."""
+        found = (list(s.headers()) for s in self._sources)
+        return _first(found, lambda h: (h.get("url"), h.get("version")))
+
 
 def _first(found: Iterable[Sequence[T]], key: Callable[[T], object]) -> Sequence[T]:
     """Return all that was found, of equal ones the first."""
@@ -110,6 +115,10 @@ class Resources:
         """Return the code systems that supplement the one of that url."""
         return self._supplements.get(url, ())
 
+    def headers(self) -> Iterable[Json]:
+        """Return the header of every version of every code system."""
+        return [system.header for found in self._systems.values() for system in found]
+
 
 def whole_system(header: Json) -> Json:
     """Return the value set that a code system names as that of all its codes."""
@@ -159,11 +168,23 @@ class Definitions:
         """Return nothing: R4 has no supplements."""
         return ()
 
+    def headers(self) -> Iterable[Json]:
+        """Return the headers of the code systems of R4."""
+        return _core_headers()
+
 
 @cache
 def _core_system(url: str) -> System:
     """Return a code system of R4; asked for known urls only, so the cache is bounded."""
     return MemorySystem(definitions.resource("CodeSystem", url))
+
+
+@cache
+def _core_headers() -> Sequence[Json]:
+    return [
+        {name: value for name, value in one.items() if name != "concept"}
+        for one in definitions.resources("CodeSystem")
+    ]
 
 
 @cache

@@ -99,17 +99,26 @@ class Posted:
         return self._get(("implied",), self._named)
 
     def _named(self) -> dict[str, list[Json]]:
-        """Read what all posted code systems say; no search parameter knows it."""
         found: dict[str, list[Json]] = {}
+        for header in self.headers():
+            whole = header.get("valueSet")
+            if isinstance(whole, str) and "url" in header:
+                found.setdefault(whole.partition("|")[0], []).append(header)
+        return found
+
+    def headers(self) -> Sequence[Json]:
+        """Return the header of every version of every code system that was posted."""
+        return self._get(("headers",), self._all_headers)
+
+    def _all_headers(self) -> list[Json]:
+        """Read what all posted code systems say; no search parameter knows it."""
+        found: list[Json] = []
         page: str | None = None
         while True:
             params = [("_count", _PAGE), *([("_page", page)] if page else [])]
             answer = self._store.search(SearchRequest("CodeSystem", params))
             for one in answer.matches:
-                header = {k: v for k, v in json.load(one.body).items() if k != "concept"}
-                whole = header.get("valueSet")
-                if isinstance(whole, str) and "url" in header:
-                    found.setdefault(whole.partition("|")[0], []).append(header)
+                found.append({k: v for k, v in json.load(one.body).items() if k != "concept"})
             page = answer.next
             if page is None:
                 return found

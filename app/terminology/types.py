@@ -7,7 +7,7 @@ a new class with these methods.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -132,4 +132,8 @@ class Catalogue(Protocol):
 
     def supplements(self, url: str) -> Sequence[System]:
         """Return the code systems that supplement the one of that url."""
+        ...
+
+    def headers(self) -> Iterable[Json]:
+        """Return the header of every version of every code system, to list them."""
         ...

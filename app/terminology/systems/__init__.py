@@ -69,3 +69,7 @@ class Specials:
     def supplements(self, url: str) -> Sequence[System]:
         """Return nothing."""
         return ()
+
+    def headers(self) -> Sequence[Json]:
+        """Return the headers of all built-in code systems."""
+        return [system.header for url in urls() for system in special(url)]

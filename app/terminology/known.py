@@ -29,8 +29,9 @@ class Known:
 
     @cached_property
     def declared(self) -> status.Declared:
-        """Return what its properties mean."""
-        return status.declared(self.header)
+        """Return what its properties mean; systems that keep it are asked for it."""
+        kept = getattr(self.system, "declared", None)
+        return kept if isinstance(kept, status.Declared) else status.declared(self.header)
 
     @cached_property
     def folds(self) -> bool:

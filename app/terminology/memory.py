@@ -84,10 +84,11 @@ class MemorySystem:
         return None if wanted.filters or wanted.text else len(self._listed)
 
     def _tests(self, filters: Sequence[Filter]) -> Sequence[Test]:
-        return tests(self, filters, self._declared) if filters else ()
+        return tests(self, filters, self.declared) if filters else ()
 
     @cached_property
-    def _declared(self) -> status.Declared:
+    def declared(self) -> status.Declared:
+        """Return what its properties mean."""
         return status.declared(self.header)
 
     @cached_property
@@ -111,7 +112,7 @@ class MemorySystem:
 
     def _add_stated(self, listed: Mapping[str, Json], parents: dict[str, list[str]]) -> None:
         """Add the parents and children that properties name."""
-        up, down = (self._declared.codes[name] for name in ("parent", "child"))
+        up, down = (self.declared.codes[name] for name in ("parent", "child"))
         for code, concept in listed.items():
             for prop in concept.get("property", ()):
                 other = prop.get("valueCode")

@@ -66,7 +66,7 @@ class Supplemented:
         if not added:
             return True
         concept = self.find(code)
-        checks = tests(self, added, self._declared)
+        checks = tests(self, added, self.declared)
         return concept is not None and all(check(concept) for check in checks)
 
     def select(self, wanted: Selection) -> Iterator[str]:
@@ -76,7 +76,7 @@ class Supplemented:
             yield from self._system.select(wanted)
             return
         own = [f for f in wanted.filters if f.property not in self._added]
-        checks = tests(self, added, self._declared)
+        checks = tests(self, added, self.declared)
         text = Matcher(wanted.text) if wanted.text else None
         for code in self._system.select(replace(wanted, filters=own, text=None)):
             concept = self.find(code)
@@ -92,5 +92,6 @@ class Supplemented:
         return self._system.count(wanted)
 
     @cached_property
-    def _declared(self) -> status.Declared:
+    def declared(self) -> status.Declared:
+        """Return what its properties mean."""
         return status.declared(self.header)

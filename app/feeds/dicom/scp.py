@@ -10,10 +10,13 @@ Left out: SOP class extended negotiation, user identity, asynchronous operations
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
+import socket
 import socketserver
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +34,8 @@ AE_TITLE: Final = "YILIAN"
 
 # The SOP class of C-ECHO (PS3.4 A.4).
 VERIFICATION: Final = "1.2.840.10008.1.1"
+
+_LOOK_S = 0.05  # between two looks at who is still receiving when the listener closes
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -74,7 +79,7 @@ class Limits:
 class Listener:
     """A running listener; `address` is where it listens (port 0 was asked: the port it got)."""
 
-    def __init__(self, server: ThreadedAssociationServer) -> None:
+    def __init__(self, server: _Server) -> None:
         self._server = server
         host, port = server.server_address[:2]
         self.address: tuple[str, int] = (str(host), int(port))
@@ -84,15 +89,43 @@ class Listener:
         self._thread.start()
 
     def close(self, timeout_s: float = 10.0) -> None:
-        """Stop listening, then wait for the objects that are just being received."""
-        running = self._server.active_associations
+        """Stop listening; objects that are just being received have so long to come to their end.
+
+        Who is connected and sends nothing, associated or not, is not waited for.
+        """
         self._server.shutdown()
         self._server.server_close()
-        for association in running:
-            association.join(timeout_s)
-            if association.is_alive():
-                association.abort()
+        deadline = time.monotonic() + timeout_s
+        while True:
+            late = time.monotonic() > deadline
+            busy = []
+            for association in self._server.active_associations:
+                if not late and _is_busy(association):
+                    busy.append(association)
+                else:
+                    _hang_up(association)
+            if not busy:
+                break
+            busy[0].join(_LOOK_S)
         self._thread.join(timeout_s)
+
+
+def _is_busy(association: Any) -> bool:
+    """Say whether an object is on its way in, or not answered yet."""
+    dimse = association.dimse
+    return (
+        dimse.message is not None
+        or not dimse.msg_queue.empty()
+        or association in association._server.storing
+    )
+
+
+def _hang_up(association: Any) -> None:
+    """End the connection, whatever state it is in: the library cleans up (PS3.8 9.2, Evt17)."""
+    connection = association.dul.socket.socket
+    if connection is not None:
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
 
 
 def serve(
@@ -126,6 +159,7 @@ def serve(
             (evt.EVT_C_ECHO, lambda _event: SUCCESS),
             (evt.EVT_C_STORE, _on_store, [accept]),
             (evt.EVT_PDU_RECV, _on_pdu, [limits.object_bytes]),
+            (evt.EVT_PDU_SENT, _on_sent),
             (evt.EVT_CONN_CLOSE, _on_close),
         ],
     )
@@ -138,6 +172,10 @@ class _Server(ThreadedAssociationServer):
 
     allow: Sequence[Network] = ()
     daemon_threads = True
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        self.storing: set[Any] = set()  # associations whose object is not answered yet
+        super().__init__(*args, **more)
 
     def shutdown(self) -> None:
         socketserver.BaseServer.shutdown(self)  # not in the list of servers that its AE keeps
@@ -165,6 +203,7 @@ def _on_store(event: Any, accept: Accept) -> int:
         sop_instance_uid=str(event.request.AffectedSOPInstanceUID),
         transfer_syntax_uid=str(event.context.transfer_syntax),
     )
+    event.assoc._server.storing.add(event.assoc)
     try:
         return accept(received)
     except (YilianError, OSError) as exc:
@@ -184,8 +223,14 @@ def _on_pdu(event: Any, object_bytes: int) -> None:
         event.assoc.abort()
 
 
+def _on_sent(event: Any) -> None:
+    """Note that the answer is out."""
+    event.assoc._server.storing.discard(event.assoc)
+
+
 def _on_close(event: Any) -> None:
     """Remove the file of an object that was cut off in the middle."""
+    _on_sent(event)
     message = event.assoc.dimse.message
     file = getattr(message, "_data_set_file", None)
     if file is not None:

@@ -3,6 +3,7 @@
 import io
 import ipaddress
 import shutil
+import socket
 import subprocess
 import threading
 from pathlib import Path
@@ -204,6 +205,41 @@ def test_the_allow_list_names_networks_and_loopback_is_always_in(serve, inbox):
         assert not allows(None, ("10.2.0.1", 1))
     finally:
         listener.close()
+
+
+def test_a_listener_that_closes_waits_for_objects_and_for_nobody_who_is_silent(inbox, file):
+    begun, going_on = threading.Event(), threading.Event()
+
+    def slow(received: scp.Received) -> int:
+        begun.set()
+        assert going_on.wait(20)
+        return inbox.accept(received)
+
+    listener = scp.serve(("127.0.0.1", 0), slow, limits=scp.Limits(idle_s=600))
+    port = listener.address[1]
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
+    idle = AE("CT1").associate("127.0.0.1", port, contexts=[build_context(scp.VERIFICATION)])
+    assert idle.is_established
+    told = []
+    sender = threading.Thread(target=lambda: told.append(_send(port, file())))
+    sender.start()
+    assert begun.wait(20)
+
+    closing = threading.Thread(target=listener.close, args=(600,))
+    closing.start()
+    for one in silent:
+        one.settimeout(20)
+        assert one.recv(1) == b""
+        one.close()
+    wait_for(lambda: not idle.is_established)
+    assert closing.is_alive()
+    going_on.set()
+
+    closing.join(30)
+    sender.join(30)
+    assert not closing.is_alive()
+    assert told[0][0] == 0
+    assert len(inbox.received) == 1
 
 
 def test_parallel_associations_lose_nothing(serve, inbox, file):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -24,7 +23,6 @@ from app.errors import Invalid, Malformed, NotFound, YilianError
 from app.fhir import json as fhir_json
 from app.fhir import validate
 from app.hub import Hub
-from app.store.database import SQLITE, Address
 from app.store.types import Change, Method, Result
 from app.terminology.load import code_list, code_system, resources, rf2
 from app.terminology.load.resources import Loaded
@@ -101,15 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-@contextmanager
-def _hub(args: argparse.Namespace) -> Iterator[Hub]:
+def _hub(args: argparse.Namespace) -> Hub:
     chosen = settings.gather(vars(args))
-    if Address(chosen.database).dialect == SQLITE:
-        with Hub.open(chosen.data) as hub:
-            yield hub
-    else:
-        with Hub.open(chosen.database, data=chosen.data) as hub:
-            yield hub
+    return Hub.open(chosen.database, data=chosen.data)
 
 
 def _progress() -> Progress:

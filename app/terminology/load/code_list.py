@@ -99,7 +99,8 @@ _MARKS: Mapping[bytes, str] = {
 def _read(file: IO[str], name: str, header: Json, rules: Rules) -> tuple[Json, Draft]:
     lines = _lines(file)
     columns = _Columns.of(next(lines, (0, []))[1], name)
-    header = {**header, "property": [*header.get("property", ()), *columns.declarations(header)]}
+    declared = [*header.get("property", ()), *columns.declarations(header)]
+    header = {**header, "property": declared} if declared else header
     draft = Draft(header, lambda line: f"{name}:{line}")
     for line, cells in lines:
         if any(cells):

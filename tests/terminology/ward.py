@@ -40,8 +40,16 @@ def wards(version: str = "2.0.0", *more: Json, **header: Any) -> Json:
         "content": "complete",
         "caseSensitive": True,
         "property": [
-            {"code": "status", "uri": "http://hl7.org/fhir/concept-properties#status"},
-            {"code": "abstract", "uri": "http://hl7.org/fhir/concept-properties#notSelectable"},
+            {
+                "code": "status",
+                "type": "code",
+                "uri": "http://hl7.org/fhir/concept-properties#status",
+            },
+            {
+                "code": "abstract",
+                "type": "boolean",
+                "uri": "http://hl7.org/fhir/concept-properties#notSelectable",
+            },
             {"code": "beds", "type": "integer", "uri": "http://hospital.example/beds"},
         ],
         "concept": [

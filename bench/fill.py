@@ -42,7 +42,7 @@ class _Numbers:
 
 
 def fill(url: str, count: int) -> float:
-    """Fill an empty database with patients, devices and `count` observations; return the seconds."""
+    """Fill an empty database: patients, devices, `count` observations; return the seconds."""
     address = Address(url)
     schema.upgrade(address)
     db = connect(address, write=True)

@@ -186,3 +186,33 @@ def test_head_searches_without_a_body(api: Api, value: str):
 
     assert (answer.status, answer.body) == (200, b"")
     assert int(answer.headers["Content-Length"]) > 0
+
+
+def test_a_chain_to_many_patients_follows_the_reference_that_it_names(api: Api):
+    """The owner of the resource is another patient than its performer."""
+    family = f"Viele{api.value()}"
+    many = [
+        {
+            "resource": patient(id=f"{family}-{n}", name=[{"family": family}]),
+            "request": {"method": "PUT", "url": f"Patient/{family}-{n}"},
+        }
+        for n in range(210)
+    ]
+    assert api.post("", {"resourceType": "Bundle", "type": "transaction", "entry": many}).status
+    owner = api.create(patient())["id"]
+    made = api.create(
+        observation(
+            subject={"reference": f"Patient/{owner}"},
+            performer=[{"reference": f"Patient/{family}-7"}],
+        )
+    )
+
+    by_performer = api.get(f"Observation?performer:Patient.family={family}").entries
+    by_subject = api.get(f"Observation?subject:Patient.family={family}").entries
+    performers = api.get(f"Patient?_has:Observation:performer:_id={made['id']}").entries
+    subjects = api.get(f"Patient?_has:Observation:patient:_id={made['id']}").entries
+
+    assert [e["resource"]["id"] for e in by_performer] == [made["id"]]
+    assert by_subject == []
+    assert [e["resource"]["id"] for e in performers] == [f"{family}-7"]
+    assert [e["resource"]["id"] for e in subjects] == [owner]

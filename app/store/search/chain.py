@@ -7,12 +7,14 @@ walked in their order and each one's target is tested (a factor of 40 on SQLite)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from app.errors import Invalid, TooCostly
 from app.fhir import definitions, searchparams
 from app.fhir import json as fhir_json
 from app.fhir.extract import extractor
 from app.fhir.searchparams import Param
+from app.fhir.searchpaths import Get
 from app.store import keys
 from app.store.entries import local_reference, owner_params
 from app.store.search.conditions import (
@@ -25,7 +27,7 @@ from app.store.search.conditions import (
     PointedAt,
 )
 from app.store.search.context import Context, plain
-from app.store.search.plan import list_pks
+from app.store.search.plan import list_owners, list_pks
 from app.store.search.reference import pks_of, targets
 
 _EXPAND_MAX = 200  # targets that are turned into keys
@@ -58,12 +60,7 @@ def _through(context: Context, param: Param, target: str, inner: Condition) -> C
     if len(pks) <= _EXPAND_MAX:
         found = [keys.reference(row.number, pk) for row in rows for pk in pks]
         return Keys(found, owner=target == "Patient") if found else Nothing()
-    if (
-        len(rows) == 1
-        and target == "Patient"
-        and rows[0].number in owner_params(param.resource_type)
-        and not inner.verifiers()
-    ):
+    if len(rows) == 1 and target == "Patient" and decides_owner(rows[0]) and not inner.verifiers():
         return OwnerMeets(keys.reference(rows[0].number, 0), [inner])
     pks = list_pks(context, target, [inner], _TARGETS_MAX + 1)
     if len(pks) > _TARGETS_MAX:
@@ -87,11 +84,49 @@ def reverse(
         raise Invalid("_has cannot be used here", at="http._has")
     inner = context.inner(context, source, rest, value)
     pks = list_pks(context, source, [inner], _EXPAND_MAX + 1)
+    rows = plain(param)
+    if (
+        len(pks) <= _EXPAND_MAX
+        and len(rows) == 1
+        and list(types) == ["Patient"]
+        and decides_owner(rows[0])
+        and not inner.verifiers()
+    ):
+        return Pks(list_owners(context, source, [inner], keys.reference(rows[0].number, 0)))
     if len(pks) <= _EXPAND_MAX or inner.verifiers():
         if len(pks) > _EXPAND_MAX:
             pks = list_pks(context, source, [inner], _TARGETS_MAX)
         return Pks(_referred(context, source, param, pks))
-    return PointedAt([keys.reference(row.number, 0) for row in plain(param)], [inner])
+    return PointedAt([keys.reference(row.number, 0) for row in rows], [inner])
+
+
+def decides_owner(param: Param) -> bool:
+    """Say whether a patient that this parameter refers to is always the `s` of the resource.
+
+    `s` is the first patient among the elements of the compartment, in the order of the definition;
+    so this has to be the first of them, and an element that does not repeat.
+    """
+    return param.number == _deciding(param.resource_type)
+
+
+@lru_cache(maxsize=256)
+def _deciding(type_name: str) -> int:
+    owners = owner_params(type_name)
+    members = list(definitions.structure(type_name).shape.members)
+    places = [
+        (members.index(step.name) if isinstance(step, Get) else -1, param)
+        for param in searchparams.params(type_name).values()
+        if param.number in owners
+        for step in (location.steps[0] for location in param.locations)
+    ]
+    if not places:
+        return 0
+    _, first = min(places, key=lambda each: each[0])
+    alone = all(
+        len(location.steps) == 1 and isinstance(step := location.steps[0], Get) and not step.many
+        for location in first.locations
+    )
+    return first.number if alone and len(first.locations) == 1 else 0
 
 
 def _referred(context: Context, source: str, param: Param, pks: Sequence[int]) -> list[int]:

@@ -154,6 +154,23 @@ def list_pks(
     return found[:limit]
 
 
+def list_owners(
+    context: Context, type_name: str, conditions: Sequence[Condition], base: int
+) -> list[int]:
+    """Return the patients (`s`) that resources refer to by a parameter, of those that match.
+
+    base: the parameter's number at its place in the key. Only for conditions that few meet and
+    that need no body.
+    """
+    sql = Sql(context.db)
+    text, params = make(context, [type_name], conditions).rows(
+        sql,
+        "EXISTS (SELECT 1 FROM ix o WHERE o.k=?+a.s AND o.d=a.d AND o.pk=a.pk)",
+        [base],
+    )
+    return [row[0] for row in context.db.all(f"SELECT DISTINCT a.s {text}", params)]
+
+
 def verified(
     context: Context, type_name: str, pks: Sequence[int], verifiers: Sequence[Verify]
 ) -> list[int]:

@@ -208,11 +208,9 @@ def test_labels_order_and_weight_are_properties_the_value_sets_own_first():
     assert properties(code(found, "paed")) == {"label": "(a)", "order": 3, "weight": 1.5}
 
 
-def test_a_large_expansion_is_refused_but_its_pages_are_not(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("app.terminology.expand.LIMIT", 4)
-
-    whole = answer(expand, *WORLD, url=SETS + "all")
-    page = answer(expand, *WORLD, url=SETS + "all", count=3)
+def test_a_large_expansion_is_refused_but_its_pages_are_not():
+    whole = answer(expand, *WORLD, url=SETS + "all", most=4)
+    page = answer(expand, *WORLD, url=SETS + "all", most=4, count=3)
 
     assert issues(whole) == [("error", "VALUESET_TOO_COSTLY", None)]
     assert page["expansion"]["total"] == 5

@@ -99,20 +99,22 @@ SURGICAL = value_set("surgical", only("is-a", "surg"))
 TERMINOLOGY = Terminology([Definitions()])
 
 
-def call(*resources: Json, header: str | None = None, **given: Any) -> Call:
-    """Return a call; `_` in names of parameters stands for `-`."""
+def call(
+    *resources: Json, header: str | None = None, most: int | None = None, **given: Any
+) -> Call:
+    """Return a call; `_` in names of parameters stands for `-`. most: codes of an expansion."""
     values = {
         name.replace("_", "-"): value if isinstance(value, list) else [value]
         for name, value in given.items()
     }
     inputs = {**values, "tx-resource": list(resources)}
-    return Call(inputs, TERMINOLOGY.catalogue(inputs), accept_language=header)
+    return Call(inputs, TERMINOLOGY.catalogue(inputs), accept_language=header, limit=most)
 
 
-def answer(operation: Any, *resources: Json, header: str | None = None, **given: Any) -> Json:
-    """Return what an operation answers, an OperationOutcome when it refuses."""
+def answer(operation: Any, *resources: Json, **given: Any) -> Json:
+    """Return what an operation answers, an OperationOutcome when it refuses. See `call`."""
     try:
-        result: Json = operation(call(*resources, header=header, **given))
+        result: Json = operation(call(*resources, **given))
     except YilianError as error:
         result = outcome_of(error)
     return result

@@ -19,7 +19,7 @@ Passed = Callable[[Any], Iterator[str]]
 
 
 def _by_id(report: Any) -> Iterator[str]:
-    """fhir_suite, mllp_suite: results with an id and pass, fail or skip."""
+    """fhir_suite, mllp_suite, iot: results with an id and pass, fail or skip."""
     yield from (case["id"] for case in report["results"] if case["result"] == "pass")
 
 
@@ -54,6 +54,7 @@ def _terminology(report: Any) -> Iterator[str]:
 SUITES: Mapping[str, Passed] = {
     "fhir": _by_id,
     "mllp": _by_id,
+    "iot": _by_id,
     "id": _vectors,
     "id-http": _vectors,
     "device": _cases,

@@ -11,12 +11,13 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,18 +26,24 @@ sys.path[:0] = [str(ROOT), str(ROOT / ".ci")]
 
 import ratchet  # noqa: E402  (beside this file)
 
-from tests.support import Postgres, RunningHub, running_hub  # noqa: E402  (of this checkout)
+from tests.support import (  # noqa: E402  (of this checkout)
+    Postgres,
+    RunningHub,
+    free_port,
+    running_hub,
+)
 
 PASSING = ROOT / ".ci" / "passing"
 YILIAN = str(Path(sys.executable).with_name("yilian"))
+MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 
 
 @dataclass(frozen=True)
 class Suite:
     """A checker, what it judges, and its arguments.
 
-    script: file under conformance/; needs: the module without which there is nothing to judge;
-    arguments may name {shared}, {report}, {yilian} and, for a hub, {http} and its other addresses.
+    script: file under conformance/, or one of ours; needs: the module without which there is
+    nothing to judge; arguments may name {shared}, {report}, {yilian} and, for a hub, {http} and its other addresses.
     """
 
     name: str
@@ -93,6 +100,13 @@ SUITES = (
         hub=True,
     ),
     Suite(
+        "iot",
+        str(ROOT / ".ci" / "iot.py"),
+        "app.feeds.iot.mqtt",
+        "{shared}/conformance/iot_load.py --base http://{http} --mqtt {mqtt} --report {report}",
+        hub=True,
+    ),
+    Suite(
         "mllp",
         "mllp_suite.py",
         "app.feeds.hl7v2.mllp",
@@ -145,16 +159,32 @@ class Runner:
 @contextmanager
 def _hub(backend: str, work: Path) -> Iterator[RunningHub]:
     data = work / backend
-    if backend == "sqlite":
-        with running_hub(data) as hub:
-            yield hub
-        return
-    server = Postgres()
+    with ExitStack() as running:
+        broker = running.enter_context(_broker(work)) if MOSQUITTO else "off"
+        flags = ("--mqtt", f"mqtt://{broker}") if MOSQUITTO else ()
+        url = None
+        if backend == "postgres":
+            server = Postgres()
+            running.callback(server.stop)
+            url = running.enter_context(server.database())
+        hub = running.enter_context(running_hub(data, *flags, database_url=url))
+        yield replace(hub, addresses={**hub.addresses, "mqtt": broker})
+
+
+@contextmanager
+def _broker(work: Path) -> Iterator[str]:
+    """An MQTT broker with its own defaults, but for how many messages may wait."""
+    port = free_port()
+    config = work / "broker.conf"
+    config.write_text(
+        f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 100000\n"
+    )
+    process = subprocess.Popen([MOSQUITTO or "", "-c", str(config)], stderr=subprocess.DEVNULL)
     try:
-        with server.database() as url, running_hub(data, database_url=url) as hub:
-            yield hub
+        yield f"127.0.0.1:{port}"
     finally:
-        server.stop()
+        process.terminate()
+        process.wait(10)
 
 
 def main() -> int:

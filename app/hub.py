@@ -154,8 +154,8 @@ class Hub:
         )
         self.terminology = Terminology(
             [
+                Stored(self.store),  # before its headers, which are posted without concepts
                 Posted(self.store),
-                Stored(self.store),
                 Specials(),
                 shipped(paths.shipped("profiles")),
                 Definitions(),
@@ -382,7 +382,8 @@ def _parts(chosen: Settings) -> Parts:
 def application(parts: Parts) -> rest.Wsgi:
     """Return the HTTP application of one worker process."""
     hub = Hub(parts)
-    intake = HttpIntake(parts.doors, hub.clock)
+    doors_setting = replace(parts.doors, preparer=hub.store.preparer)
+    intake = HttpIntake(doors_setting, hub.clock, hub.store.notice)
     kinds = parts.link_rules.kinds
     doors = [
         console.blueprint(hub),
@@ -414,6 +415,12 @@ def ingest(parts: Parts, ready: Report, stop: threading.Event) -> None:
     store = open_store(parts.settings.database, parts.store_setting, clock, upgrade=False)
     with ExitStack() as open_now:
         open_now.callback(store.close)
+        # Theirs know what is posted only if they are those of the store.
+        setting = replace(
+            setting,
+            preparer=store.preparer,
+            doors=replace(parts.doors, preparer=store.preparer),
+        )
         feeds = Feeds(setting, store.writer, clock, readers, meter=metrics.FeedMeter())
         open_now.callback(feeds.stop)
         try:

@@ -6,7 +6,7 @@ dispatcher. A broker that is away is no reason not to start: the subscriber goes
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -115,8 +115,12 @@ def _context(setting: Setting, **values: object) -> Context:
 class HttpIntake:
     """Device messages in an HTTP worker: read here, made safe by the process that writes."""
 
-    def __init__(self, setting: Setting, clock: Clock) -> None:
+    def __init__(
+        self, setting: Setting, clock: Clock, notice: Callable[[], None] = lambda: None
+    ) -> None:
+        """notice: has the preparer learn what was posted."""
         self._reader = device_reader(setting)
+        self._notice = notice
         self._client = intake.Client(setting.intake)
         self._clock = clock
 
@@ -132,6 +136,7 @@ class HttpIntake:
         """
         outside = Outside(mapping=mapping, peer=peer)
         now_us = self._clock.now_us()
+        self._notice()
         read = iot_door.read_all(self._reader, body, outside, now_us, lines=lines)
         problem = intake.first_problem(read)
         if problem is not None:

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 from app.clock import Clock
+from app.errors import Unavailable
 from app.feeds.apply import Applier
 from app.feeds.dispatch import Dispatcher, Meter
 from app.feeds.doors import Doors
 from app.feeds.doors import Setting as DoorsSetting
 from app.feeds.hl7v2.convert import Options
 from app.feeds.hl7v2.door import FEED, Door, Profile
-from app.feeds.hl7v2.helpers import Helper
+from app.feeds.hl7v2.helpers import Helpers
 from app.feeds.hl7v2.mllp import Counts, Listener, Network
-from app.feeds.hl7v2.reading import Reader
+from app.feeds.hl7v2.reading import Read, Reader
 from app.feeds.lanes import Lane
-from app.store.database import Address, connect
+from app.store.database import Address, Connection, connect, driver_errors
+from app.store.posted import Posted
 from app.store.prepare import Preparer
 from app.store.writer import GroupWriter, Writer
 
@@ -51,17 +53,40 @@ def reader(setting: Setting) -> Reader:
     return Reader(options, ZoneInfo(setting.time_zone), setting.preparer)
 
 
-def helpers(setting: Setting, count: int | None = None) -> list[Helper]:
+def helpers(setting: Setting, count: int | None = None) -> Helpers | None:
     """Start processes that read messages; call it before this process has other threads.
 
     count: by default one for every two processors, at most four: the writer keeps up with no more.
     """
     if setting.mllp is None:
-        return []
+        return None
     if count is None:
         count = min(max(len(os.sched_getaffinity(0)) // 2, 1), _MOST_HELPERS)
-    read = reader(setting).read
-    return [Helper(read) for _ in range(count)]
+    noticing = _Noticing(setting)
+    return Helpers(noticing.read, count, warm=noticing.reader.read)
+
+
+class _Noticing:
+    """The reader of a process without a store: learns by itself what was posted."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._address = setting.database
+        self._posted = Posted(setting.preparer.tenant)
+        self._db: Connection | None = None
+        self._away: tuple[type[Exception], ...] = (
+            Unavailable,
+            *driver_errors(setting.database.dialect),
+        )
+        knowing = replace(setting.preparer, posted=self._posted)
+        self.reader = reader(replace(setting, preparer=knowing))
+
+    def read(self, raw: bytes) -> Read:
+        try:
+            self._db = self._db or connect(self._address)
+            self._posted.notice(self._db)
+        except self._away:
+            self._db = None  # what is not noticed is indexed by the writer
+        return self.reader.read(raw)
 
 
 class Feeds:
@@ -72,7 +97,7 @@ class Feeds:
         setting: Setting,
         writer: Writer,
         clock: Clock,
-        helpers: Sequence[Helper] = (),
+        helpers: Helpers | None = None,
         *,
         meter: Meter | None = None,
     ) -> None:

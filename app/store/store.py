@@ -264,6 +264,15 @@ class Store:
         self._posted.close()
 
     @property
+    def preparer(self) -> Preparer:
+        """What prepares writes for this store; see `notice`."""
+        return self._preparer
+
+    def notice(self) -> None:
+        """Learn which search parameters other processes have posted, before preparing writes."""
+        self._read(self._posted.notice)
+
+    @property
     def writer(self) -> Writer:
         """The one that commits; that of a SQLite file can serve other processes."""
         return self._writer

@@ -10,12 +10,11 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import tzinfo
 from hashlib import sha256
-from itertools import cycle
 
 from app.clock import Clock, from_us
 from app.errors import Issue, Unavailable, YilianError
@@ -23,7 +22,7 @@ from app.feeds.apply import Stated
 from app.feeds.dispatch import SILENCE, Dispatcher, Incoming, Receipt, Reply
 from app.feeds.hl7v2 import ack
 from app.feeds.hl7v2.ack import Header, Mode, Verdict
-from app.feeds.hl7v2.helpers import Helper
+from app.feeds.hl7v2.helpers import Helper, Helpers
 from app.feeds.hl7v2.mllp import Answers, Frame
 from app.feeds.hl7v2.reading import Read, Reader
 from app.feeds.hl7v2.split import Piece, messages
@@ -52,12 +51,12 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One frame on its way: its messages, and which helper reads each (None: this process)."""
+    """One frame on its way: its messages, and which helper was asked to read each."""
 
     frame: Frame
     promise: Future[Answers]
     pieces: Sequence[Piece] = ()
-    helpers: Sequence[Helper | None] = ()
+    asked: Sequence[Helper | None] = ()
 
 
 class Door:
@@ -69,14 +68,14 @@ class Door:
         reader: Reader,
         profile: Profile,
         clock: Clock,
-        helpers: Sequence[Helper] = (),
+        helpers: Helpers | None = None,
     ) -> None:
+        """helpers: read the messages; None: this process does."""
         self._dispatcher = dispatcher
         self._reader = reader
         self._profile = profile
         self._clock = clock
         self._helpers = helpers
-        self._next: Iterator[Helper | None] = cycle(helpers or (None,))
         self._frames: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._reading: queue.Queue[_Job | None] = queue.Queue(_HANDED_OUT)
         self._threads = [
@@ -93,10 +92,8 @@ class Door:
         self._frames.put(None)
         for thread in self._threads:
             thread.join()
-        for helper in self._helpers:
-            helper.close()
-        for helper in self._helpers:
-            helper.join()
+        if self._helpers is not None:
+            self._helpers.close()
 
     def accept(self, frame: Frame) -> Future[Answers]:
         """Promise the answers of a frame; never waits."""
@@ -113,13 +110,9 @@ class Door:
     def _hand_out(self) -> None:
         while (job := self._frames.get()) is not None:
             pieces = () if job.frame.error else messages(job.frame.payload)
-            helpers = [self._asked(piece) for piece in pieces]
-            self._reading.put(_Job(job.frame, job.promise, pieces, helpers))
+            asked = [self._helpers.ask(one.raw) for one in pieces] if self._helpers else ()
+            self._reading.put(_Job(job.frame, job.promise, pieces, asked))
         self._reading.put(None)
-
-    def _asked(self, piece: Piece) -> Helper | None:
-        helper = next(self._next)
-        return helper if helper is not None and helper.ask(piece.raw) else None
 
     def _take_in(self) -> None:
         while (job := self._reading.get()) is not None:
@@ -133,11 +126,14 @@ class Door:
         if job.frame.error is not None:
             return [self._unfinished(job.frame, job.frame.error)]
         peer = job.frame.peer.host
-        # All replies first: one left in a pipe would be taken for the reply to the next message.
-        reads = [
-            self._reader.read(piece.raw) if helper is None else helper.answer(piece.raw)
-            for piece, helper in zip(job.pieces, job.helpers, strict=True)
-        ]
+        if self._helpers is None:
+            reads = [self._reader.read(piece.raw) for piece in job.pieces]
+        else:
+            # All replies first: one left in a pipe would be taken for that to the next message.
+            reads = [
+                self._helpers.answer(asked, piece.raw)
+                for piece, asked in zip(job.pieces, job.asked, strict=True)
+            ]
         return [
             self._incoming(piece, peer, read) for piece, read in zip(job.pieces, reads, strict=True)
         ]

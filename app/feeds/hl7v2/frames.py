@@ -28,6 +28,7 @@ class Kind(Enum):
     WHOLE = "whole"
     RESTARTED = "restarted"  # 0x0B inside: the sender began again
     TOO_LONG = "too-long"  # its rest was read and thrown away
+    GIVEN_UP = "given-up"  # the same, because too much was held at the time
     CUT = "cut"  # the connection ended, or the sender took too long
 
 
@@ -54,6 +55,7 @@ class Framer:
         self._inside = False
         self._scanned = 0  # of the buffer: before it stands no END or START
         self._head: bytes | None = None  # of a frame that is too long
+        self._given_up = False
 
     @property
     def inside(self) -> bool:
@@ -64,6 +66,21 @@ class Framer:
     def ending(self) -> bool:
         """Whether the last byte was 0x1C: a pause ends the frame."""
         return self._inside and self._scanned < len(self._buffer)
+
+    @property
+    def held_bytes(self) -> int:
+        """How much is kept of what has come and was not taken."""
+        return len(self._buffer)
+
+    def give_up(self) -> bool:
+        """Keep just the head of the frame that has begun; say whether that was more than a head."""
+        if not self._inside or self._head is not None or len(self._buffer) <= HEAD_BYTES:
+            return False
+        self._head = bytes(self._buffer[:HEAD_BYTES])
+        self._given_up = True
+        del self._buffer[: self._scanned]
+        self._scanned = 0
+        return True
 
     def feed(self, data: bytes) -> None:
         """Take what came from the peer."""
@@ -118,7 +135,8 @@ class Framer:
     def _take(self, kind: Kind, end: int, rest: int, *, inside: bool = False) -> Found:
         """Return the frame that ends at `end`; what follows begins at `rest`."""
         if self._head is not None or end > self.most_bytes:
-            kind = Kind.TOO_LONG if kind is Kind.WHOLE else kind
+            if kind is Kind.WHOLE:
+                kind = Kind.GIVEN_UP if self._given_up else Kind.TOO_LONG
             payload = self._head or bytes(self._buffer[:HEAD_BYTES])
         else:
             payload = bytes(self._buffer[:end])
@@ -126,6 +144,7 @@ class Framer:
         self._inside = inside
         self._scanned = 0
         self._head = None
+        self._given_up = False
         return Found(kind, payload)
 
     def _shed(self) -> None:

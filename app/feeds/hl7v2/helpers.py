@@ -3,6 +3,12 @@
 Reading, converting, checking and indexing a result of ten observations costs about as much as
 writing it; done by another process it costs the writer nothing. Requests and replies are frames
 on a pipe; each helper answers in the order it is asked.
+
+A helper that ends takes no message with it: what it was asked is asked again. The message it was
+reading then is suspected, and tried once more by a helper that reads nothing else; if that one
+ends too, the message is at fault and never comes near the process that writes. Helpers are forked
+from a process that was made before this one had threads (`_nursery`), as often as `_RESTARTS` in
+`_RESTARTS_S` allow.
 """
 
 from __future__ import annotations
@@ -10,36 +16,45 @@ from __future__ import annotations
 import contextlib
 import logging
 import multiprocessing
-from collections.abc import Callable
+import os
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import cycle
 from multiprocessing.connection import Connection
 
 import msgspec
 
-from app.feeds.hl7v2.reading import Read
+from app.errors import Issue
+from app.feeds.hl7v2 import ack
+from app.feeds.hl7v2.reading import Read, Wrong, packed, unpacked
 
 log = logging.getLogger(__name__)
 
 _fork = multiprocessing.get_context("fork")  # a helper shares what was imported before
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Read).decode
 _FIRST = (
     b"MSH|^~\\&|YILIAN|YILIAN|||20000101||ADT^A04^ADT_A01|0|P|2.5.1\r"
     b"EVN|A04|20000101\rPID|1||0^^^YILIAN\rPV1|1|O\r"
 )
+_TRIES = 2  # helpers that one message may end
+_RESTARTS, _RESTARTS_S = 30, 60.0
+_FATAL = Issue(
+    "error", "exception", "reading this message ended the process that read it", None, "reader-lost"
+)
+_NO_READER = Issue(
+    "error", "transient", "too many messages ended the process that read them", None, "no-reader"
+)
 
 
 class Helper:
-    """One process. Made before the threads of this one, so that it inherits no lock."""
+    """One process that reads, as the one that asks it sees it."""
 
-    def __init__(self, read: Callable[[bytes], Read]) -> None:
-        self._read = read
-        ours, theirs = _fork.Pipe()
-        self._pipe = ours
-        self._process = _fork.Process(target=_serve, args=(theirs, ours, read), name="reader")
-        self._process.daemon = True
-        self._process.start()
-        theirs.close()
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
         self.alive = True
+        self._blamed = False
 
     def ask(self, raw: bytes) -> bool:
         """Hand over a message; False when there is no helper any more."""
@@ -50,35 +65,159 @@ class Helper:
                 self._lost()
         return self.alive
 
-    def answer(self, raw: bytes) -> Read:
-        """Return the reply to the oldest message handed over, which was `raw`."""
-        if self.alive:
-            try:
-                return _decode(self._pipe.recv_bytes())
-            except (OSError, EOFError):
-                self._lost()
-            except msgspec.MsgspecError:  # taken from the pipe all the same: the next one is right
-                log.exception("hl7v2.helper_unreadable")
-        return self._read(raw)
+    def answer(self) -> Read | None:
+        """Return the reply to the oldest message handed over; None when there will be none."""
+        try:
+            return unpacked(self._pipe.recv_bytes())
+        except (OSError, EOFError):
+            self._lost()
+        except msgspec.MsgspecError:  # taken from the pipe all the same: the next one is right
+            log.exception("hl7v2.helper_unreadable")
+        return None
+
+    def blame(self) -> bool:
+        """Say whether to suspect a message without reply: the first one after the last reply."""
+        first, self._blamed = not self._blamed, True
+        return first
 
     def close(self) -> None:
-        """Let it finish. Close all before `join`: a younger one holds the pipe of an older."""
+        """Let it finish."""
+        self.alive = False
         self._pipe.close()
-
-    def join(self) -> None:
-        """Wait for its end."""
-        self._process.join(5)
 
     def _lost(self) -> None:
         if self.alive:
             self.alive = False
-            log.error("hl7v2.helper_lost", extra={"exit_code": self._process.exitcode or 0})
+            log.error("hl7v2.helper_lost")
 
 
-def _serve(pipe: Connection, other_end: Connection, read: Callable[[bytes], Read]) -> None:
-    """What runs in a helper: read what comes, until the pipe is closed."""
+class Helpers:
+    """Several helpers. Make them before this process has threads; one thread asks, one takes."""
+
+    def __init__(
+        self,
+        read: Callable[[bytes], Read],
+        count: int,
+        *,
+        warm: Callable[[bytes], object] | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """read: what a helper does with a message; warm: done once, to what all helpers share."""
+        self._read = read
+        self._now = now
+        self._control, theirs = socket.socketpair()
+        self._nursery = _fork.Process(
+            target=_nursery, args=(theirs, self._control, read, warm or read), name="reader"
+        )
+        self._nursery.daemon = True
+        self._nursery.start()
+        theirs.close()
+        self._lock = threading.Lock()
+        self._restarts: deque[float] = deque()
+        self._helpers: list[Helper | None] = [None] * count  # forked when first asked
+        self._next: Iterator[int] = cycle(range(count))
+        self._spare: Helper | None = None  # reads again, one message at a time
+
+    def ask(self, raw: bytes) -> Helper | None:
+        """Hand a message to the next helper; None when there is none to be had."""
+        at = next(self._next)
+        helper = self._helpers[at]
+        if helper is None or not helper.alive:
+            helper = self._helpers[at] = self._replaced()
+        return helper if helper is not None and helper.ask(raw) else None
+
+    def answer(self, asked: Helper | None, raw: bytes) -> Read:
+        """Return what became of a message: `asked` is what `ask` returned for it."""
+        tries = 0
+        if asked is not None:
+            read = asked.answer()
+            if read is not None:
+                return read
+            tries = int(asked.blame())
+        return self._again(raw, tries)
+
+    def close(self) -> None:
+        """Let them finish, and wait for their end."""
+        for helper in (*self._helpers, self._spare):
+            if helper is not None:
+                helper.close()
+        self._control.close()
+        self._nursery.join(5)
+
+    def _again(self, raw: bytes, tries: int) -> Read:
+        """Read a message that got no reply, with a helper that reads nothing else."""
+        while tries < _TRIES:
+            if self._spare is None or not self._spare.alive:
+                self._spare = self._replaced()
+            if self._spare is None:
+                break
+            if self._spare.ask(raw) and (read := self._spare.answer()) is not None:
+                return read
+            tries += 1
+        if not tries and not self._nursery.is_alive():
+            return self._read(raw)  # nothing speaks against it
+        issue = _FATAL if tries else _NO_READER
+        kind = "YilianError" if tries else "Unavailable"
+        return Read(ack.header_of_raw(raw), wrong=Wrong(kind, (issue,)), refused=not tries)
+
+    def _replaced(self) -> Helper | None:
+        """Return a new helper in place of one that ended; None when too many did."""
+        with self._lock:
+            now = self._now()
+            while self._restarts and now - self._restarts[0] > _RESTARTS_S:
+                self._restarts.popleft()
+            if len(self._restarts) >= _RESTARTS:
+                return None
+            self._restarts.append(now)
+            return self._forked()
+
+    def _forked(self) -> Helper | None:
+        try:
+            self._control.sendall(b"+")
+            _, handles, _, _ = socket.recv_fds(self._control, 1, 1)
+        except OSError:
+            handles = []
+        if not handles:
+            log.error("hl7v2.no_helper")
+            return None
+        return Helper(Connection(handles[0]))
+
+
+def _nursery(
+    control: socket.socket,
+    other_end: socket.socket,
+    read: Callable[[bytes], Read],
+    warm: Callable[[bytes], object],
+) -> None:
+    """What runs in the process that helpers are forked from: one for each octet that comes."""
     other_end.close()
-    read(_FIRST)  # compiles the mapping: the first message does not wait for it
+    warm(_FIRST)  # compiles the mapping: the first message does not wait for it
+    with contextlib.suppress(OSError):
+        while control.recv(1):
+            _reap(os.WNOHANG)
+            ours, theirs = _fork.Pipe()
+            if os.fork() == 0:
+                try:
+                    ours.close()
+                    control.close()
+                    _serve(theirs, read)
+                finally:
+                    os._exit(0)
+            theirs.close()
+            socket.send_fds(control, [b"+"], [ours.fileno()])
+            ours.close()
+    _reap(0)
+
+
+def _reap(options: int) -> None:
+    """Take note of helpers that ended."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, options)[0]:
+            pass
+
+
+def _serve(pipe: Connection, read: Callable[[bytes], Read]) -> None:
+    """What runs in a helper: read what comes, until the pipe is closed."""
     with contextlib.suppress(EOFError, OSError):
         while True:
-            pipe.send_bytes(_encode(read(pipe.recv_bytes())))
+            pipe.send_bytes(packed(read(pipe.recv_bytes())))

@@ -8,6 +8,8 @@ answers. Rules kept here:
   come later (the application acknowledgement of enhanced mode) among themselves;
 - when as many frames as allowed wait for their first answer, reading stops, and TCP tells the
   sender; so nothing piles up in memory and nothing is answered that was not taken;
+- what has come of unfinished frames counts as well: when too much is held, the long frame that
+  makes it more is read to its end and answered with the request to send it again;
 - a peer that has closed its half still gets its answers;
 - one thread, one event loop; `accept` must not block.
 """
@@ -26,7 +28,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import NamedTuple, cast
 
-from app.errors import Malformed, TooMuch, YilianError
+from app.errors import Malformed, TooMuch, Unavailable, YilianError
 from app.feeds.hl7v2 import frames
 from app.feeds.hl7v2.frames import Found, Framer, Kind
 
@@ -86,7 +88,7 @@ class Limits:
     connections: int = 1024
     connections_per_peer: int = 512
     pending: int = 1024  # frames waiting for their first answer, over all connections
-    pending_bytes: int = 256 * 1024 * 1024  # and their bytes
+    pending_bytes: int = 256 * 1024 * 1024  # and their bytes, with those of unfinished frames
     pending_per_connection: int = 128
     backlog: int = 256
 
@@ -105,6 +107,7 @@ class Counts:
     answers_lost: int = 0  # the peer was gone
     pending: int = 0  # now
     pending_bytes: int = 0
+    unfinished_bytes: int = 0  # of frames that have begun, over all connections
 
 
 @dataclass(slots=True)
@@ -275,6 +278,7 @@ class _Connection(asyncio.Protocol):
         self._ended = False  # the peer sends no more
         self._finishing = False  # nothing more is taken; close when all is answered
         self._noted = False
+        self._held_bytes = 0  # as counted in `Counts.unfinished_bytes`
         self._frame_timer: asyncio.TimerHandle | None = None
         self._pause_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -317,6 +321,7 @@ class _Connection(asyncio.Protocol):
         unfinished = self._framer.cut()
         if unfinished is not None and not self._ended:
             self._bad(unfinished)
+        self._count_held()
         self.listener.left(self)
 
     def pause_writing(self) -> None:
@@ -345,6 +350,7 @@ class _Connection(asyncio.Protocol):
             unfinished = self._framer.cut()
             if unfinished is not None:
                 self._take(unfinished)
+        self._bound_held()
         self._note_noise()
         self._steer()
         self._close_if_done()
@@ -361,6 +367,20 @@ class _Connection(asyncio.Protocol):
 
     # -- frames in
 
+    def _bound_held(self) -> None:
+        """Count what is held of unfinished frames; give up a long one when it is too much."""
+        counts = self.listener.counts
+        self._count_held()
+        held = counts.pending_bytes + counts.unfinished_bytes
+        if held > self.limits.pending_bytes and self._may_take() and self._framer.give_up():
+            log.warning("mllp.frame_given_up", extra={"size_bytes": self._held_bytes})
+            self._count_held()
+
+    def _count_held(self) -> None:
+        held = self._framer.held_bytes
+        self.listener.counts.unfinished_bytes += held - self._held_bytes
+        self._held_bytes = held
+
     def _may_take(self) -> bool:
         return (
             self._writable
@@ -374,11 +394,14 @@ class _Connection(asyncio.Protocol):
             return
         if self.listener.release_2 and found.payload in (frames.COMMITTED, frames.NOT_COMMITTED):
             return
-        error = None
+        error: YilianError | None = None
         if found.kind is Kind.TOO_LONG:
             self.listener.counts.frames_bad += 1
             limit = self.limits.frame_bytes
             error = TooMuch(f"a frame of more than {limit} bytes", details="frame-too-long")
+        elif found.kind is Kind.GIVEN_UP:
+            self.listener.counts.frames_bad += 1
+            error = Unavailable("too much is being received at once; send it again")
         slot = _Slot(self, time.perf_counter(), len(found.payload))
         self._firsts.append(slot)
         self._lasts.append(slot)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.feeds.hl7v2.frames import HEAD_BYTES, Framer, Kind, frame
+from app.feeds.hl7v2.frames import HEAD_BYTES, Found, Framer, Kind, frame
 
 A, B = b"MSH|^~\\&|A\rPID|1\r", b"MSH|^~\\&|B\r"
 
@@ -78,6 +78,23 @@ def test_what_is_too_long_is_not_kept_in_memory():
         (Kind.TOO_LONG, b"z" * HEAD_BYTES),
         (Kind.WHOLE, A),
     ]
+
+
+@pytest.mark.parametrize(
+    "rest", [b"z\x1c\rnoise\x0bnext\x1c\r", b"\x1c\r\x0bnext\x1c\r", b"\r\x0bnext\x1c\r"]
+)
+def test_a_frame_that_is_given_up_leaves_its_head_and_the_next_frame(rest):
+    framer = Framer(1_000_000)
+    framer.feed(b"\x0b" + b"y" * 100_000 + (b"\x1c" if rest.startswith(b"\r") else b""))
+    assert framer.next() is None
+
+    assert framer.give_up()
+    assert not framer.give_up()
+    assert framer.held_bytes <= 1
+    framer.feed(rest)
+
+    assert framer.next() == Found(Kind.GIVEN_UP, b"y" * HEAD_BYTES)
+    assert framer.next() == Found(Kind.WHOLE, b"next")
 
 
 def test_an_unfinished_frame_is_cut_at_the_end():

@@ -2,71 +2,122 @@
 
 import os
 import signal
+from contextlib import contextmanager
 from multiprocessing import Pipe
 
-from msgspec.msgpack import encode
+import pytest
 
+from app.errors import Unavailable
 from app.feeds.hl7v2.ack import Header
 from app.feeds.hl7v2.convert import Options
-from app.feeds.hl7v2.helpers import Helper
-from app.feeds.hl7v2.reading import Read, Reader
+from app.feeds.hl7v2.helpers import Helper, Helpers
+from app.feeds.hl7v2.reading import Read, Reader, packed
 from app.store.store import Setting
 from tests.feeds.mutations import mutations
 from tests.support import wait_for
 
 READER = Reader(Options(), Setting().zone, Setting().preparer())
+POISON = b"MSH|^~\\&|A|B|C|D|2025||ADT^A04|X1|P|2.5.1\rPOISON\r"
+
+
+def told(raw):
+    """Read as who reads would sign it; a poisoned message ends the process."""
+    if b"POISON" in raw:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Read(Header(codec=f"{raw.decode()} by {os.getpid()}"))
+
+
+@contextmanager
+def helpers_for(read, number=2, **more):
+    helpers = Helpers(read, number, **more)
+    try:
+        yield helpers
+    finally:
+        helpers.close()
+
+
+def ask(helpers, raw):
+    return helpers.answer(helpers.ask(raw), raw)
 
 
 def test_a_helper_reads_as_this_process_does():
-    helper = Helper(READER.read)
     messages = list(mutations(40))
-    try:
-        assert all(helper.ask(raw) for raw in messages)
+    with helpers_for(READER.read, 1) as helpers:
+        asked = [helpers.ask(raw) for raw in messages]
+        answers = [helpers.answer(one, raw) for one, raw in zip(asked, messages, strict=True)]
 
-        assert [helper.answer(raw) for raw in messages] == [READER.read(raw) for raw in messages]
-    finally:
-        helper.close()
-        helper.join()
+    assert None not in asked
+    assert answers == [READER.read(raw) for raw in messages]
 
 
-def test_what_a_lost_helper_was_asked_is_read_here():
-    def read(raw):
-        return Read(Header(codec=f"{raw.decode()} by {os.getpid()}"))
+def test_a_message_that_ends_its_reader_is_at_fault_and_no_other():
+    messages = [b"one", POISON, b"two", b"three", POISON, b"four"]
+    with helpers_for(told) as helpers:
+        asked = [helpers.ask(raw) for raw in messages]
+        answers = [helpers.answer(one, raw) for one, raw in zip(asked, messages, strict=True)]
+        after = [ask(helpers, b"five"), ask(helpers, b"six")]
 
-    helper = Helper(read)
-    process = helper._process
-    os.kill(process.pid, signal.SIGKILL)
-    wait_for(lambda: not process.is_alive())
+    right = [one.header.codec.split()[0] for one in (*answers, *after) if one.wrong is None]
+    assert right == ["one", "two", "three", "four", "five", "six"]
+    assert f"by {os.getpid()}" not in str([answers, after])
+    for one in (answers[1], answers[4]):
+        assert one.header.field(10) == "X1"
+        assert one.wrong.issues[0].details == "reader-lost"
+        assert not one.refused
 
-    helper.ask(b"one")
-    assert helper.answer(b"one").header.codec == f"one by {os.getpid()}"
-    assert helper.ask(b"two") is False
-    helper.close()
-    helper.join()
+
+def test_a_helper_that_is_killed_is_replaced_and_what_it_was_asked_is_read():
+    with helpers_for(told, 1) as helpers:
+        pid = int(ask(helpers, b"one").header.codec.split()[-1])
+        os.kill(pid, signal.SIGKILL)
+
+        codecs = [ask(helpers, raw).header.codec.split() for raw in (b"two", b"three")]
+
+    assert [codec[0] for codec in codecs] == ["two", "three"]
+    assert not {str(pid), str(os.getpid())} & {codec[-1] for codec in codecs}
+
+
+def test_helpers_are_replaced_no_more_often_than_they_may():
+    clock = [0.0]
+    with helpers_for(told, 1, now=lambda: clock[0]) as helpers:
+        answers = [ask(helpers, POISON) for _ in range(40)]
+        assert isinstance(answers[-1].wrong.error(), Unavailable)
+        assert ask(helpers, b"one").wrong.issues[0].details == "no-reader"
+
+        clock[0] = 61.0
+        assert ask(helpers, b"two").wrong is None
+
+
+def test_without_the_process_helpers_come_from_this_one_reads():
+    with helpers_for(told, 1) as helpers:
+        helper = int(ask(helpers, b"one").header.codec.split()[-1])
+        os.kill(helpers._nursery.pid, signal.SIGKILL)
+        os.kill(helper, signal.SIGKILL)
+        wait_for(lambda: not helpers._nursery.is_alive())
+        helpers._helpers = [None]
+
+        assert ask(helpers, b"two").header.codec == f"two by {os.getpid()}"
 
 
 def test_helpers_end_with_the_process_that_asks_them():
-    helpers = [Helper(READER.read) for _ in range(3)]
+    helpers = Helpers(told, 3)
+    for raw in (b"one", b"two", b"three"):
+        ask(helpers, raw)
 
-    for helper in helpers:
-        helper.close()
-    for helper in helpers:
-        helper.join()
+    helpers.close()
 
-    assert [helper._process.exitcode for helper in helpers] == [0, 0, 0]
+    assert helpers._nursery.exitcode == 0  # after all that it forked
 
 
-def test_a_reply_that_cannot_be_read_is_made_here():
-    helper = Helper(READER.read)
-    raw = next(mutations(1))
-    helper._pipe.close()
-    helper._pipe, theirs = Pipe()
-    theirs.send_bytes(b"\xc1")
-    theirs.send_bytes(encode(Read(Header(codec="next"))))
-    try:
-        assert helper.answer(raw) == READER.read(raw)
-        assert helper.answer(raw).header.codec == "next"
-    finally:
-        theirs.close()
-        helper.close()
-        helper.join()
+@pytest.mark.parametrize("reply", [b"\xc1", packed(Read(Header()))[:-1]])
+def test_a_reply_that_cannot_be_read_takes_no_other_with_it(reply):
+    ours, theirs = Pipe()
+    helper = Helper(ours)
+    theirs.send_bytes(reply)
+    theirs.send_bytes(packed(Read(Header(codec="next"))))
+
+    assert helper.answer() is None
+    assert helper.answer().header.codec == "next"
+    assert helper.alive
+    helper.close()
+    theirs.close()

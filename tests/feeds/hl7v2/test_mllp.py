@@ -4,12 +4,12 @@ import socket
 import struct
 import threading
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from ipaddress import ip_network
 
 import pytest
 
-from app.feeds.hl7v2.frames import COMMITTED, NOT_COMMITTED, frame
+from app.feeds.hl7v2.frames import COMMITTED, HEAD_BYTES, NOT_COMMITTED, frame
 from app.feeds.hl7v2.mllp import Answers, Limits, Listener, _Connection
 from tests.support import wait_for
 
@@ -157,6 +157,26 @@ def test_a_frame_too_long_is_refused_and_the_connection_goes_on():
 
         assert_gets(sock, answers(b"AR", b"next"))
         assert inbox.frames[0].error.issues[0].details == "frame-too-long"
+
+
+def test_what_many_peers_have_begun_is_bounded_and_a_long_one_is_asked_again():
+    inbox = Inbox()
+    limits = Limits(pending_bytes=300_000)
+    with listening(inbox, limits=limits) as listener, ExitStack() as stack:
+        first, second, third = (stack.enter_context(connected(listener)) for _ in range(3))
+        for number, sock in enumerate((first, second), 1):
+            sock.sendall(b"\x0b" + b"x" * 149_999)
+            wait_for(lambda most=number * 149_999: listener.counts.unfinished_bytes == most)
+
+        third.sendall(frame(b"y" * 149_999) + frame(b"short"))
+
+        assert_gets(third, answers(b"AR", b"short"))
+        assert inbox.frames[0].error.issues[0].code == "transient"
+        assert len(inbox.frames[0].payload) == HEAD_BYTES
+        for sock in (first, second):
+            sock.sendall(b"\x1c\r")
+            assert_gets(sock, answers(b"x" * 149_999))
+        assert listener.counts.unfinished_bytes == 0
 
 
 def test_a_peer_that_closed_its_half_gets_every_answer():

@@ -43,7 +43,8 @@ class Suite:
     """A checker, what it judges, and its arguments.
 
     script: file under conformance/, or one of ours; needs: the module without which there is
-    nothing to judge; arguments may name {shared}, {report}, {yilian} and, for a hub, {http} and its other addresses.
+    nothing to judge; arguments may name {shared}, {report}, {yilian} and, for a hub, {http} and its
+    other addresses.
     """
 
     name: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 from flask import Blueprint, Flask, Response, request
@@ -20,6 +21,7 @@ from app.rest.services import Hub
 Wsgi = Callable[..., Iterable[bytes]]
 
 _PUBLIC = ("resolver",)  # what pages of any origin may read: a GS1-conformant resolver
+_ASCII = bytes(range(128)).decode()
 _PROBLEM = "application/problem+json"
 
 
@@ -33,6 +35,8 @@ def create_app(hub: Hub, blueprints: Sequence[Blueprint] = ()) -> Wsgi:
 
     def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
+        if not environ.get("QUERY_STRING", "").isascii():
+            environ["QUERY_STRING"] = _escaped(environ["QUERY_STRING"])
         if path.startswith(MOUNT) and path[len(MOUNT) : len(MOUNT) + 1] in ("", "/"):
             return facade(environ, start_response)
         if path == "/id" and gate.passes(environ) and (body := resolve(environ)) is not None:
@@ -41,6 +45,14 @@ def create_app(hub: Hub, blueprints: Sequence[Blueprint] = ()) -> Wsgi:
         return others(environ, start_response)
 
     return application
+
+
+def _escaped(query: str) -> str:
+    """Return a query that came unescaped as it should have come (RFC 3986 section 2.5).
+
+    Its bytes stand in the environ as Latin-1 (PEP 3333).
+    """
+    return quote(query.encode("latin-1"), safe=_ASCII)
 
 
 def _flask(hub: Hub, gate: Gate, blueprints: Sequence[Blueprint]) -> Flask:

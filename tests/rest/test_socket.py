@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
@@ -40,6 +42,25 @@ def test_a_name_that_leads_here_by_rebinding_gets_nothing(hub: RunningHub, path:
 
     assert status == 421
     assert b"--allow-host" in body
+
+
+@pytest.mark.parametrize("escaped", [True, False])
+def test_a_query_may_come_unescaped(hub: RunningHub, escaped: bool):
+    name = f"张{uuid4().hex[:8]}"
+    status, _, _ = hub.request("POST", "/fhir/Patient", patient(name=[{"family": name}]))
+    assert status == 201
+
+    host, _, port = hub.addresses["http"].rpartition(":")
+    query = f"family={quote(name) if escaped else name}&_tag:missing=true"
+    with socket.create_connection((host, int(port)), 30) as sock:
+        head = f"GET /fhir/Patient?{query} HTTP/1.0\r\nHost: localhost\r\n\r\n"
+        sock.sendall(head.encode())
+        with sock.makefile("rb") as stream:
+            answer = stream.read()
+
+    bundle = json.loads(answer.split(b"\r\n\r\n", 1)[1])
+    assert bundle["total"] == 1
+    assert bundle["link"][0]["url"].endswith(f"family={quote(name)}&_tag:missing=true")
 
 
 def test_head_keeps_the_connection_in_step(hub: RunningHub):

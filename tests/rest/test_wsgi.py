@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from flask import Blueprint
-from werkzeug.test import Client
+from werkzeug.test import Client, EnvironBuilder
 
 from app.errors import Unavailable
 from app.rest import create_app
@@ -24,6 +24,16 @@ def client(api: Api) -> Client:
         raise RuntimeError("secret detail")
 
     return Client(create_app(api.hub, [doors]))
+
+
+def test_a_query_that_is_no_text_is_refused(api: Api):
+    told = []
+    environ = EnvironBuilder("/fhir/Patient").get_environ() | {"QUERY_STRING": "name=\xff"}
+
+    body = b"".join(create_app(api.hub)(environ, lambda status, headers: told.append(status)))
+
+    assert told == ["400 Bad Request"]
+    assert b"OperationOutcome" in body
 
 
 def test_operators_see_health_readiness_and_numbers(client: Client, api: Api):

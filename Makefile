@@ -31,6 +31,8 @@ format: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m bench $(ARGS)
+	$(BIN)/python -m bench.devices
+	$(BIN)/python -m bench.terminology
 
 # For hours: 500 killed hubs on each database, 20,000 broken messages.
 soak: $(VENV)/dev.stamp

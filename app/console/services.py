@@ -9,6 +9,9 @@ from typing import Protocol
 
 from app.clock import Clock
 from app.errors import Issue
+from app.store.types import Stored
+from app.terminology.service import Terminology
+from app.terminology.tables import Tables
 
 
 class Message(Protocol):
@@ -78,8 +81,12 @@ class Inbox(Protocol):
         ...
 
 
-class Store(Protocol):
+class Store(Tables, Protocol):
     """The resources."""
+
+    def matching(self, type: str, criteria: str, most: int) -> list[Stored]:
+        """Return at most `most` resources that meet the criteria of a search."""
+        ...
 
     def count_types(self, most: int) -> Mapping[str, int]:
         """Return how many resources there are by type, each counted up to `most`."""
@@ -106,6 +113,8 @@ class Hub(Protocol):
     def clock(self) -> Clock: ...
     @property
     def http(self) -> Options: ...
+    @property
+    def terminology(self) -> Terminology: ...
 
     def listeners(self) -> Mapping[str, str]:
         """Return listener -> address, of those that accept."""

@@ -16,7 +16,7 @@ import orjson
 from flask import Blueprint, Request, Response, current_app, render_template, request
 
 from app.clock import from_us, instant
-from app.console import texts
+from app.console import terminology, texts
 from app.console.counts import Kept
 from app.console.local import is_local
 from app.console.services import Hub, Message
@@ -123,6 +123,7 @@ def blueprint(hub: Hub) -> Blueprint:
         response.headers["Content-Disposition"] = f'attachment; filename="message-{id_}"'
         return response
 
+    terminology.add_routes(console, hub, _page, lambda: _language(request))
     return console
 
 
@@ -209,6 +210,12 @@ def _language(asked: Request) -> str:
     return asked.accept_languages.best_match(list(texts.LANGUAGES)) or "en"
 
 
+def _in_language(code: str) -> str:
+    """Return the address of this page in another language."""
+    query = request.args.to_dict(flat=False) | {"lang": [code]}
+    return f"?{urlencode(query, doseq=True)}"
+
+
 def _page(template: str, hub: Hub, **values: Any) -> Response:
     language = _language(request)
     html = render_template(
@@ -217,6 +224,7 @@ def _page(template: str, hub: Hub, **values: Any) -> Response:
         tag=texts.TAGS[language],
         language=language,
         languages=texts.LANGUAGES,
+        in_language=_in_language,
         version=hub.http.software_version,
         when=lambda us: f"{from_us(us).astimezone(hub.http.zone):%Y-%m-%d %H:%M:%S}",
         versionless=_versionless,

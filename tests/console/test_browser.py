@@ -1,6 +1,6 @@
 """The start page in a real browser: what a person sees, and a picture for the documentation.
 
-YILIAN_PICTURES=1 writes docs/images/start-page.png; without it the tree is left as it is.
+YILIAN_PICTURES=1 writes the pictures of docs/images; without it the tree is left as it is.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ FLAGS = [
     "--hide-scrollbars",
     "--window-size=1280,1400",
 ]
+
+CODE = "terminology?system=urn:iso:std:iso:11073:10101&code=147842"
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
@@ -81,10 +83,22 @@ def test_a_message_is_shown_with_its_answer_and_its_chinese_name(address, tmp_pa
     assert "应答" in words
 
 
-def test_the_picture_of_the_start_page(address, tmp_path):
-    picture = tmp_path / "start-page.png"
+def test_a_code_is_found_by_its_chinese_name_and_shown_in_both_languages(address, tmp_path):
+    found = seen(browse(tmp_path, "--dump-dom", f"{address}terminology?q=心率&lang=zh"))
+    shown = seen(browse(tmp_path, "--dump-dom", f"{address}{CODE}&lang=en"))
 
-    browse(tmp_path, f"--screenshot={picture}", address)
+    assert "147842 心电心率 Heart rate from the ECG urn:iso:std:iso:11073:10101" in found
+    assert "Heart rate from the ECG 147842 · 心电心率" in shown
+    assert "8867-4 Heart rate equivalent http://loinc.org" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), [("start-page.png", ""), ("terminology-page.png", f"{CODE}&lang=zh")]
+)
+def test_the_pictures_for_the_documentation(address, tmp_path, name, path):
+    picture = tmp_path / name
+
+    browse(tmp_path, f"--screenshot={picture}", f"{address}{path}")
 
     assert picture.read_bytes().startswith(b"\x89PNG")
     if os.environ.get("YILIAN_PICTURES") == "1":

@@ -32,7 +32,7 @@ from app.feeds.running import Setting as FeedsSetting
 from app.fhir.ids import CONVERT_SECRET
 from app.registry import links, peers
 from app.registry.indexed import identifier_keys
-from app.rest import devices, registry, resolver, trace
+from app.rest import capabilities, devices, registry, resolver, trace
 from app.rest.exchange import Request
 from app.rest.identify import Resolver
 from app.rest.process import process
@@ -60,6 +60,7 @@ Report = Callable[[Mapping[str, str]], None]
 
 _MQTT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 _FEEDS = ("hl7v2", "dicom", "iot")
+_WARM_AFTER_S = 3.0  # by then the worker is ready
 _BASE = "http://localhost/fhir"  # of Bundles processed in this process, when no base is configured
 
 
@@ -392,7 +393,16 @@ def application(parts: Parts) -> rest.Wsgi:
         registry.blueprint(hub, kinds),
         resolver.blueprint(hub, kinds),
     ]
+    warming = threading.Timer(_WARM_AFTER_S, _warm, (hub,))
+    warming.daemon = True
+    warming.start()
     return rest.create_app(hub, doors)
+
+
+def _warm(hub: Hub) -> None:
+    """Make what nobody should wait for; who asks sooner waits for it as before."""
+    with contextlib.suppress(YilianError):
+        capabilities.warm(hub)
 
 
 def ingest(parts: Parts, ready: Report, stop: threading.Event) -> None:

@@ -62,17 +62,27 @@ def capabilities(hub: Hub, request: Request) -> Reply:
     make = _MODES.get(mode)
     if make is None:
         raise NotSupported("There is no such mode of metadata", at="http.mode")
-    body, tag = make(
-        request.base,
-        hub.http.software_version,
-        hub.http.software_date,
-        hub.store.search_generation(),
-        hub.http.multiple_delete,
-    )
+    body, tag = make(request.base, *_of(hub))
     headers = [("ETag", f'W/"{tag}"')]
     if tag in tags(request.header("IF_NONE_MATCH")):
         return Reply(304, headers=headers)
     return Reply(200, body, headers=headers, constant=True)
+
+
+def warm(hub: Hub) -> None:
+    """Do what the first to ask would wait for: the parameters of all types are looked up."""
+    _statement(hub.http.base_url or "http://localhost/fhir", *_of(hub))
+
+
+def _of(hub: Hub) -> tuple[str, str, int, bool]:
+    """Return what a statement depends on beside its base."""
+    options = hub.http
+    return (
+        options.software_version,
+        options.software_date,
+        hub.store.search_generation(),
+        options.multiple_delete,
+    )
 
 
 @once

@@ -117,6 +117,8 @@ class WritePath:
         self._batch = Batch()
         self._unwritten: set[Target] = set()  # have rows in the batch
         self._looked_up: dict[Target, State | None] = {}  # as they are, but for `_unwritten`
+        # Whether a row is taken before it is filled: who only refers to it might make it else.
+        self.reserving = False
         self._touched: set[int] = set()  # keys in `ix` that this transaction has changed
 
     # --- the transaction around it ---------------------------------------------------------------
@@ -308,9 +310,14 @@ class WritePath:
         if step.result is Result.ABSENT:
             return
         target = step.change.type, step.id
+        writes = step.change.method is not Method.DELETE and step.result is None
         if not step.fresh:
             step.state = self._locked(target)
-        if step.change.method is not Method.DELETE and step.result is None:
+            if step.state is None and writes and self.reserving and self._make_stubs is not None:
+                self._make_stubs([target])
+                self._looked_up.pop(target, None)
+                step.state = self._locked(target)
+        if writes:
             step.pk = step.state.pk if step.state else self._numbers.next_pk()
             self._new_pks[target] = step.pk
             self._unwritten.add(target)

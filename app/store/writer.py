@@ -356,8 +356,9 @@ class PostgresWriter:
             psycopg.errors.DeadlockDetected,
             psycopg.errors.UniqueViolation,
         )
-        for _ in range(_ATTEMPTS):
+        for attempted in range(_ATTEMPTS):
             db, path = self._session()
+            path.reserving = attempted > 0
             try:
                 self._preparer.notice(db)
                 result = attempt(db, path)

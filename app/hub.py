@@ -44,6 +44,7 @@ from app.store.database import SQLITE, Address, connect
 from app.store.store import Setting, Store, open_store, open_worker
 from app.store.types import Change, Method, Outcome, SearchRequest
 from app.store.writer import GroupWriter
+from app.terminology import unmapped
 from app.terminology.catalogue import Definitions
 from app.terminology.posted import Posted
 from app.terminology.searched import SearchedCodes
@@ -314,7 +315,14 @@ class Hub:
 
     def metrics(self) -> bytes:
         """Return the numbers of all processes of this hub in the Prometheus text format."""
-        return metrics.exposition(self._queue_ages())
+        return metrics.exposition(self._queue_ages(), self._unmapped())
+
+    def _unmapped(self) -> int | None:
+        """Return how many codes no concept map knows; None without a database."""
+        try:
+            return unmapped.count(self.store)
+        except Unavailable:
+            return None
 
     def _queue_ages(self) -> Mapping[str, float]:
         """Return how long the oldest message of each feed waits; nothing without a database."""

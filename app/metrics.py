@@ -79,14 +79,31 @@ class _QueueAges:
         yield family
 
 
-def exposition(queue_ages: Mapping[str, float]) -> bytes:
+class _Unmapped:
+    """How many codes were to be translated that no concept map knows."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "yilian_terminology_unmapped_codes",
+            "Codes that $translate was asked for and no concept map knows",
+            value=self._count,
+        )
+
+
+def exposition(queue_ages: Mapping[str, float], unmapped: int | None = None) -> bytes:
     """Return what all processes of this hub have counted since it started.
 
-    queue_ages: feed -> age in seconds of its oldest message that waits.
+    queue_ages: feed -> age in seconds of its oldest message that waits. unmapped: codes that no
+    concept map knows, None when it cannot be told.
     """
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     registry.register(_QueueAges(queue_ages))
+    if unmapped is not None:
+        registry.register(_Unmapped(unmapped))
     return generate_latest(registry)
 
 

@@ -25,6 +25,17 @@ def test_requests_of_all_workers_are_counted_by_method_and_status(tmp_path):
     assert not [name for name in found if "SHUTDOWN" in name]
 
 
+def test_codes_without_a_map_are_counted(tmp_path):
+    with running_hub(tmp_path / "data") as hub:
+        before = numbers(hub)["yilian_terminology_unmapped_codes"]
+        asked = "/fhir/ConceptMap/$translate?system=urn:test&code={}&targetsystem=http://loinc.org"
+        for code in ("a", "b", "a"):
+            hub.request("GET", asked.format(code))
+        after = numbers(hub)["yilian_terminology_unmapped_codes"]
+
+    assert (before, after) == (0, 2)
+
+
 def test_numbers_begin_at_nothing_with_each_start(tmp_path):
     with running_hub(tmp_path / "data") as hub:
         hub.request("DELETE", "/fhir/Patient/none")

@@ -146,7 +146,11 @@ def _constrained(system: StoredSystem, row: Row, value: str) -> bool:
     return ecl.contains(system, value, row.concept.code)
 
 
-_ECL = Special(_constrained, lambda system, value: ecl.members(system, value))
+def _selected(system: StoredSystem, value: str) -> int:
+    return system.calculated("ecl", value, lambda: ecl.members(system, value))
+
+
+_ECL = Special(_constrained, _selected)
 # `expressions` says whether post-coordinated codes belong to the set; those listed never are.
 _EXPRESSIONS = Special(lambda system, row, value: True, lambda system, value: system.all)
 

@@ -26,6 +26,7 @@ T = TypeVar("T")
 _CONCEPTS_KEPT = 8192
 _SETS_KEPT_BYTES = 16 << 20
 _AT_ONCE = 500  # codes fetched together
+_AT_FIRST = 32  # a page is often all that is wanted
 _FEW = 200  # keys asked for one by one; more are a scan of the range
 _CODE_PREFIX = 3  # shortest beginning of a code that a text filter may be
 
@@ -175,7 +176,7 @@ class StoredSystem:
         for one in wanted.filters:
             found &= filtering.members(self, one)
         if wanted.text:
-            found &= self._named(wanted.text)
+            found &= self.named(wanted.text)
         return found
 
     def codes(self, chosen: int) -> Iterator[str]:
@@ -216,9 +217,10 @@ class StoredSystem:
 
     def _all(self, chosen: int, columns: str) -> Iterator[tuple[Any, ...]]:
         """Yield columns of the concepts of a set, ascending."""
-        numbers = bits.members(chosen)
-        while some := [concept_id(self.v, n) for n in islice(numbers, _AT_ONCE)]:
+        numbers, size = bits.members(chosen), _AT_FIRST
+        while some := [concept_id(self.v, n) for n in islice(numbers, size)]:
             yield from self._rows_of(some, columns)
+            size = min(2 * size, _AT_ONCE)
 
     def _rows_of(self, ids: Sequence[int], columns: str) -> list[tuple[Any, ...]]:
         first, last = ids[0], ids[-1]
@@ -427,6 +429,14 @@ class StoredSystem:
     def properties(self) -> Mapping[str, int]:
         """Return the properties that concepts have: code -> number of its sets."""
         return self._facts.properties
+
+    def calculated(self, name: str, text: str, calculate: Callable[[], int]) -> int:
+        """Return the set that a text stands for, calculated once as long as it is kept."""
+        return self._sets.get((name, text), calculate)
+
+    def named(self, text: str) -> int:
+        """Return the concepts whose names have all words of a text, or whose code begins so."""
+        return self.calculated("named", text, lambda: self._named(text))
 
     def _named(self, text: str) -> int:
         words = terms.asked(text)

@@ -45,8 +45,7 @@ def terms(names: Sequence[str]) -> set[str]:
     for name in names:
         for part in _PART.findall(_folded(name)):
             if _IS_HAN.match(part):
-                for index in range(len(part)):
-                    found.update(_from(part[index : index + 3]))
+                found.update(*_of_han(part))
             else:
                 found.update(_of_word(part[:100]))
     return found
@@ -62,17 +61,30 @@ def _of_word(word: str) -> tuple[str, ...]:
     return (chr(WORD) + word, *(chr(START) + start for start in starts))
 
 
-@lru_cache(maxsize=1 << 17)
-def _from(part: str) -> tuple[str, ...]:
-    """Return what is stored for the first of up to three characters in a row."""
-    read = [_syllables(character) for character in part]
-    pairs = {"".join(pair) for pair in product(*read[:2])}
-    initials = {"".join(s[0] for s in some) for some in product(*read)}
-    return (
-        chr(HAN) + part[:2],
-        *(chr(PINYIN) + pair for pair in pairs),
-        *(chr(INITIALS) + some for some in initials),
-    )
+def _of_han(part: str) -> Iterator[tuple[str, ...]]:
+    """Yield what is stored for each character of a row and the ones behind it."""
+    letters = [*map(_letters, part), "", ""]
+    for index in range(len(part)):
+        yield _pair(part[index : index + 2])
+        yield _initials(letters[index], letters[index + 1], letters[index + 2])
+
+
+@lru_cache(maxsize=1 << 16)
+def _pair(two: str) -> tuple[str, ...]:
+    readings = product(*map(_syllables, two))
+    return (chr(HAN) + two, *{chr(PINYIN) + "".join(pair) for pair in readings})
+
+
+@lru_cache(maxsize=1 << 16)
+def _initials(*letters: str) -> tuple[str, ...]:
+    some = product(*(choice for choice in letters if choice))
+    return tuple(chr(INITIALS) + "".join(initials) for initials in some)
+
+
+@lru_cache(maxsize=1 << 15)
+def _letters(character: str) -> str:
+    """Return the letters that the readings of a character begin with."""
+    return "".join(dict.fromkeys(syllable[0] for syllable in _syllables(character)))
 
 
 @lru_cache(maxsize=1 << 15)

@@ -11,8 +11,8 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -28,15 +28,15 @@ _DEPTH = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
 _TOPIC = re.compile(r"yilian/([^/]+)/([^/]+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """One message: the payload as decoded JSON, and what its envelope says about it.
 
-    Paths of the payload begin at `payload`; everything else is None where nobody said it.
+    Paths of the payload begin at `payload`; everything else is None where nobody said it. raw: its
+    bytes, envelope and all.
     """
 
     payload: Any
-    digest: str
+    raw: bytes
     mapping: str | None = None
     channel: str | None = None
     topic: str | None = None
@@ -50,15 +50,18 @@ class Message:
     gateway: str | None = None
 
     @property
+    def digest(self) -> str:
+        """What names a message that has no id of its own."""
+        return hashlib.sha256(self.raw).hexdigest()
+
+    @property
     def topic_device(self) -> str | None:
         """The device id in a topic `yilian/{mapping}/{deviceId}`."""
-        match = _TOPIC.fullmatch(self.topic) if self.topic else None
-        return match.group(2) if match else None
+        return _topic(self.topic)[1] if self.topic else None
 
     @property
     def topic_mapping(self) -> str | None:
-        match = _TOPIC.fullmatch(self.topic) if self.topic else None
-        return match.group(1) if match else None
+        return _topic(self.topic)[0] if self.topic else None
 
     @property
     def message_id(self) -> str | None:
@@ -70,6 +73,13 @@ class Message:
         nested = header.get("id") if isinstance(header, dict) else None
         found = payload.get("messageId") or payload.get("id") or nested
         return str(found) if isinstance(found, str | int) else None
+
+
+@lru_cache(maxsize=8192)
+def _topic(text: str) -> tuple[str | None, str | None]:
+    """Return mapping and device of a topic, None for both where it is of another form."""
+    match = _TOPIC.fullmatch(text)
+    return (match[1], match[2]) if match else (None, None)
 
 
 def split(body: bytes, *, lines: bool | None = None) -> Iterator[bytes | YilianError]:
@@ -167,13 +177,13 @@ def message(raw: bytes, **outside: Any) -> Message:
     value = decode(raw)
     known = {name: given for name, given in outside.items() if given is not None}
     if not isinstance(value, dict) or value.get("envelope") is None:
-        return Message(payload=value, digest=digest(raw), **known)
+        return Message(payload=value, raw=raw, **known)
     if value["envelope"] != ENVELOPE:
         raise Malformed("an envelope of another version", at="$.envelope")
     if "payload" not in value:
         raise Malformed("an envelope without payload", at="$.payload")
     told: dict[str, Any] = {
-        name: _text(value.get(key), key) for name, key in _ENVELOPE_TEXTS.items()
+        name: _text(value[key], key) for name, key in _ENVELOPE_TEXTS if key in value
     }
     device = value.get("device")
     if device is not None and not isinstance(device, dict):
@@ -184,24 +194,19 @@ def message(raw: bytes, **outside: Any) -> Message:
         "session_start": value.get("sessionStart"),
     }
     known |= {name: given for name, given in told.items() if given is not None}
-    return Message(payload=value["payload"], digest=digest(raw), **known)
+    return Message(payload=value["payload"], raw=raw, **known)
 
 
-def digest(raw: bytes) -> str:
-    """Return what names a message that has no id of its own."""
-    return hashlib.sha256(raw).hexdigest()
-
-
-_ENVELOPE_TEXTS: Final = {
-    "mapping": "mapping",
-    "channel": "channel",
-    "topic": "topic",
-    "service": "service",
-    "characteristic": "characteristic",
-    "patient_id": "patientId",
-    "utc_offset": "utcOffset",
-    "gateway": "gateway",
-}
+_ENVELOPE_TEXTS: Final = (
+    ("mapping", "mapping"),
+    ("channel", "channel"),
+    ("topic", "topic"),
+    ("service", "service"),
+    ("characteristic", "characteristic"),
+    ("patient_id", "patientId"),
+    ("utc_offset", "utcOffset"),
+    ("gateway", "gateway"),
+)
 
 
 def _text(value: Any, key: str) -> str | None:

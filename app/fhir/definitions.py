@@ -477,11 +477,6 @@ def _named(shape: Shape, name: str) -> Sequence[Member]:
     return [member] if member is not None else shape.choice(name)
 
 
-def type_codes(path: str) -> tuple[str, ...]:
-    """Return the type codes of a path (see `members`): ("Quantity",), ("Reference",), ..."""
-    return tuple(dict.fromkeys(m.type.code for m in members(path)))
-
-
 @cache
 def mandatory(type_name: str) -> frozenset[str]:
     """Return the names of the first-level elements with a minimum of one."""

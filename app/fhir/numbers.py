@@ -55,12 +55,6 @@ def parse_number(text: str) -> tuple[Decimal, Decimal]:
     return number.scaleb(shift), _HALF.scaleb(unit + shift - 1)
 
 
-def precision_range(text: str) -> tuple[Decimal, Decimal]:
-    """Return the half-open interval of all values that `text` may have been rounded from."""
-    value, half = parse_number(text)
-    return value - half, value + half
-
-
 def parse_number_search(text: str) -> NumberSearch:
     """Return what a search value such as `100`, `lt5.4` or `ap1e2` asks for; no prefix is eq.
 

@@ -223,7 +223,6 @@ class SearchParameters:
         self._posted: dict[str, tuple[Param, ...]] = {}
         self._building: frozenset[str] = frozenset()  # urls: indexed, but not to be searched yet
         self._tables = _Tables({}, {})
-        self._numbers: dict[int, Param] = {}
 
     def of(self, resource_type: str) -> Mapping[str, Param]:
         """Return code -> parameter of a resource type. Raises NotFound for an unknown type."""
@@ -253,13 +252,6 @@ class SearchParameters:
     def find(self, resource_type: str, code: str) -> Param | None:
         """Return one parameter, None if the type has none of that name."""
         return self.of(resource_type).get(code)
-
-    def by_number(self, number: int) -> Param | None:
-        """Return the parameter of an on-disk number, None if there is none (any more)."""
-        if number >= FIRST_CUSTOM_NUMBER:
-            return self._numbers.get(number)
-        names = _names_in_order()
-        return self.find(*names[number - 1]) if 0 < number <= len(names) else None
 
     def register(
         self, resource: Mapping[str, Any], first_number: int, *, ready: bool = True
@@ -303,7 +295,6 @@ class SearchParameters:
     def _change(self, posted: dict[str, tuple[Param, ...]], building: frozenset[str]) -> None:
         """Put a new state in place: first what tables are made of, the generation last."""
         self._posted, self._building = posted, building
-        self._numbers = {p.number: p for params in posted.values() for p in params}
         self._tables = _Tables({}, {})
         self.generation += 1
 

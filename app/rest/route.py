@@ -69,27 +69,17 @@ def locate(request: Request, segments: Sequence[str]) -> str:
 
     Raises NotFound for a path that is nothing in R4, UnknownType for an unknown resource type.
     """
-    match segments:
-        case []:
-            return "base"
-        case ["metadata"]:
-            return "metadata"
-        case ["_search"]:
-            return "search"
-        case ["_history"]:
-            return "history"
-        case [name] if name.startswith("$"):
-            return _operation(request, name)
+    if not segments:
+        return "base"
+    if segments == ["metadata"]:
+        return "metadata"
+    if shape := _of_many(request, segments):
+        return shape
     request.type = _type(segments[0])
-    match segments[1:]:
-        case []:
-            return "type"
-        case ["_search"]:
-            return "search"
-        case ["_history"]:
-            return "history"
-        case [name] if name.startswith("$"):
-            return _operation(request, name)
+    if len(segments) == 1:
+        return "type"
+    if shape := _of_many(request, segments[1:]):
+        return shape
     request.id = _id(segments[1])
     match segments[2:]:
         case []:
@@ -111,6 +101,18 @@ def locate(request: Request, segments: Sequence[str]) -> str:
             request.other = _member(request.type, other)
             return "search"
     raise unknown_path()
+
+
+def _of_many(request: Request, segments: Sequence[str]) -> str | None:
+    """Return the shape of what follows the base or a type, if it is about all their resources."""
+    match segments:
+        case ["_search"]:
+            return "search"
+        case ["_history"]:
+            return "history"
+        case [name] if name.startswith("$"):
+            return _operation(request, name)
+    return None
 
 
 def allowed(request: Request, segments: Sequence[str]) -> str:

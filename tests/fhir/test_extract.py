@@ -34,14 +34,14 @@ Json = dict[str, Any]
 
 def found(resource: Json) -> dict[str, list[Any]]:
     """Return "list:parameter" -> values, as a search engineer would write them down."""
-    table = searchparams.shared
+    params = {
+        param.number: param for param in searchparams.params(resource["resourceType"]).values()
+    }
     result: dict[str, list[Any]] = {}
     values = extractor(resource["resourceType"])(resource, SHANGHAI)
     for name in LISTS:
         for number, *value in getattr(values, name):
-            param = table.by_number(number)
-            assert param is not None
-            result.setdefault(f"{name}:{param.code}", []).append(
+            result.setdefault(f"{name}:{params[number].code}", []).append(
                 value[0] if len(value) == 1 else tuple(value)
             )
     return result

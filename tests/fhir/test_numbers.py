@@ -31,7 +31,8 @@ RANGES = {
 def test_the_digits_of_a_search_value_give_its_range(text: str) -> None:
     low, high = RANGES[text]
 
-    assert numbers.precision_range(text) == (Decimal(low), Decimal(high))
+    found = numbers.parse_number_search(text)
+    assert (found.low, found.high) == (Decimal(low), Decimal(high))
 
 
 @pytest.mark.parametrize(
@@ -60,9 +61,9 @@ def test_approximately_is_ten_percent_but_never_narrower_than_equal() -> None:
     )
 )
 def test_every_number_lies_in_its_own_range(value: Decimal) -> None:
-    low, high = numbers.precision_range(str(value))
+    found = numbers.parse_number_search(str(value))
 
-    assert low < value < high
+    assert found.low < found.value == value < found.high
 
 
 @given(st.text(max_size=20))

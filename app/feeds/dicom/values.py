@@ -67,7 +67,6 @@ def name_group(text: str) -> NameGroup | None:
 _DATE = re.compile(r"(\d{4})(?:[.\-/]?(\d{2})(?:[.\-/]?(\d{2}))?)?", re.ASCII)
 _TIME = re.compile(r"([01]\d|2[0-3])(?::?([0-5]\d)(?::?([0-5]\d|60)(?:\.(\d{1,6}))?)?)?", re.ASCII)
 _OFFSET = re.compile(r"([+-])(\d{2}):?(\d{2})", re.ASCII)
-_DATETIME = re.compile(r"(\d{4,8})(\d{2,6}(?:\.\d{1,6})?)?([+-]\d{4})?", re.ASCII)
 _LAST_OFFSET_MIN = 14 * 60
 
 
@@ -105,14 +104,6 @@ def fhir_datetime(day: str, time: str, offset: str) -> str | None:
     if on is None or at is None or len(on) < len("2026-03-07"):
         return on
     return f"{on}T{at}{offset}"
-
-
-def split_datetime(text: str) -> tuple[str, str, str | None]:
-    """Return the DA, the TM and the offset ("+08:00" or None) inside a DT value."""
-    match = _DATETIME.fullmatch(text.strip(" \0"))
-    if match is None:
-        return "", "", None
-    return match.group(1), match.group(2) or "", offset_text(match.group(3) or "")
 
 
 def offset_text(text: str) -> str | None:

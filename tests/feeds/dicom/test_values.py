@@ -8,7 +8,6 @@ from app.feeds.dicom.values import (
     fhir_time,
     offset_text,
     person_name,
-    split_datetime,
 )
 
 
@@ -51,11 +50,6 @@ def test_started_claims_only_what_is_known():
     assert fhir_datetime("20260307", "", "+08:00") == "2026-03-07"
     assert fhir_datetime("1955", "0815", "+08:00") == "1955"
     assert fhir_datetime("20260307", "0815", "+08:00") == "2026-03-07T08:15:00+08:00"
-
-
-def test_datetime_splits_into_date_time_and_offset():
-    assert split_datetime("20260307081530.5-0500") == ("20260307", "081530.5", "-05:00")
-    assert split_datetime("2026") == ("2026", "", None)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ that begins with `overlay: NAME`; it may say `for:` with a condition on the mess
 
 Merge rules, in the order the files are given:
 
-- tables: row by row; a row set to `~` is removed.
+- tables: row by row; a row set to `~` is removed. `concept-map: URL` gives the rows of a ConceptMap
+  (`conceptmaps.py`), which the rows of the file replace.
 - maps, mentions, fragments, formulas, constants: by name; the later one replaces. Of the first
   three, one that says `extend: true` changes its namesake as the next line says.
 - rules: by name. `extend: NAME` changes a rule: in `set`, objects merge, arrays are appended to, an
@@ -19,11 +20,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from app.errors import Invalid, NotFound
+from app.mapping import conceptmaps
 from app.mapping.yamldoc import Block, Items, parse
 
 _NAMED = ("maps", "mentions", "fragments")
@@ -64,11 +66,12 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One parsed file."""
+    """One parsed file. folder: where it lies, None for one that is no file."""
 
     name: str
     body: Block
     digest: bytes
+    folder: Path | None = None
 
     @property
     def overlay(self) -> bool:
@@ -95,6 +98,7 @@ class Library:
     every: Located | None = None
     examples: list[Example] = field(default_factory=list)
     files: tuple[str, ...] = ()
+    concept_maps: dict[str, bytes] = field(default_factory=dict)
     digest: str = ""
 
 
@@ -121,7 +125,7 @@ def read_file(path: Path, shown: str | None = None) -> File:
         raw = path.read_bytes()
     except OSError as exc:
         raise NotFound("the mapping file cannot be read", at=str(path)) from exc
-    return parse_file(raw, shown or str(path))
+    return replace(parse_file(raw, shown or str(path)), folder=path.parent)
 
 
 def parse_file(raw: bytes, name: str) -> File:
@@ -156,6 +160,8 @@ def merge(name: str, files: Iterable[File]) -> Library:
         sum_.update(file.digest)
         _add(library, file)
     library.files = tuple(file.name for file in ordered)
+    for raw in library.concept_maps.values():
+        sum_.update(hashlib.sha256(raw).digest())
     library.digest = sum_.hexdigest()
     return library
 
@@ -211,10 +217,10 @@ def _blocks(value: Any) -> Iterable[Block]:
 def _add_table(library: Library, name: str, part: Any, file: File) -> None:
     block = _block(part, file, f"tables.{name}")
     rows = block.get("rows")
-    if rows is None:
+    if rows is None and "concept-map" not in block:
         rows, head = block, Block()
     else:
-        head = block
+        rows, head = rows or Block(), block
     old = library.tables.get(name)
     table = Table(
         name,
@@ -225,6 +231,8 @@ def _add_table(library: Library, name: str, part: Any, file: File) -> None:
         dict(old.rows) if old else {},
         dict(old.lines) if old else {},
     )
+    if "concept-map" in head:
+        _add_concept_map(library, table, head, file)
     for code, row in rows.items():
         if row is None and file.overlay:
             table.rows.pop(code, None)
@@ -232,6 +240,16 @@ def _add_table(library: Library, name: str, part: Any, file: File) -> None:
             table.rows[code] = _row(row, f"{file.name}:{rows.lines[code]}")
             table.lines[code] = rows.lines[code]
     library.tables[name] = table
+
+
+def _add_concept_map(library: Library, table: Table, head: Block, file: File) -> None:
+    """Add the rows of the ConceptMap that a table names; what the file says itself comes after."""
+    url = str(head["concept-map"])
+    at = f"{file.name}:{head.lines['concept-map']}"
+    found, origin, library.concept_maps[url] = conceptmaps.read(url, file.folder, at)
+    table.rows.update(found)
+    table.lines.update(dict.fromkeys(found, head.lines["concept-map"]))
+    table.origin = table.origin or origin
 
 
 def _row(row: Any, at: str) -> tuple[str | None, str | None, str | None]:

@@ -57,6 +57,19 @@ class Remembered:
                 systems.append(one)
         return (Resources(systems, others),)
 
+    def resources(
+        self, inputs: Mapping[str, Sequence[Any]], cache_id: str | None
+    ) -> Sequence[Json]:
+        """Return what a request brings, as it was sent: for who has to say what is wrong in it."""
+        found = [r for r in inputs.get("tx-resource", ()) if isinstance(r, dict)]
+        keys = [_HANDED_OUT + cache_id] if cache_id is not None else []
+        for chosen in inputs.get("cache-id", ()):
+            keys += [_HANDED_OUT + str(chosen), _CHOSEN + str(chosen)]
+        for key in keys:
+            bodies = (self._shelf.get(key, d) for d in self._shelf.digests(key) or ())
+            found += [orjson.loads(body) for body in bodies if body is not None]
+        return found
+
     def start(self, resources: Sequence[Json]) -> str:
         """Keep resources under a new id, which only who is told it can know."""
         cache_id = token_urlsafe(24)

@@ -7,7 +7,8 @@ holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from app.errors import TooCostly
@@ -20,6 +21,8 @@ from app.terminology.text import Matcher
 from app.terminology.types import Concept, Json, Selection
 from app.terminology.value_set import Compose, Include
 from app.terminology.view import MissingImport, View
+
+_BUDGET = 2_000_000  # codes looked at for one expansion
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,9 @@ class Expansion:
         self._matcher = Matcher(text) if text else None
         self._active_only = active_only
         self._known: dict[int, Known] = {}
+        self._spent = 0
+        self._times: Counter[int] = Counter()  # how often each value set is imported
+        self._lists: dict[int, list[Item]] = {}
         self.systems: dict[str, Known] = {}
         self.value_sets: dict[str, Compose] = {}
         self.unclosed: dict[str, str] = {}
@@ -61,9 +67,10 @@ class Expansion:
                 self._known[id(part)] = self._resolved(part, part.system)
             for url in part.imports:
                 other = self._imported(compose, url)
-                if other.canonical not in self.value_sets:
-                    if not url.startswith("#"):
-                        self.value_sets[other.canonical] = other
+                if not url.startswith("#"):
+                    self.value_sets.setdefault(other.canonical, other)
+                self._times[id(other)] += 1
+                if self._times[id(other)] == 1:
                     self._resolve(other)
 
     def _resolved(self, part: Include, url: str) -> Known:
@@ -128,15 +135,7 @@ class Expansion:
         if self.versions_match and self.with_versions:
             yield from self._newest()
             return
-        several = len(self._compose.includes) > 1
-        seen: set[tuple[str, str | None, str]] = set()
-        for item in self._of(self._compose):
-            if several:
-                key = (item.known.url, item.known.version, item.concept.code)
-                if key in seen:
-                    continue
-                seen.add(key)
-            yield item
+        yield from self._of(self._compose)
 
     def _newest(self) -> Iterator[Item]:
         found: dict[tuple[str, str], Item] = {}
@@ -155,21 +154,45 @@ class Expansion:
         return self._active_only or self._compose.active_only
 
     def _of(self, compose: Compose) -> Iterator[Item]:
+        """Yield the codes of one value set, each once."""
         active_only = self._active_only or compose.active_only
+        several = len(compose.includes) > 1
+        seen: set[tuple[str, str | None, str]] = set()
         for part in compose.includes:
             for item in self._part(compose, part):
+                self._spend()
+                if several:
+                    key = (item.known.url, item.known.version, item.concept.code)
+                    if key in seen:
+                        continue
+                    seen.add(key)
                 if active_only and item.known.is_inactive(item.concept):
                     continue
                 if not self._is_excluded(compose, item):
                     yield item
 
+    def _of_import(self, compose: Compose) -> Iterable[Item]:
+        """Return the codes of an imported value set; one that is imported often is read once."""
+        if self._times[id(compose)] < 2:
+            return self._of(compose)
+        held = self._lists.get(id(compose))
+        if held is None:
+            held = self._lists[id(compose)] = list(self._of(compose))
+        return held
+
+    def _spend(self) -> None:
+        """Count a step, for imports that multiply. Raises TooCostly."""
+        self._spent += 1
+        if self._spent > _BUDGET:
+            raise TooCostly("The expansion takes too many steps")
+
     def _part(self, compose: Compose, part: Include) -> Iterator[Item]:
         others = [self._view.imported(compose, url) for url in part.imports]
-        found: Iterator[Item]
+        found: Iterable[Item]
         if part.system is not None:
             found = self._own(part, self._known[id(part)])
         elif others:
-            found = self._of(others.pop(0))
+            found = self._of_import(others.pop(0))
         else:
             return
         for item in found:
@@ -236,6 +259,7 @@ class Expansion:
 
     def _has(self, compose: Compose, item: Item) -> bool:
         """Whether a value set has a code that was found elsewhere."""
+        self._spend()
         if compose.active_only and item.known.is_inactive(item.concept):
             return False
         return any(

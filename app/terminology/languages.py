@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from app.terminology.issues import Refused, issue
+from app.terminology.short import remembered
 
 _TAG = re.compile(r"(?:[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*|\*)", re.ASCII)
 _QUALITY = re.compile(r"q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
@@ -43,7 +43,7 @@ class Wanted:
 ANY = Wanted((), "--", None)
 
 
-@lru_cache(maxsize=512)
+@remembered(512)
 def parse(text: str) -> Wanted:
     """Return the languages of a weighted list. Raises Refused for what is none."""
     found: list[tuple[float, str]] = []
@@ -58,7 +58,7 @@ def parse(text: str) -> Wanted:
     return Wanted(tuple(tag for _, tag in ranked), text, others)
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def satisfies(wanted: str, language: str) -> bool:
     """Say whether text in a language is what was wanted."""
     a, b = wanted.casefold(), language.casefold()

@@ -53,18 +53,26 @@ class Membership:
         self._system = system
         self._version = version
         self._any_status = False
+        self._asked: dict[int, Sequence[Match]] = {}  # what was found in each value set
         self._read: dict[int, Reading] = {}
         self.readings = [self._reading(part) for part in self._leaves(compose)]
         # One include that means the version given settles it for all.
         self.settled = version is not None and any(r.accepts and r.known for r in self.readings)
 
     def _leaves(self, compose: Compose) -> Iterator[Include]:
-        for part in compose.includes:
-            if part.system == self._system:
-                yield part
-            for url in part.imports:
+        """Yield the includes of the system, those of imported value sets too, each once."""
+        seen: set[int] = set()
+        todo = [compose]
+        while todo:
+            one = todo.pop(0)
+            if id(one) in seen:
+                continue
+            seen.add(id(one))
+            for part in one.includes:
+                if part.system == self._system:
+                    yield part
                 if not part.system or part.system == self._system:
-                    yield from self._leaves(self._view.imported(compose, url))
+                    todo += [self._view.imported(one, url) for url in part.imports]
 
     def _reading(self, part: Include) -> Reading:
         held = self._read.get(id(part))
@@ -89,6 +97,7 @@ class Membership:
         any_status: as if value sets that want active concepts only took inactive ones too.
         """
         self._any_status = any_status
+        self._asked.clear()
         found = list(self._in(self._compose, code))
         if len(found) > 1:
             order = versions.in_order([m.known.version or "" for m in found])
@@ -100,8 +109,14 @@ class Membership:
         stated = [r.known.version if r.known else None for r in readings]
         return versions.latest(readings, stated)
 
-    def _in(self, compose: Compose, code: str) -> Iterator[Match]:
-        """Yield a match for each version in which a value set has the code."""
+    def _in(self, compose: Compose, code: str) -> Sequence[Match]:
+        """Return a match for each version in which a value set has the code."""
+        held = self._asked.get(id(compose))
+        if held is None:
+            held = self._asked[id(compose)] = list(self._found(compose, code))
+        return held
+
+    def _found(self, compose: Compose, code: str) -> Iterator[Match]:
         found: dict[str | None, Match] = {}
         for part in compose.includes:
             for match in self._of(compose, part, code):

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import lru_cache
 
+from app.errors import TooCostly
+from app.terminology.short import remembered
 from app.terminology.types import Concept
 
+_MOST_WORDS = 32
 _WORDS = re.compile(r"[^\W_]+")
 _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def folded(text: str) -> str:
     """Return text without case, width and accents."""
     if text.isascii():
@@ -29,7 +31,10 @@ class Matcher:
     """The words of one text filter."""
 
     def __init__(self, asked: str) -> None:
-        self._words = _WORDS.findall(folded(asked)) or ([asked] if asked.strip() else [])
+        words = _WORDS.findall(folded(asked)) or ([asked] if asked.strip() else [])
+        if len(words) > _MOST_WORDS:
+            raise TooCostly("A text filter of so many words is too costly", at="http.filter")
+        self._words = words
 
     def meets(self, concept: Concept) -> bool:
         """Whether one name of the concept, or its code, has all the words."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from app.errors import Invalid, YilianError
 from app.terminology import languages
@@ -147,9 +147,10 @@ def _coding(written: Json, url: str | None) -> Coding:
     code = written.get("code")
     if not isinstance(code, str):
         raise Refused(issue("NO_CODE_GIVEN"))
-    return Coding(
-        written.get("system") or url, code, written.get("version"), written.get("display")
-    )
+    parts = {name: written.get(name) for name in ("system", "version", "display")}
+    if any(value is not None and not isinstance(value, str) for value in parts.values()):
+        raise Invalid("A coding holds texts", at="http.coding", code="structure")
+    return Coding(parts["system"] or url, code, parts["version"], parts["display"])
 
 
 def _inferred(call: Call, judge: Judge, compose: Compose | None, code: str) -> Json:
@@ -185,7 +186,8 @@ def _of_concept(
     call: Call, judge: Judge, compose: Compose | None, concept: Json, url: str | None
 ) -> Json:
     """Judge a CodeableConcept: one of its codings has to be in the value set."""
-    codings = [c for c in concept.get("coding", ()) if isinstance(c, dict) and "code" in c]
+    listed = concept.get("coding")
+    codings = [c for c in listed if "code" in c] if _are_objects(listed) else []
     if not codings:
         raise Refused(issue("NO_CODE_GIVEN"))
     verdicts = [
@@ -206,6 +208,10 @@ def _of_concept(
             if one not in said and not (lax and one.severity == "error"):
                 said.append(one)
     return _answer(call, concept, chosen, verdicts, said, found=chosen is not None)
+
+
+def _are_objects(listed: object) -> TypeGuard[list[Json]]:
+    return isinstance(listed, list) and all(isinstance(one, dict) for one in listed)
 
 
 def _undecided(verdict: Verdict) -> bool:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cmp_to_key, lru_cache
+from functools import cmp_to_key
 from typing import Any, TypeVar
+
+from app.terminology.short import LONGEST, remembered
 
 T = TypeVar("T")
 Json = Mapping[str, Any]
@@ -36,11 +38,13 @@ def algorithm(resource: Json) -> str | None:
     return named if isinstance(named, str) else None
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def compare(one: str, other: str, by: str | None = None) -> int:
     """Return -1, 0 or 1 for an earlier, equal or later version."""
     if one == other:
         return 0
+    if len(one) + len(other) > LONGEST:  # no version, but something to be put in an order
+        return -1 if one < other else 1
     for name in (by,) if by in _KEYS else ("semver", "date", "natural"):
         key = _KEYS[str(name)]
         a, b = key(one), key(other)
@@ -53,7 +57,7 @@ def latest(found: Sequence[T], versions: Sequence[str | None], by: str | None = 
     """Return the latest of what was found; what has no version is earlier than all."""
     if len(found) < 2:
         return found[0] if found else None
-    order = cmp_to_key(lambda a, b: compare(a, b, by))
+    order = _order(by)
     ranked = max(
         range(len(found)),
         key=lambda i: (versions[i] is not None, order(versions[i] or "")),
@@ -63,16 +67,25 @@ def latest(found: Sequence[T], versions: Sequence[str | None], by: str | None = 
 
 def in_order(versions: Iterable[str], by: str | None = None) -> list[str]:
     """Return versions, the earliest first."""
-    return sorted(versions, key=cmp_to_key(lambda a, b: compare(a, b, by)))
+    return sorted(versions, key=_order(by))
 
 
-@lru_cache(maxsize=1024)
+def _order(by: str | None) -> Callable[[str], Any]:
+    """Return the key by which versions are sorted."""
+
+    def compared(one: str, other: str) -> int:
+        return compare(one, other, by)
+
+    return cmp_to_key(compared)
+
+
+@remembered(1024)
 def is_pattern(wanted: str) -> bool:
     """Say whether a version asked for has parts that stand for anything."""
     return any(part in _WILD for part in _PARTS.split(wanted))
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def fits(wanted: str, version: str | None) -> bool:
     """Say whether a version is the one asked for, literally or by its pattern.
 
@@ -86,7 +99,7 @@ def fits(wanted: str, version: str | None) -> bool:
     return _pattern(wanted).fullmatch(version) is not None
 
 
-@lru_cache(maxsize=256)
+@remembered(256)
 def _pattern(wanted: str) -> re.Pattern[str]:
     parts = _PARTS.split(wanted)
     written = [r"[^.\-+]+" if part in _WILD else re.escape(part) for part in parts]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from app.errors import TooCostly
 from app.terminology import pins, versions
 from app.terminology.call import Call
 from app.terminology.issues import Refused, TxIssue, issue
@@ -18,6 +19,7 @@ from app.terminology.supplement import Supplemented
 from app.terminology.types import System
 from app.terminology.value_set import Compose, Include, Reader
 
+_DEEPEST = 50  # imports in imports
 _reader = Reader()  # of definitions: equal input, equal output; nothing of a request in it
 
 
@@ -75,22 +77,28 @@ class View:
             raise MissingImport(issue("Unable_to_resolve_value_Set_", valueSet=missing))
         return _reader.of(found)
 
-    def check_imports(
-        self, compose: Compose, path: tuple[Compose, ...] = (), *, tolerant: bool = False
-    ) -> None:
+    def check_imports(self, compose: Compose, *, tolerant: bool = False) -> None:
         """Follow all imports. Raises Refused for a circle, MissingImport unless `tolerant`."""
-        here = (*path, compose)
-        for part in compose.parts:
-            for url in part.imports:
-                try:
-                    other = self.imported(compose, url)
-                except MissingImport:
-                    if tolerant:
-                        continue
-                    raise
-                if any(other is one for one in here):
-                    raise Refused(_circle(other, here))
-                self.check_imports(other, here, tolerant=tolerant)
+        self._follow(compose, (compose,), set(), tolerant=tolerant)
+
+    def _follow(
+        self, compose: Compose, path: tuple[Compose, ...], done: set[int], *, tolerant: bool
+    ) -> None:
+        """Follow what one value set imports; `path` leads to it, `done` needs no second look."""
+        if len(path) > _DEEPEST:
+            raise TooCostly("Value sets import each other too deeply")
+        for url in (url for part in compose.parts for url in part.imports):
+            try:
+                other = self.imported(compose, url)
+            except MissingImport:
+                if tolerant:
+                    continue
+                raise
+            if any(other is one for one in path):
+                raise Refused(_circle(other, path))
+            if id(other) not in done:
+                self._follow(other, (*path, other), done, tolerant=tolerant)
+        done.add(id(compose))
 
     def all_of(self, compose: Compose) -> Iterator[Compose]:
         """Yield a value set and all that it imports, each once."""

@@ -12,8 +12,8 @@ from typing import Any
 
 import orjson
 
-from app.errors import YilianError
-from app.fhir import json
+from app.errors import Invalid, YilianError
+from app.fhir import json, validate
 from app.rest import problems
 from app.rest.exchange import Reply, Request
 from app.rest.operations.call import Operation, core, inputs
@@ -25,6 +25,11 @@ from app.terminology.scope import Scope
 from app.terminology.types import Json
 
 Run = Callable[[Call], Json]
+
+_RESOURCES = ("codeSystem", "conceptMap", "valueSet", "thisValueSet", "otherValueSet")
+_KINDS = frozenset(("CodeSystem", "ConceptMap", "ValueSet"))
+# What reading a resource of another shape than FHIR's ends in.
+_MISSHAPEN = (AttributeError, KeyError, TypeError, ValueError)
 
 
 def operation(
@@ -55,10 +60,33 @@ def answered(hub: Hub, request: Request, run: Run, subject: str | None = None) -
         given = dict(inputs(request))
         if request.id and subject:
             given[subject] = [json.load(hub.store.read(request.type, request.id).body)]
-        answer = run(call(hub, request, given))
+        try:
+            answer = run(call(hub, request, given))
+        except _MISSHAPEN as exc:
+            raise _misshapen(hub, request, given) or exc from exc
     except YilianError as error:
         return refused(error, _language(request))
     return Reply(200, orjson.dumps(answer))
+
+
+def _misshapen(
+    hub: Hub, request: Request, given: Mapping[str, Sequence[Any]]
+) -> YilianError | None:
+    """Return what is wrong with the resources that came along, None when it is our fault.
+
+    They are not checked beforehand: many are sent that a request does not need.
+    """
+    sent = [
+        *hub.terminology.remembered.resources(given, request.header("X_CACHE_ID")),
+        *(r for name in _RESOURCES for r in given.get(name, ()) if isinstance(r, dict)),
+    ]
+    found = [
+        issue
+        for resource in sent
+        if (kind := str(resource.get("resourceType"))) in _KINDS
+        for issue in validate.problems(resource, kind)
+    ]
+    return Invalid.of(found) if found else None
 
 
 def refused(error: YilianError, language: str = "en") -> Reply:

@@ -25,7 +25,6 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -52,7 +51,7 @@ class Posting(msgspec.Struct):
     """What is known of one posted SearchParameter.
 
     definition: the members that decide what it finds; first: its first parameter number;
-    place: (type, id) of the last resource indexed; done, total: resources, for the progress.
+    place: (type, id) of the last resource indexed; done, total: resources indexed, and to index.
     """
 
     definition: dict[str, Any]
@@ -65,16 +64,6 @@ class Posting(msgspec.Struct):
     @property
     def url(self) -> str:
         return str(self.definition["url"])
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far the indexing of a posted SearchParameter has come, in resources."""
-
-    url: str
-    ready: bool
-    done: int
-    total: int
 
 
 class Posted:
@@ -180,10 +169,6 @@ class Posted:
         given = int(row[0]) - FIRST_CUSTOM_NUMBER if row else 0
         ready = [p for p in self.all(db).values() if p.state == READY]
         return given == sum(len(searchparams.bases(p.definition)) for p in ready)
-
-    def progress(self, db: Connection) -> list[Progress]:
-        """Return how far each one is."""
-        return [Progress(p.url, p.state == READY, p.done, p.total) for p in self.all(db).values()]
 
     # --- the effect of a write -------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ from app.store.effects import Effects
 from app.store.entries import IdentifierKeys, LinkRules
 from app.store.graph import Graph
 from app.store.handover import SocketWriter
-from app.store.posted import Posted, Progress
+from app.store.posted import Posted
 from app.store.prepare import Preparer
 from app.store.reindex import Upkeep
 from app.store.resolve import Referring
@@ -250,10 +250,6 @@ class Store:
         """Learn which SearchParameters were posted; the number moves when they change."""
         self._read(self._posted.notice)
         return self._posted.generation
-
-    def reindex_progress(self) -> list[Progress]:
-        """Return how far the indexing of each posted SearchParameter has come."""
-        return self._read(self._posted.progress)
 
     def close(self) -> None:
         """Finish what was handed in and close the connections."""

@@ -93,12 +93,14 @@ def test_a_code_is_found_by_its_chinese_name_and_shown_in_both_languages(address
 
 
 @pytest.mark.parametrize(
-    ("name", "path"), [("start-page.png", ""), ("terminology-page.png", f"{CODE}&lang=zh")]
+    ("name", "path", "height"),
+    [("start-page.png", "", 1400), ("terminology-page.png", f"{CODE}&lang=zh", 520)],
 )
-def test_the_pictures_for_the_documentation(address, tmp_path, name, path):
+def test_the_pictures_for_the_documentation(address, tmp_path, name, path, height):
     picture = tmp_path / name
+    size = f"--window-size=1280,{height}"
 
-    browse(tmp_path, f"--screenshot={picture}", f"{address}{path}")
+    browse(tmp_path, size, f"--screenshot={picture}", f"{address}{path}")
 
     assert picture.read_bytes().startswith(b"\x89PNG")
     if os.environ.get("YILIAN_PICTURES") == "1":

@@ -337,12 +337,6 @@ def profile(url: str) -> Structure:
 
 
 @cache
-def profile_urls() -> tuple[str, ...]:
-    """Return the urls of the profiles and extensions of the base package."""
-    return tuple(_part("profiles").keys())
-
-
-@cache
 def invariants(name: str) -> Mapping[str, Invariant]:
     """Return key -> invariant of a base structure with those it inherits."""
     found: dict[str, Invariant] = {}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Protocol
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_US = 86_400_000_000
 
 
 class Clock(Protocol):
@@ -49,4 +51,13 @@ def from_us(us: int) -> datetime:
 
 def instant(us: int) -> str:
     """Return a FHIR instant in UTC with milliseconds: 2026-03-01T08:00:00.123Z."""
-    return from_us(us).isoformat(timespec="milliseconds")[:-6] + "Z"
+    days, rest = divmod(us, _DAY_US)
+    seconds, rest = divmod(rest, 1_000_000)
+    minutes, second = divmod(seconds, 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{_day(days)}T{hour:02d}:{minute:02d}:{second:02d}.{rest // 1000:03d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _day(days: int) -> str:
+    return (EPOCH + timedelta(days=days)).isoformat()[:10]

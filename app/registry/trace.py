@@ -193,7 +193,7 @@ class _Walk:
             for along in (True, False)
         }
         self._named_only: set[int] = set()
-        self._seen: set[Edge] = set()
+        self._seen: set[Sequence[int]] = set()  # links, and pairs of resource and key
 
     def run(self) -> None:
         """Follow level by level until nothing new is found or the limits are reached."""
@@ -233,18 +233,23 @@ class _Walk:
 
     def _take(self, rows: Sequence[Link], hops: int, new: dict[int, None], *, along: bool) -> None:
         places, named_only, moves = self._found.places, self._named_only, self._moves[along]
+        seen, edges, room = self._seen, self._found.edges, self._asked.nodes
         full = False
-        for f, number, t, low, high, src in rows:
+        for row in rows:
+            f, number, t, low, high, src = row
             here, there = (f, t) if along else (t, f)
             relation, stop, step = moves[number]
             if there in places:
                 first = places[there].hops == hops and there not in named_only
-            elif full or not self._reach(there, here, hops, step):
-                full = True
+            elif full or len(places) >= room:
+                full = self._found.truncated = True
                 continue
             else:
+                places[there] = Place(hops, places[here].column + step)
                 first = True
-            self._edge(Edge(relation, f, t, low, high, src))
+            if row not in seen:
+                seen.add(row)
+                edges.append(Edge(relation, f, t, low, high, src))
             if stop:
                 if first and there not in new:
                     named_only.add(there)
@@ -262,10 +267,10 @@ class _Walk:
             places[there] = Place(hops, places[here].column + step)
         return True
 
-    def _edge(self, edge: Edge) -> None:
-        if edge not in self._seen:
-            self._seen.add(edge)
-            self._found.edges.append(edge)
+    def _carries(self, pk: int, k: int) -> None:
+        if (pk, k) not in self._seen:
+            self._seen.add((pk, k))
+            self._found.edges.append(Edge(CARRIES, pk, k))
 
     def _same(self, frontier: Sequence[int]) -> list[int]:
         """Return the nodes and those that are the same thing: keys they carry, who carries a key.
@@ -278,7 +283,7 @@ class _Walk:
         for pk, k, key in graph.linked_keys(resources) if resources else ():
             names[k] = key
             if self._reach(k, pk, places[pk].hops, 0):
-                self._edge(Edge(CARRIES, pk, k))
+                self._carries(pk, k)
                 if not is_shared(key):
                     whole.setdefault(k)
         keyed = [k for k in whole if k < 0]
@@ -291,7 +296,7 @@ class _Walk:
         self._found.truncated |= len(rows) == most
         for k, pk in rows:
             if self._reach(pk, k, places[k].hops, 0):
-                self._edge(Edge(CARRIES, pk, k))
+                self._carries(pk, k)
                 whole.setdefault(pk)
         return list(whole)
 

@@ -5,19 +5,16 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from typing import Any
 
 import orjson
 
-from app.clock import instant as written
+from app.clock import instant
 from app.fhir.dates import OPEN_HIGH, OPEN_LOW
-from app.fhir.display import display
+from app.fhir.display import display_of
 from app.registry.trace import Edge, Trace, is_shared
 
 Json = dict[str, Any]
-
-instant = lru_cache(maxsize=8192)(written)  # several links tell of one event
 
 COLUMNS = ("relation", "from", "from_text", "to", "to_text", "start", "end", "source", "recorded")
 
@@ -47,7 +44,7 @@ def text_of(trace: Trace, node: int) -> str | None:
     resource = trace.resources.get(node)
     if resource is None or not resource.here:
         return None
-    return display(orjson.loads(resource.body))
+    return display_of(resource.body)
 
 
 def as_csv(trace: Trace) -> str:

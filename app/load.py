@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import quote
 
 import orjson
 from rich.console import Console
@@ -39,6 +40,7 @@ _RESOURCES = (
 )  # fmt: skip
 _FORMAT = b"1"  # of what is made of a file: another number has everything loaded anew
 _MOST_SHOWN = 20
+_HEADERS_MOST = 1000  # versions of one code system
 
 _EPILOG = """\
 A code list (CSV) has a first line with the names of its columns: code, display, definition,
@@ -131,6 +133,10 @@ def _remove(hub: Hub, canonical: str, stdout: IO[str]) -> int:
     count = loading.remove(hub.store, url, version if bar else None)
     if not count:
         raise NotFound("there is no such code system in tables; --list shows them")
+    headers = f"url={quote(url, safe='')}" + (f"&version={quote(version, safe='')}" if bar else "")
+    for one in hub.store.matching("CodeSystem", headers, _HEADERS_MOST):
+        if fhir_json.load(one.body).get("content") == "not-present":
+            hub.store.commit([Change(Method.DELETE, "CodeSystem", one.id)])
     stdout.write(f"{count} removed\n")
     return 0
 

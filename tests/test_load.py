@@ -162,6 +162,7 @@ def test_a_release_is_loaded_listed_and_removed(hub, run):
     assert f"http://snomed.info/sct\t{version}\t300\tready\t" in run("--list")[1]
     assert run("--remove", f"http://snomed.info/sct|{version}")[:2] == (0, "1 removed\n")
     assert stored(hub, run, "http://snomed.info/sct") == []
+    assert "entry" not in body(hub, "CodeSystem?url=http://snomed.info/sct")
 
 
 def test_what_cannot_be_loaded_is_told(hub, run, tmp_path):

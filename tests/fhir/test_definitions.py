@@ -34,7 +34,8 @@ def test_abstract_types_and_datatypes_are_no_resource_types(name):
 
 def test_all_209_base_structures_and_444_profiles_can_be_loaded():
     structures = [definitions.structure(name) for name in definitions.structure_names()]
-    profiles = [definitions.profile(url) for url in definitions._part("profiles")]
+    urls = definitions._part("profiles").keys()
+    profiles = [definitions.profile(url) for url in urls]
 
     assert len(structures) == 209
     assert len(profiles) == 444

@@ -22,7 +22,7 @@ ROUNDS = int(os.environ.get("YILIAN_KILL_ROUNDS", "2"))
 MESSAGES = int(os.environ.get("YILIAN_KILL_MESSAGES", "160"))
 CONNECTIONS = 8
 PATIENTS = 8
-ANSWER_S = 30  # without an answer for so long, a sender gives up
+ANSWER_S = 120  # without an answer for so long, a sender gives up
 MODES = {"AA": "||", "CA": "AL|NE|"}  # what acknowledges -> MSH-15 and MSH-16 that ask for it
 
 
@@ -114,7 +114,9 @@ def test_every_acknowledged_message_is_applied_exactly_once(database_url, tmp_pa
     share = MESSAGES // CONNECTIONS
 
     def start():
-        return start_hub(tmp_path / "data", "--mllp", f"127.0.0.1:{port}", database_url=url)
+        return start_hub(
+            tmp_path / "data", "--mllp", f"127.0.0.1:{port}", database_url=url, timeout_s=120
+        )
 
     hub = start()
     for round_ in range(ROUNDS):

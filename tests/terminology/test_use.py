@@ -73,6 +73,10 @@ def found(store: Store, name: str, value: str) -> Sequence[str]:
         ("code:below", "urn:test:animals|mammal", ["cat", "dog", "mammal"]),
         ("code:above", "urn:test:animals|dog", ["dog", "mammal"]),
         ("code:below", "urn:test:animals|bird", ["bird"]),
+        ("_filter", "code ss urn:test:animals|mammal", ["cat", "dog", "mammal"]),
+        ("_filter", "code sb urn:test:animals|dog and code ne dog", ["mammal"]),
+        ("_filter", "code in urn:test:pets", ["bird", "dog"]),
+        ("_filter", "code ni urn:test:pets", ["cat", "mammal"]),
     ],
 )
 def test_codes_are_searched_by_what_terminology_says(

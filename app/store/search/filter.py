@@ -5,8 +5,7 @@
     part       = "not" "(" filter ")" | "(" filter ")" | path SP operator SP value
 
 Each comparison is read as the search parameter it names, so that it is indexed and typed like any
-other. Left out: the terminology operators (ss, sb, in, ni) until codes can be looked up, and
-filters inside paths.
+other. Left out: filters inside paths.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from app.store.search.conditions import All, Any_, Condition, Not
 _TOKEN = re.compile(r'\s*(?:([()])|"((?:[^"\\]|\\.)*)"|([^\s()"]+))', re.S)
 _DEPTH_MAX = 30
 _PREFIXED = frozenset({"gt", "lt", "ge", "le", "ap", "sa", "eb"})
-_TERMINOLOGY = frozenset({"ss", "sb", "in", "ni"})
 
 Compare = Callable[[str, str], Condition]  # (parameter with modifier, value) -> condition
 
@@ -132,10 +130,6 @@ class _Reader:
             if text not in ("true", "false"):
                 raise Invalid("pr is true or false", at="http._filter")
             return self._compare(f"{path}:missing", "false" if text == "true" else "true")
-        if operator in _TERMINOLOGY:
-            raise NotSupported(
-                f"the operator {operator} needs the terminology service", at="http._filter"
-            )
         escaped = _escaped(text) if value.quoted else text
         if operator == "ne":
             return Not(self._equal(path, escaped))
@@ -163,6 +157,11 @@ _OPERATORS: Mapping[tuple[str, str], str] = {
     ("sw", "uri"): ":below",
     ("po", "date"): "",
     ("re", "reference"): "",
+    # `ss`: the value subsumes a code of the resource, which is below it then.
+    ("ss", "token"): ":below",
+    ("sb", "token"): ":above",
+    ("in", "token"): ":in",
+    ("ni", "token"): ":not-in",
 }
 
 

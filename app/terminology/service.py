@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from app.terminology import languages, names
 from app.terminology.brought import Remembered
 from app.terminology.membership import contains
 from app.terminology.scope import Scope
@@ -46,6 +47,19 @@ class Terminology:
     def value_set(self, canonical: str) -> Json | None:
         """Return a value set by its canonical url, with or without `|version`."""
         return self.scope.value_set(canonical)
+
+    def display(self, system: str, code: str, language: str = "zh-CN") -> str | None:
+        """Return the name of a code in a language (a list as Accept-Language), else its display.
+
+        None for what is not known.
+        """
+        found = self.scope.system(system)
+        concept = found.find(code) if found is not None else None
+        if found is None or concept is None:
+            return None
+        known = names.names(concept, found.header.get("language"))
+        chosen = names.best(known, languages.parse(language)) or names.default(known)
+        return chosen.value if chosen else None
 
     def contains(self, value_set: str, system: str, code: str) -> bool | None:
         """Say whether a value set has a code; None when it or its code systems are not known."""

@@ -107,6 +107,17 @@ def test_what_terminology_does_not_know_is_an_error_not_an_empty_page(store: Sto
         found(store, "code:in", "http://hl7.org/fhir/ValueSet/ucum-units")
 
 
+def test_what_the_hub_writes_is_named_in_chinese_if_there_is_a_name() -> None:
+    terminology = Terminology([Specials(), Definitions()])
+
+    assert terminology.display("urn:iso:std:iso:11073:10101", "147842") == "心电心率"
+    assert terminology.display("urn:iso:std:iso:11073:10101", "147842", "en") == (
+        "Heart rate from the ECG"
+    )
+    assert terminology.display("http://hl7.org/fhir/administrative-gender", "male") == "Male"
+    assert terminology.display("urn:none", "x") is None
+
+
 def issues(resource: dict[str, Any]) -> list[tuple[str, str]]:
     value_sets = BoundValueSets(Terminology([Specials(), Definitions()]).scope)
     broken = bindings.problems(resource, resource["resourceType"], value_sets)

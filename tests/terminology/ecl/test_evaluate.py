@@ -7,6 +7,9 @@ from hypothesis import strategies as st
 from app.errors import Unprocessable
 from app.terminology import ecl
 from app.terminology.ecl.evaluate import Evaluation
+from app.terminology.load import rf2
+from app.terminology.stored import loading
+from app.terminology.stored.catalogue import Stored
 from tests.terminology import robots
 from tests.terminology.robots import above, below, codes, everything, groups, members, relations
 
@@ -204,3 +207,20 @@ def test_one_code_and_all_codes_agree(robot_system, data):
     )
 
     selected(robot_system, data.draw(inner))
+
+
+def test_every_database_selects_the_same(robot_system, store):
+    with rf2.release(robots.FOLDER) as files:
+        loading.load(store, *rf2.draft_of(files), b"robots")
+    (system,) = Stored(store).systems(rf2.SNOMED)
+    place, jam, fault = code("Place"), code("Jam"), code("Robot fault")
+
+    for text in (
+        f"<< {code('Power part')} MINUS ^ {code('Spare parts in stock')}",
+        f"<! {jam} OR > {code('Left camera')} OR ^ *",
+        f"<< {fault}: [1..1] {{ {place} = << {code('Drive part')}, {code('Cause')} = * }}",
+        f"<< {fault}: {place} != << {code('Drive part')}",
+        f"(*: R {place} = << {jam}) OR (<< {jam} . {place})",
+        f"*: {code('Litres')} > #1",
+    ):
+        assert set(ecl.expand(system, text)) == selected(robot_system, text) != set()

@@ -4,40 +4,46 @@ MQTT 3.1.1 and 5.0 (OASIS), QoS 1. The session is persistent (fixed client id, c
 that the broker keeps what comes while the hub is away. A message is acknowledged (PUBACK) when the
 future that `accept` returned is done; until then it belongs to the broker, which sends it again
 after a reconnect. Whoever accepts has to know a repeated message: QoS 1 means at least once.
+
+The few packets a subscriber needs are spoken here (`mqtt_packets.py`): a client library takes
+120 us for a message, most of it for reading single octets and for acknowledging one by one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
+import select
+import socket
+import ssl
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-
 from app.errors import Invalid
+from app.feeds.iot import mqtt_packets as packets
 
 log = logging.getLogger(__name__)
 
 TOPIC: Final = "yilian/+/+"
 CLIENT_ID: Final = "yilian"
 _QOS: Final = 1
-_NEVER_S: Final = 0xFFFFFFFF  # session expiry of MQTT 5: the session does not end
 _UNACKNOWLEDGED: Final = 1000
 _ANSWER_S: Final = 2.0  # how long a broker may think about a version of the protocol
+_CONNECT_S: Final = 10.0
+_KEEP_ALIVE_S: Final = 60
+_READ_BYTES: Final = 1 << 16
 _PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 # Version 5 lets the subscriber say how much may be under way; many brokers allow 20 messages else.
 _VERSIONS: Final = {
-    "3": (MQTTProtocolVersion.MQTTv311,),
-    "5": (MQTTProtocolVersion.MQTTv5,),
-    "any": (MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311),
+    "3": (packets.V311,),
+    "5": (packets.V5,),
+    "any": (packets.V5, packets.V311),
 }
 
 
@@ -66,7 +72,7 @@ class Broker:
     tls: bool = False
     user: str | None = None
     password: str | None = None
-    versions: tuple[MQTTProtocolVersion, ...] = _VERSIONS["any"]
+    versions: tuple[int, ...] = _VERSIONS["any"]
     client_id: str = CLIENT_ID
     topics: tuple[str, ...] = (TOPIC,)
 
@@ -96,6 +102,10 @@ def broker(url: str) -> Broker:
     )
 
 
+class _Unreachable(OSError):
+    """Nobody listens at the broker's address."""
+
+
 class Subscriber:
     """A subscription that keeps itself alive: it reconnects with growing pauses until closed."""
 
@@ -111,14 +121,16 @@ class Subscriber:
         self._accept = accept
         prefix = "$share/yilian/" if shared else ""
         self._topics = [prefix + topic for topic in to.topics]
+        self._pauses_s = pauses_s
         self._closed = threading.Event()
         self._lock = threading.Condition()
         self._open = 0  # accepted, not yet acknowledged
-        self.subscribed = threading.Event()
-        self._pauses_s = pauses_s
+        self._durable: list[tuple[object, int]] = []  # session and packet id, to be acknowledged
+        self._again: object = None  # the session that is to end, so that messages come again
         self._agreed = False  # on a version of the protocol
-        self._refused = False  # before a version was agreed on
-        self._client = self._make(to.versions[0])
+        self._woken, self._wake = socket.socketpair()
+        self._wake.setblocking(False)
+        self.subscribed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self._thread.start()
 
@@ -127,131 +139,175 @@ class Subscriber:
         with self._lock:
             self._lock.wait_for(lambda: self._open == 0, timeout_s)
         self._closed.set()
-        self._client.disconnect()
+        self._rouse()
         self._thread.join(timeout_s)
 
-    def _make(self, version: MQTTProtocolVersion) -> paho.Client:
-        to = self._to
-        five = version is MQTTProtocolVersion.MQTTv5
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=to.client_id,
-            clean_session=None if five else False,
-            protocol=version,
-            manual_ack=True,
-        )
-        if to.user is not None:
-            client.username_pw_set(to.user, to.password)
-        if to.tls:
-            client.tls_set()
-        client.reconnect_delay_set(*self._pauses_s)
-        client.on_socket_open = self._on_open
-        client.on_connect = self._on_connect
-        client.on_subscribe = self._on_subscribe
-        client.on_disconnect = self._on_disconnect
-        client.on_message = self._on_message
-        return client
+    # --- the connection --------------------------------------------------------------------------
 
     def _run(self) -> None:
+        with self._woken, self._wake:
+            self._keep_connected()
+
+    def _keep_connected(self) -> None:
         versions = itertools.cycle(self._to.versions)
         version = next(versions)
+        shortest, longest = self._pauses_s
+        pause_s = shortest
         while not self._closed.is_set():
             try:
-                self._connect(version)
-                self._client.loop_forever(retry_first_connection=True)
-                if self._refused:
-                    self._refused = False
+                self._session(version)
+                pause_s = shortest
+            except (OSError, EOFError, packets.Refused) as exc:
+                if self.subscribed.is_set():
+                    pause_s = shortest
+                if isinstance(exc, packets.Refused):
+                    log.warning("mqtt.refused", extra={"feed": "iot"})
+                else:
+                    log.warning("mqtt.disconnected", extra={"feed": "iot"})
+                if self._undecided and not isinstance(exc, _Unreachable):
                     version = next(versions)
-                    self._client = self._make(version)
+                    if version != self._to.versions[0]:
+                        continue  # the next one at once; after the last one a pause
             except Exception:
                 log.exception("mqtt.fault", extra={"feed": "iot"})
-                self._closed.wait(1.0)
+            finally:
+                self.subscribed.clear()
+            self._closed.wait(pause_s)
+            pause_s = min(pause_s * 2, longest)
 
-    def _connect(self, version: MQTTProtocolVersion) -> None:
-        """Name the broker; `loop_forever` makes the connection, and makes it again."""
-        if version is not MQTTProtocolVersion.MQTTv5:
-            self._client.connect_async(self._to.host, self._to.port)
-            return
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho
-        properties.SessionExpiryInterval = _NEVER_S
-        properties.ReceiveMaximum = _UNACKNOWLEDGED
-        self._client.connect_async(
-            self._to.host, self._to.port, clean_start=False, properties=properties
-        )
+    @property
+    def _undecided(self) -> bool:
+        """Whether the broker may speak another version than the one that is tried."""
+        return not self._agreed and len(self._to.versions) > 1
 
-    def _on_open(self, client: paho.Client, _: Any, __: Any) -> None:
-        """Give the broker some time: a few do not even refuse a version they do not know."""
-        if not self._agreed and len(self._to.versions) > 1:
-            waiting = threading.Timer(_ANSWER_S, self._try_another, (client,))
-            waiting.daemon = True
-            waiting.start()
-
-    def _on_connect(self, client: paho.Client, _: Any, __: Any, reason: Any, ___: Any) -> None:
-        if reason.is_failure:
-            log.warning("mqtt.refused", extra={"feed": "iot"})
-            self._try_another(client)
-            return
-        self._agreed = True
-        client.subscribe([(topic, _QOS) for topic in self._topics])
-
-    def _on_subscribe(self, _: Any, __: Any, ___: Any, reasons: Any, ____: Any) -> None:
-        if any(reason.is_failure for reason in reasons):
-            log.error("mqtt.subscription_refused", extra={"feed": "iot"})
-            return
-        log.info("mqtt.subscribed", extra={"feed": "iot"})
-        self.subscribed.set()
-
-    def _try_another(self, client: paho.Client) -> None:
-        """Have the next version tried, unless one was agreed on before."""
-        several = len(self._to.versions) > 1
-        if several and not self._agreed and not self._refused and client is self._client:
-            self._refused = True
-            client.disconnect()
-
-    def _on_disconnect(self, client: paho.Client, __: Any, ___: Any, ____: Any, _____: Any) -> None:
-        self.subscribed.clear()
-        if not self._closed.is_set():
-            log.warning("mqtt.disconnected", extra={"feed": "iot"})
-            self._try_another(client)  # some brokers only hang up on a version they do not know
-
-    def _on_message(self, client: paho.Client, _: Any, message: paho.MQTTMessage) -> None:
+    def _session(self, version: int) -> None:
+        """Connect, subscribe and hear messages until closed. Raises OSError, EOFError, Refused."""
+        to = self._to
         try:
-            topic = message.topic
-        except UnicodeDecodeError:  # MQTT-1.5.4-1 forbids it: nothing could be done with it later
-            client.ack(message.mid, message.qos)
-            return
-        published = Published(topic, bytes(message.payload), bool(message.dup))
+            plain = socket.create_connection((to.host, to.port), _CONNECT_S)
+        except OSError as exc:
+            raise _Unreachable from exc
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with plain:
+            tls = ssl.create_default_context() if to.tls else None
+            sock = tls.wrap_socket(plain, server_hostname=to.host) if tls else plain
+            with sock:
+                sock.settimeout(_ANSWER_S if self._undecided else _CONNECT_S)
+                reader = packets.Reader(version)
+                sock.sendall(
+                    packets.connect(
+                        version,
+                        to.client_id,
+                        to.user,
+                        to.password,
+                        keep_alive_s=_KEEP_ALIVE_S,
+                        most=_UNACKNOWLEDGED,
+                    )
+                )
+                while not reader.connected:  # raises Refused
+                    self._heard(sock, reader, object())
+                self._agreed = True
+                sock.settimeout(_CONNECT_S)
+                sock.sendall(packets.subscribe(version, self._topics, _QOS))
+                self._hear(sock, reader, min(reader.keep_alive_s, _KEEP_ALIVE_S))
+
+    def _hear(self, sock: socket.socket, reader: packets.Reader, keep_alive_s: float) -> None:
+        session = object()
+        heard = said = time.monotonic()
+        while True:
+            ready, _, _ = select.select((sock, self._woken), (), (), keep_alive_s / 4)
+            now = time.monotonic()
+            if self._woken in ready:
+                self._woken.recv(4096)
+                self._acknowledge(sock, session)
+                if self._closed.is_set() or self._again is session:
+                    sock.sendall(packets.DISCONNECT)
+                    return
+            if sock in ready:
+                self._heard(sock, reader, session)
+                heard = now
+            elif now - heard > 1.5 * keep_alive_s:
+                raise EOFError("nothing is heard of the broker")
+            if now - said > keep_alive_s / 2:
+                sock.sendall(packets.PING)
+                said = now
+
+    def _heard(self, sock: socket.socket, reader: packets.Reader, session: object) -> None:
+        data = sock.recv(_READ_BYTES)
+        while isinstance(sock, ssl.SSLSocket) and sock.pending():
+            data += sock.recv(sock.pending())
+        if not data:
+            raise EOFError("the broker has hung up")
+        for message in reader.messages(data):
+            self._take(message, session)
+        if reader.subscribed is not None and not self.subscribed.is_set():
+            if reader.subscribed:
+                log.info("mqtt.subscribed", extra={"feed": "iot"})
+                self.subscribed.set()
+            else:
+                log.error("mqtt.subscription_refused", extra={"feed": "iot"})
+            reader.subscribed = None
+
+    # --- messages --------------------------------------------------------------------------------
+
+    def _take(self, message: packets.Publish, session: object) -> None:
         with self._lock:
             self._open += 1
+        mid = message.packet_id
         try:
-            future = self._accept(published)
+            topic = message.topic.decode()
+        except UnicodeDecodeError:  # MQTT-1.5.4-1 forbids it: nothing could be done with it later
+            self._settle(None, session, mid)
+            return
+        try:
+            future = self._accept(Published(topic, message.payload, message.dup))
         except Exception:
             log.exception("mqtt.fault", extra={"feed": "iot"})
             self._ended()
-            self._deliver_again()
+            self._deliver_again(session)
             return
-        future.add_done_callback(lambda done: self._settle(client, done, message.mid, message.qos))
+        future.add_done_callback(lambda done: self._settle(done, session, mid))
 
-    def _settle(self, client: paho.Client, done: Future[Any], mid: int, qos: int) -> None:
+    def _settle(self, done: Future[Any] | None, session: object, mid: int | None) -> None:
         """Acknowledge what is durable; what is not comes again with the next connection."""
-        try:
-            if done.cancelled() or done.exception() is not None:
-                log.warning("mqtt.not_stored", extra={"feed": "iot"})
-                self._deliver_again()
-            else:
-                client.ack(mid, qos)
-        finally:
+        if done is not None and (done.cancelled() or done.exception() is not None):
+            log.warning("mqtt.not_stored", extra={"feed": "iot"})
             self._ended()
+            self._deliver_again(session)
+        elif mid is None:
+            self._ended()
+        else:
+            with self._lock:
+                first = not self._durable
+                self._durable.append((session, mid))
+            if first:
+                self._rouse()
 
-    def _deliver_again(self) -> None:
-        """Drop the connection: the broker delivers what is not acknowledged after the next one."""
-        if not self._closed.is_set():
-            self._client.disconnect()
-
-    def _ended(self) -> None:
+    def _acknowledge(self, sock: socket.socket, session: object) -> None:
+        """Send the acknowledgements that wait, all at once; those of a lost session are void."""
         with self._lock:
-            self._open -= 1
-            self._lock.notify_all()
+            durable, self._durable = self._durable, []
+        acks = b"".join(packets.puback(mid) for of, mid in durable if of is session)
+        try:
+            if acks:
+                sock.sendall(acks)
+        finally:
+            self._ended(len(durable))
+
+    def _deliver_again(self, session: object) -> None:
+        """Drop the connection: the broker delivers what is not acknowledged after the next one."""
+        self._again = session
+        self._rouse()
+
+    def _rouse(self) -> None:
+        with contextlib.suppress(OSError):  # it is awake already, or gone
+            self._wake.send(b".")
+
+    def _ended(self, count: int = 1) -> None:
+        with self._lock:
+            self._open -= count
+            if self._open == 0:
+                self._lock.notify_all()
 
 
 def serve(

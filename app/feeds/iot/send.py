@@ -14,7 +14,7 @@ from typing import IO, Final
 from urllib.parse import quote, urlsplit
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from app.errors import Invalid, Unavailable, YilianError
 from app.feeds.iot import messages
@@ -68,7 +68,8 @@ def _post(
 
 def _publish(url: str, mapping: str, bodies: Sequence[tuple[str, bytes]], stdout: IO[str]) -> int:
     to = broker(url)
-    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=to.versions[-1])
+    version = MQTTProtocolVersion(to.versions[-1])
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=version)
     if to.user is not None:
         client.username_pw_set(to.user, to.password)
     if to.tls:

@@ -143,8 +143,8 @@ def _given(call: Call, prefix: str) -> Iterator[Coded]:
         return prefix + plain[0].upper() + plain[1:] if prefix else plain
 
     coding = call.object(name("coding"))
-    concept = call.object(name("codeableConcept"))
-    for one in [coding, *((concept or {}).get("coding") or ())]:
+    listed = (call.object(name("codeableConcept")) or {}).get("coding")
+    for one in [coding, *(listed if isinstance(listed, list) else ())]:
         if isinstance(one, dict) and isinstance(one.get("code"), str):
             yield Coded(one.get("system"), one["code"], one.get("version"), one.get("display"))
     code = call.text(name("code"))

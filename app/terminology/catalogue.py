@@ -8,13 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from app.fhir import definitions
 from app.terminology.memory import MemorySystem
 from app.terminology.types import Catalogue, Json, System
 
 T = TypeVar("T")
+
+
+@runtime_checkable
+class Implies(Protocol):
+    """A source that knows value sets which are none of its resources."""
+
+    def implied(self, url: str) -> Sequence[Json]:
+        """Return the value sets that code systems name as all their codes."""
+        ...
 
 
 class Composed:
@@ -30,6 +39,11 @@ class Composed:
     def value_sets(self, url: str) -> Sequence[Json]:
         """Return every version known of a value set."""
         return _first((s.value_sets(url) for s in self._sources), _version)
+
+    def implied(self, url: str) -> Sequence[Json]:
+        """Return value sets that no resource is, but that a code system names as all its codes."""
+        sources = (s for s in self._sources if isinstance(s, Implies))
+        return _first((s.implied(url) for s in sources), _version)
 
     def concept_maps(
         self, *, url: str | None = None, source: str | None = None, target: str | None = None
@@ -101,9 +115,12 @@ class Resources:
         return self._systems.get(url, ())
 
     def value_sets(self, url: str) -> Sequence[Json]:
-        """Return every version known of a value set; else that of all codes of a system."""
-        stated = self._value_sets.get(url)
-        return stated or [whole_system(header) for header in self._implied.get(url, ())]
+        """Return every version known of a value set."""
+        return self._value_sets.get(url, ())
+
+    def implied(self, url: str) -> Sequence[Json]:
+        """Return the value sets that code systems name as all their codes."""
+        return [whole_system(header) for header in self._implied.get(url, ())]
 
     def concept_maps(
         self, *, url: str | None = None, source: str | None = None, target: str | None = None

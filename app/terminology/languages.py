@@ -1,8 +1,8 @@
 """Languages wanted and languages at hand: BCP-47 tags in weighted lists, RFC 4647 lookup.
 
 A list is that of Accept-Language (RFC 9110 section 12.5.4): "de-CH, de;q=0.8, *;q=0.1". A tag
-wanted is satisfied by itself and by a more specific one ("de" by "de-CH"); Chinese by script too
-("zh-CN" by "zh-Hans-CN", "zh-Hans" and "zh").
+wanted is satisfied by itself, by a more specific one ("de" by "de-CH") and by a shorter one
+("en-US" by "en"); Chinese by script ("zh-CN" by "zh-Hans-CN", "zh-Hans" and "zh", not by "zh-TW").
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ def satisfies(wanted: str, language: str) -> bool:
     a, b = wanted.casefold(), language.casefold()
     if a == b or b.startswith(a + "-"):
         return True
-    return a.startswith("zh-") and b.startswith("zh") and _same_chinese(a, b)
+    if a.startswith("zh-") and b[:3] in ("zh", "zh-"):
+        return _same_chinese(a, b)
+    return a.startswith(b + "-")
 
 
 def _same_chinese(wanted: str, language: str) -> bool:

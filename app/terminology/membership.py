@@ -210,7 +210,10 @@ def excluded(
 
 
 def contains(scope: Scope, value_set: str, system: str, code: str) -> bool | None:
-    """Say whether a value set has a code; None when it, or what it uses, is not known."""
+    """Say whether a value set has a code; None when it, or what it uses, is not known.
+
+    Codes that a value set lists are known to be in it, even when nobody knows their code system.
+    """
     view = View(Call({}, scope))
     try:
         compose = view.value_set(value_set, None)
@@ -219,5 +222,14 @@ def contains(scope: Scope, value_set: str, system: str, code: str) -> bool | Non
         return None
     membership = Membership(view, compose, system, None)
     if membership.readings and all(reading.known is None for reading in membership.readings):
-        return None
+        return _listed_only(compose, [reading.include for reading in membership.readings], code)
     return bool(membership.matches(code))
+
+
+def _listed_only(compose: Compose, parts: Sequence[Include], code: str) -> bool | None:
+    """Say whether includes of an unknown code system list a code; None when they do not list."""
+    listing = all(part.concepts is not None for part in parts)
+    plain = not any(part.filters or part.imports for part in parts)
+    if compose.excludes or not listing or not plain:
+        return None
+    return any(code in (part.concepts or {}) for part in parts)

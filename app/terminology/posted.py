@@ -56,11 +56,13 @@ class Posted:
         return self._get(("CodeSystem", url), lambda: self._systems(f"url={_quoted(url)}"))
 
     def value_sets(self, url: str) -> Sequence[Json]:
-        """Return every version of a value set; else that of all codes of a posted system."""
-        found = self._get(("ValueSet", url), lambda: self._read("ValueSet", url))
-        if found:
-            return found
-        return [whole_system(header) for header in self._implied().get(url, ())]
+        """Return every version of a value set that was posted."""
+        return self._get(("ValueSet", url), lambda: self._read("ValueSet", url))
+
+    def implied(self, url: str) -> Sequence[Json]:
+        """Return the value sets of all codes of posted code systems that name them so."""
+        found = self._get(("implied",), self._named).get(url, ())
+        return [whole_system(header) for header in found]
 
     def concept_maps(
         self, *, url: str | None = None, source: str | None = None, target: str | None = None
@@ -94,10 +96,6 @@ class Posted:
     def _resources(self, type_name: str, criteria: str, most: int = _VERSIONS) -> Sequence[Json]:
         return [json.load(one.body) for one in self._store.matching(type_name, criteria, most)]
 
-    def _implied(self) -> dict[str, list[Json]]:
-        """Return url -> headers of the code systems that name it as the set of all their codes."""
-        return self._get(("implied",), self._named)
-
     def _named(self) -> dict[str, list[Json]]:
         found: dict[str, list[Json]] = {}
         for header in self.headers():
@@ -111,7 +109,11 @@ class Posted:
         return self._get(("headers",), self._all_headers)
 
     def _all_headers(self) -> list[Json]:
-        """Read what all posted code systems say; no search parameter knows it."""
+        """Return url -> headers of the code systems that name it as the set of all their codes.
+
+        All posted code systems are read for it, since no search parameter knows it: asked only
+        for urls that nothing else has.
+        """
         found: list[Json] = []
         page: str | None = None
         while True:

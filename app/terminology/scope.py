@@ -11,6 +11,8 @@ from app.terminology.types import Json, System
 # Content that says nothing about which codes there are: R4 codesystem.html#status.
 _UNKNOWN_CONTENT = frozenset(("not-present", "example", "supplement"))
 
+_IMPLICIT = "?fhir_vs"
+
 
 class Scope(Composed):
     """What one request sees: its own resources, then all that is known here."""
@@ -33,9 +35,10 @@ class Scope(Composed):
 
     def value_set(self, canonical: str, version: str | None = None) -> Json | None:
         """Return a value set by its url, `|version` or `version` if given; else the latest."""
-        url, _, stated = canonical.partition("|")
+        # An expression in an implicit url has bars of its own: R4 snomedct.html#implicit.
+        url, _, stated = (canonical, "", "") if _IMPLICIT in canonical else canonical.partition("|")
         wanted = stated or version
-        found = self.value_sets(url)
+        found = self.value_sets(url) or self.implied(url)
         if wanted:
             found = [v for v in found if versions.fits(wanted, v.get("version"))]
         by = versions.algorithm(found[0]) if len(found) > 1 else None

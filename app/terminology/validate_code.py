@@ -104,7 +104,7 @@ def wanted_languages(call: Call, compose: Compose | None) -> Wanted:
     """Return the languages wanted: by parameter, value set, header, language of the value set."""
     asked = compose.parameters.get("displayLanguage") if compose else None
     for text in (call.text("displayLanguage"), asked, call.accept_language):
-        if isinstance(text, str) and text.strip():
+        if isinstance(text, str) and text.strip() not in ("", "*"):
             return languages.parse(text.strip())
     own = compose.resource.get("language") if compose else None
     return languages.parse(own) if isinstance(own, str) else ANY

@@ -17,7 +17,7 @@ from tests.terminology.ward import ALL, SETS, WARD, concept, prop, wards
     ("wanted", "language", "serves"),
     [
         ("de", "de-CH", True),
-        ("de-CH", "de", False),
+        ("de-CH", "de", True),
         ("zh-CN", "zh-Hans", True),
         ("zh-CN", "zh-Hans-CN", True),
         ("zh-CN", "zh", True),
@@ -25,9 +25,12 @@ from tests.terminology.ward import ALL, SETS, WARD, concept, prop, wards
         ("zh-TW", "zh-Hant", True),
         ("zh", "zh-CN", True),
         ("en", "es", False),
+        ("en-US", "en-GB", False),
     ],
 )
-def test_a_language_is_served_by_a_more_specific_one(wanted: str, language: str, serves: bool):
+def test_a_language_is_served_by_a_more_specific_and_by_a_shorter_one(
+    wanted: str, language: str, serves: bool
+):
     assert languages.satisfies(wanted, language) is serves
 
 
@@ -121,3 +124,11 @@ def test_membership_can_be_asked_without_a_request():
     assert terminology.contains(gender, system, "male") is True
     assert terminology.contains(gender, system, "green") is False
     assert terminology.contains("http://unknown.example", system, "male") is None
+
+
+def test_a_listed_code_is_in_even_when_nobody_knows_its_code_system():
+    terminology = Terminology([Definitions()])
+    signs = "http://hl7.org/fhir/ValueSet/observation-vitalsignresult"
+
+    assert terminology.contains(signs, "http://loinc.org", "8867-4") is True
+    assert terminology.contains(signs, "http://loinc.org", "718-7") is False

@@ -39,7 +39,11 @@ from app.store.prepare import Prepared, Preparer
 from app.store.types import Change, Method
 
 _MOST: Final = 2048  # forms, and shapes seen once, that are remembered
-_PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}", re.ASCII)  # is itself in JSON, URIs
+# A text that is itself in JSON and in URIs, and that `number_of` takes for no other scheme: not
+# octets in pairs (EUI-64, Bluetooth), which have an identity of their own.
+_PLAIN: Final = re.compile(
+    r"(?!(?:[0-9A-Fa-f]{2}-){5,7}[0-9A-Fa-f]{2}$)[A-Za-z0-9][A-Za-z0-9._~-]{0,63}", re.ASCII
+)
 _LONGEST_NUMBER: Final = 17
 _DIGITS_ONLY: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII).fullmatch
 _DAY: Final = timedelta(days=1)

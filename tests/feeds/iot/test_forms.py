@@ -24,6 +24,9 @@ from tests.support import ROOT
 ZONE = ZoneInfo("Asia/Shanghai")
 RECEIVED = datetime(2026, 11, 5, 4, tzinfo=UTC)
 FIXTURES = ROOT / "fixtures" / "iot"
+# Names of devices and people; some have an identity of their own.
+NAMES = ["A-1", "b.2", "D1", "患者", "x y", 'q"', "m:1", "mrn-a:7", "urn:epc:id:sgtin:0614141.1"]
+NAMES += ["00-A0-37-00-00-AB-12-CD", "eui64:00A0370000AB12CD", "B0-49-5F-00-10-71"]
 ROWS = ("keys", "refs", "urls", "pair", "strs", "qtys", "dts", "codes", "texts", "units", "idents")
 # A message of each mapping, and whether its numbers pass through.
 SAMPLES = {
@@ -110,7 +113,7 @@ def varied(message, draw):
     out = other(message)
     for name in ("deviceId", "patientId", "messageId", "sensorId", "pid"):
         if name in out:
-            out[name] = draw(st.sampled_from(["A-1", "b.2", "D1", "患者", "x y", 'q"', "m:1"]))
+            out[name] = draw(st.sampled_from(NAMES))
     return out
 
 

@@ -158,6 +158,9 @@ def _concept(tag: Tag) -> Concept:
     if all(chinese for _, chinese in names):
         chinese = _display(tag, [chinese for _, chinese in names], 1, "（{}）", "，")
         designations.append(Designation(chinese, "zh-CN"))
+        if len(names) > 1:
+            first, *more = (name for _, name in names)
+            designations.append(Designation(f"{first}（{'，'.join(more)}）", "zh-CN"))
     return Concept(
         code=tag.code,
         display=display,

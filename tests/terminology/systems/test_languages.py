@@ -57,6 +57,15 @@ def test_an_invalid_tag_says_what_is_wrong(tag: str) -> None:
     assert TAGS.problem(tag) == INVALID[tag]
 
 
+def test_a_tag_has_its_shorter_names_too() -> None:
+    concept = TAGS.find("zh-Hans-CN")
+
+    assert concept is not None
+    names = [d.value for d in concept.designations]
+    assert "Chinese (Han (Simplified variant), China)" in names
+    assert "中文（简体，中国）" in names
+
+
 def test_a_region_for_private_use_is_valid() -> None:
     assert TAGS.find("de-QQ") is not None
 

@@ -310,7 +310,7 @@ def _draft(spool: sqlite3.Connection, header: Json) -> Draft:
     for id_, active, module, time, defined in spool.execute(
         "SELECT id,active,module,time,defined FROM concept ORDER BY id"
     ):
-        held = [] if active else [Held("inactive", "boolean", True)]
+        held = [Held("inactive", "boolean", not active)]
         held.append(Held("sufficientlyDefined", "boolean", bool(defined)))
         held += [Held("moduleId", "code", module), Held("effectiveTime", "string", time)]
         held += _relations(spool, id_)

@@ -30,7 +30,7 @@ class Stored:
         self._store = store
         self._until = 0.0
         self._generation = ""
-        self._systems: dict[int, StoredSystem] = {}
+        self._systems: dict[tuple[int, int], StoredSystem] = {}
         self._by_url: dict[str, list[StoredSystem]] = {}
         self._lock = threading.Lock()
 
@@ -76,28 +76,29 @@ class Stored:
         return list(self._by_url)
 
     def _notice(self) -> None:
-        now = time.monotonic()
-        if now < self._until:
+        if time.monotonic() < self._until:
             return
-        self._until = now + _INTERVAL_S
-        self._store.ask(self._look)
+        with self._lock:  # nobody goes on with what was known before, least of all nothing
+            if time.monotonic() >= self._until:
+                self._store.ask(self._look)
+                self._until = time.monotonic() + _INTERVAL_S
 
     def _look(self, db: Connection) -> None:
         row = db.one("SELECT value FROM fact WHERE name=?", (GENERATION,))
         if row is None or row[0] == self._generation:
             return
-        with self._lock:
-            known = self._systems
-            systems = {
-                v: known.get(v)
-                or StoredSystem(self._store, v, orjson.loads(header), decode_facts(facts))
-                for v, header, facts in db.all(
-                    "SELECT v,header,facts FROM cs WHERE tenant=? AND state=? ORDER BY v",
-                    (self._store.tenant, READY),
-                )
-            }
-            by_url: dict[str, list[StoredSystem]] = {}
-            for system in systems.values():
-                by_url.setdefault(system.header["url"], []).append(system)
-            self._systems, self._by_url = systems, by_url
-            self._generation = row[0]
+        known = self._systems
+        # The number alone may have been another version's before; the time of its load was not.
+        systems = {
+            (v, touched): known.get((v, touched))
+            or StoredSystem(self._store, v, orjson.loads(header), decode_facts(facts))
+            for v, touched, header, facts in db.all(
+                "SELECT v,touched,header,facts FROM cs WHERE tenant=? AND state=? ORDER BY v",
+                (self._store.tenant, READY),
+            )
+        }
+        by_url: dict[str, list[StoredSystem]] = {}
+        for system in systems.values():
+            by_url.setdefault(system.header["url"], []).append(system)
+        self._systems, self._by_url = systems, by_url
+        self._generation = row[0]

@@ -1,12 +1,19 @@
 """A stored code system answers as one in memory would, on both databases."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from app.errors import Unprocessable
+from app.store.aside import Statement
 from app.terminology.memory import MemorySystem
+from app.terminology.stored import loading, rows
+from app.terminology.stored.build import Draft
 from app.terminology.stored.catalogue import Stored
 from app.terminology.stored.rows import Body, Held, Named
 from app.terminology.types import Filter, Selection
+from tests import support
 
 # heart is an organ and a pump; valve is below it
 CONCEPTS = [
@@ -210,3 +217,66 @@ def test_a_version_replaces_the_one_before_at_once(keep, store):
     found = {s.header["version"]: s.find("a").display for s in catalogue.systems("urn:test")}
     assert found == {"1": "second", "2": "other"}
     assert store.ask(lambda db: db.one("SELECT count(*) FROM cs_concept")) == (2,)
+
+
+def test_many_threads_see_what_is_stored_with_their_first_question(keep, store):
+    keep(("a", Body("first")))
+    catalogue = Stored(store)
+    start = threading.Barrier(8)
+
+    def ask(_):
+        start.wait()
+        return len(catalogue.systems("urn:test"))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, range(8))) == [1] * 8
+
+
+def test_a_load_that_fails_leaves_nothing_and_what_was_there(keep, store):
+    keep(("a", Body("first")))
+    header = {"resourceType": "CodeSystem", "url": "urn:test", "content": "complete"}
+    draft = Draft(header)
+    draft.add("a", Body("second"), 1)
+
+    def stop(count):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        loading.load(store, header, draft, b"x", stop)
+
+    assert [s.find("a").display for s in Stored(store).systems("urn:test")] == ["first"]
+    assert store.ask(lambda db: db.all("SELECT count(*) FROM cs")) == [(1,)]
+    assert store.ask(lambda db: db.all("SELECT count(*) FROM cs_concept")) == [(1,)]
+
+
+def test_what_a_killed_load_left_behind_goes_with_the_next(keep, store):
+    store.write_aside(
+        [
+            Statement(
+                "INSERT INTO cs (v,tenant,url,version,state,touched,digest,header,facts)"
+                " VALUES (?,?,?,?,?,?,?,?,?)",
+                [(7, 0, "urn:dead", "", rows.LOADING, 1, b"", b"{}", b"")],
+            ),
+            Statement(
+                "INSERT INTO cs_concept (id,v,key,code,last,spans,body) VALUES (?,?,?,?,?,?,?)",
+                [(7 << 32, 7, "a", "", 0, b"", b"")],
+            ),
+        ]
+    )
+
+    keep(("a", Body("alive")))
+
+    assert store.ask(lambda db: db.all("SELECT v FROM cs")) == [(1,)]
+    assert store.ask(lambda db: db.all("SELECT v FROM cs_concept")) == [(1,)]
+
+
+def test_a_number_that_is_given_again_is_another_version(keep, store):
+    catalogue = Stored(store)
+    keep(("a", Body("first")))
+    assert [s.find("a").display for s in catalogue.systems("urn:test")] == ["first"]
+
+    assert loading.remove(store, "urn:test") == 1
+    keep(("a", Body("second")))
+
+    assert [s.find("a").display for s in Stored(store).systems("urn:test")] == ["second"]
+    support.wait_for(lambda: catalogue.systems("urn:test")[0].find("a").display == "second")

@@ -1,14 +1,15 @@
 """The codes behind the search modifiers :in, :not-in, :above and :below. R4 search.html#token.
 
 Search asks by system and code, so a value set is listed and a branch of a hierarchy is walked, as
-far as `LIMIT` goes. What was listed for a value set is kept as long as the value set and the code
-systems it was made of are the same objects: the catalogues give others when something was written.
+far as `LIMIT` goes; beyond, search has the codes that it knows of asked one by one. What was listed
+for a value set is kept as long as the value set and the code systems it was made of are the same
+objects: the catalogues give others when something was written.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from threading import Lock
@@ -16,8 +17,9 @@ from threading import Lock
 from app.errors import NotFound, TooCostly
 from app.terminology.call import Call
 from app.terminology.expansion import Expansion
+from app.terminology.membership import Membership
 from app.terminology.service import Scope, Terminology
-from app.terminology.types import Filter, Json, Selection, System
+from app.terminology.types import Concept, Filter, Json, Selection, System
 from app.terminology.value_set import Compose, read
 from app.terminology.view import View
 
@@ -71,13 +73,58 @@ class SearchedCodes:
 
         Raises NotFound for what is not known, TooCostly for too many codes.
         """
+        found, concept = self._known(system, code)
+        return _above(found, concept.code) if above else _below(found, concept.code)
+
+    def in_value_set(self, url: str) -> Callable[[str, str], bool]:
+        """Return what says whether (system, code) is in a value set, whatever the case of the code.
+
+        For value sets with too many codes to list. Raises NotFound for an unknown one.
+        """
+        scope = self._terminology.scope
+        resource = scope.value_set(url)
+        if resource is None:
+            raise NotFound("The value set is not known here")
+        view, compose = View(Call({}, scope)), read(resource)
+        view.check_imports(compose)
+        by_system: dict[str, Membership] = {}
+
+        def fits(system: str, code: str) -> bool:
+            asked = by_system.get(system)
+            if asked is None:
+                asked = by_system[system] = Membership(view, compose, system, None)
+            return any(asked.matches(each) for each in _spelled(code))
+
+        return fits
+
+    def is_related(self, system: str, code: str, *, above: bool) -> Callable[[str], bool]:
+        """Return what says whether a code, whatever its case, is above or below one.
+
+        For branches with too many codes to list. Raises NotFound for what is not known.
+        """
+        found, concept = self._known(system, code)
+
+        def fits(other: str) -> bool:
+            if above:
+                return any(found.is_a(concept.code, each) for each in _spelled(other))
+            return any(found.is_a(each, concept.code) for each in _spelled(other))
+
+        return fits
+
+    def _known(self, system: str, code: str) -> tuple[System, Concept]:
         found = self._terminology.resolve_system(system)
         if found is None:
             raise NotFound("The code system is not known here")
         concept = found.find(code)
         if concept is None:
             raise NotFound("The code is not known in the code system")
-        return _above(found, concept.code) if above else _below(found, concept.code)
+        return found, concept
+
+
+def _spelled(code: str) -> Sequence[str]:
+    """Return a folded code and how it may have been written: in capitals."""
+    upper = code.upper()
+    return (code,) if upper == code else (code, upper)
 
 
 def _listed(scope: Scope, url: str) -> _Listed:

@@ -24,7 +24,15 @@ class Codes(Protocol):
         ...
 
     def related(self, system: str, code: str, *, above: bool) -> Sequence[str]:
-        """Return the codes above or below one, itself included. Raises NotFound."""
+        """Return the codes above or below one, itself included. Raises NotFound, TooCostly."""
+        ...
+
+    def in_value_set(self, url: str) -> Callable[[str, str], bool]:
+        """Return what says whether (system, code) is in a value set; case is folded in code."""
+        ...
+
+    def is_related(self, system: str, code: str, *, above: bool) -> Callable[[str], bool]:
+        """Return what says whether a code is above or below one; its case is folded."""
         ...
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from app.errors import Invalid, NotSupported
+from app.errors import Invalid, NotSupported, TooCostly
 from app.fhir.extract import extractor
 from app.fhir.searchparams import Param
 from app.fhir.strings import fold
@@ -16,6 +16,7 @@ from app.store.search.parse import alternatives, split, token_parts, unescape
 
 _CODED = frozenset({"Coding", "CodeableConcept", "code"})
 _IDENTIFIER = "Identifier"
+_SEEN_MAX = 20_000  # codes of one parameter that are asked one by one
 
 
 def condition(context: Context, param: Param, modifier: str | None, value: str) -> Condition:
@@ -90,21 +91,54 @@ def _of_type(context: Context, param: Param, value: str) -> list[int]:
 
 
 def _by_terminology(context: Context, param: Param, modifier: str, value: str) -> list[int]:
-    if context.codes is None:
+    """Return the keys of the codes that a value set or a hierarchy names.
+
+    Where those are too many to list, the codes that were ever seen here are asked one by one.
+    """
+    codes = context.codes
+    if codes is None:
         raise NotSupported(f"the modifier :{modifier} needs the terminology service")
     if modifier in ("in", "not-in"):
-        concepts = context.codes.of_value_set(unescape(value))
-    else:
-        system, code = token_parts(value)
-        if not system or code is None:
-            raise Invalid(f":{modifier} needs system|code", at=f"http.{param.code}")
-        related = context.codes.related(system, code, above=modifier == "above")
-        concepts = [(system, each) for each in related]
+        url = unescape(value)
+        try:
+            return _listed(context, param, codes.of_value_set(url))
+        except TooCostly:
+            return _seen(context, param, None, codes.in_value_set(url))
+    system, code = token_parts(value)
+    if not system or code is None:
+        raise Invalid(f":{modifier} needs system|code", at=f"http.{param.code}")
+    above = modifier == "above"
+    try:
+        related = codes.related(system, code, above=above)
+    except TooCostly:
+        is_related = codes.is_related(system, code, above=above)
+        return _seen(context, param, system, lambda _, each: is_related(each))
+    return _listed(context, param, [(system, each) for each in related])
+
+
+def _listed(context: Context, param: Param, concepts: Sequence[tuple[str, str]]) -> list[int]:
     return [
         keys.token(context.tenant, row.number, system, code)
         for row in plain(param)
         for system, code in concepts
     ]
+
+
+def _seen(
+    context: Context, param: Param, system: str | None, fits: Callable[[str, str], bool]
+) -> list[int]:
+    """Return the keys of the codes seen with a parameter that fit. Raises TooCostly."""
+    found: list[int] = []
+    of_system = "" if system is None else " AND system=?"
+    for row in plain(param):
+        bound = [context.scope(row), *([] if system is None else [system]), _SEEN_MAX + 1]
+        seen = context.db.all(
+            f"SELECT system,code,k FROM code WHERE p=?{of_system} AND k<>0 LIMIT ?", bound
+        )
+        if len(seen) > _SEEN_MAX:
+            raise TooCostly("There are too many codes to look through", code="too-costly")
+        found += [key for its, code, key in seen if fits(its, code)]
+    return found
 
 
 def _text(context: Context, param: Param, value: str) -> Condition:

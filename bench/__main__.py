@@ -4,10 +4,11 @@
                     [--only create,read,...] [--postgres URL]
 
 For each size and backend a database is filled (`bench/fill.py`) and a fresh hub measured over it
-with wrk; `driver` is how many such searches a second the bare driver does over one connection, the
-other yardsticks of `bench/limit.py` run on a copy of the same database. A million observations are
-filled in some minutes and take 2 GB below TMPDIR, removed afterwards. Needs wrk. PostgreSQL: a
-server's URL, else the one from the test packages.
+with wrk, its HL7 v2 door with senders of our own; `driver` is how many such searches, or messages'
+rows, a second the bare driver does over one connection, the other yardsticks of `bench/limit.py`
+run on a copy of the same database. A million observations are filled in some minutes and take 2 GB
+below TMPDIR, removed afterwards. Needs wrk. PostgreSQL: a server's URL, else the one from the test
+packages.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from bench import data, limit
+from bench import data, feeds, limit
 from bench.fill import fill
 from tests.support import Postgres, RunningHub, free_port, running_hub, wait_for
 
@@ -41,6 +42,7 @@ LOADS = [
     ("GET /id", "read.lua", "id", 8, 1),
     *((name, "read.lua", name, 8, 1) for name in data.SEARCHES),
 ]
+FEED, FEED_CONNECTIONS = "ORU of ten over MLLP", 8  # `bench/feeds.py`
 ASKED = 10_000  # different addresses of a kind
 
 
@@ -150,6 +152,15 @@ def measure(backend: str, size: int, url: str | None, args: argparse.Namespace) 
                         f"{found.p50:8.1f}{found.p95:8.1f}{found.p99:9.1f}{bare}{wrong}",
                         flush=True,
                     )
+                if not wanted and _wanted(FEED, args.only):
+                    sent = feeds.send(hub.addresses["mllp"], args.secs, FEED_CONNECTIONS)
+        if _wanted(FEED, args.only):
+            bare = f"{feeds.driver_per_second(url, 1000, FEED_CONNECTIONS):10,.0f}"
+            print(
+                f"{FEED:28}{sent.rate:10,.0f}{sent.rate * feeds.RESOURCES:13,.0f}"
+                f"{sent.p50:8.1f}{sent.p95:8.1f}{sent.p99:9.1f}{bare}",
+                flush=True,
+            )
         if backend == "sqlite" and not args.only:
             for label, per_second in limit.writes(database).items():
                 print(f"limit: {label:21}{'':10}{per_second:13,.0f}", flush=True)

@@ -4,7 +4,7 @@ import json
 from collections import deque
 from dataclasses import replace
 from itertools import repeat
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
@@ -13,6 +13,7 @@ from app.feeds import inbox
 from app.feeds.hl7v2 import er7
 from app.feeds.hl7v2.mllp import Frame, Peer
 from app.feeds.inbox import State
+from app.feeds.lanes import Lane
 from app.store.database import Address, connect, transaction
 from app.store.types import Change, Method
 from tests.support import wait_for
@@ -156,6 +157,102 @@ def test_null_removes_and_absent_keeps(hospital):
     hospital.send(adt("A08", "1", cid="C3", when="20250310100000", more='""'))
 
     assert "telecom" not in hospital.one("Patient", identifier="1")
+
+
+def wait_together(hospital, messages):
+    """Return MSA-1 to each of the messages, which all came while the writer was busy."""
+    dispatcher, go_on = hospital.feeds.dispatcher, Event()
+    dispatcher._writer.submit_work(lambda session: go_on.wait(30), lambda result: None)
+    promises = [
+        hospital.feeds.door.accept(Frame(raw.encode(), Peer("192.0.2.1", 1, 1))) for raw in messages
+    ]
+    wait_for(lambda: len(dispatcher._tasks) == len(messages))
+    go_on.set()
+    answers = [one.result(30).now[0] for one in promises]
+    return [answer.split(b"\rMSA|")[1][:2].decode() for answer in answers]
+
+
+def test_messages_that_wait_together_end_as_if_they_came_one_by_one(hospital):
+    messages = [
+        adt("A04", "1", cid="C1"),
+        adt("A08", "1", "Newest", cid="C2", when="20250310120000"),
+        adt("A04", "1", cid="C1"),
+        adt("A08", "1", "Late", cid="C3", when="20250310100000"),
+        adt("A04", "", cid="C4"),
+        oru("1", "GLU", "5.60", cid="C5"),
+        oru("1", "GLU", "5.61", cid="C6", when="20250310090000", status="C"),
+        oru("2", "K", "4.1", cid="C7", filler="L2"),
+        adt("A40", "1", "Newest", cid="C8", when="20250310130000", visit="MRG|2^^^F1^MR\r"),
+        oru("2", "NA", "140", cid="C9", filler="L3"),
+    ]
+
+    assert wait_together(hospital, messages) == ["AA"] * 4 + ["AE"] + ["AA"] * 5
+
+    survivor = next(one for one in hospital.all("Patient") if one.get("active") is not False)
+    assert family_of(survivor) == "Newest"
+    results = hospital.all("Observation", patient=survivor["id"])
+    found = {
+        one["code"]["coding"][0]["code"]: (one["status"], one["meta"]["versionId"])
+        for one in results
+    }
+    assert found == {"GLU": ("corrected", "2"), "K": ("final", "2"), "NA": ("final", "1")}
+    states = [one.state for one in hospital.entries()]
+    assert (states.count(State.DUPLICATE), states.count(State.FAILED)) == (1, 1)
+    assert [one.id for one in hospital.entries()] == sorted(one.id for one in hospital.entries())
+
+
+class Choosy:
+    """An applier whose database takes anything but one message."""
+
+    def __init__(self, applier):
+        self._applier = applier
+        self.preparer = applier.preparer
+
+    def apply(self, group, stated):
+        if any(b"Untakable" in one.body for one in stated.statements):
+            group.db.run("INSERT INTO told (tenant) VALUES (NULL)")  # breaks a rule of the table
+        return self._applier.apply(group, stated)
+
+
+def test_one_message_the_database_refuses_hurts_none_that_waits_with_it(hospital):
+    dispatcher = hospital.feeds.dispatcher
+    dispatcher._applier = Choosy(dispatcher._applier)
+    families = ["One", "Two", "Untakable", "Four", "Five"]
+
+    codes = wait_together(
+        hospital, [adt("A04", str(n), name, cid=name) for n, name in enumerate(families)]
+    )
+
+    assert codes == ["AA", "AA", "AR", "AA", "AA"]
+    assert {family_of(one) for one in hospital.all("Patient")} == {*families} - {"Untakable"}
+
+
+class Away:
+    """A writer whose database is away; counts how often it was asked."""
+
+    def __init__(self):
+        self.asked, self.go_on = 0, Event()
+
+    def run(self, work):
+        self.go_on.wait(30)
+        self.asked += 1
+        raise Unavailable("the database is away")
+
+
+def test_while_the_database_is_away_nothing_is_tried_message_by_message(hospital):
+    away, dispatcher = Away(), hospital.feeds.dispatcher
+    dispatcher._writer = Lane(away)
+    raw = "".join(adt("A04", str(n), cid=f"C{n}") for n in range(20))
+    try:
+        promise = hospital.feeds.door.accept(Frame(raw.encode(), Peer("192.0.2.1", 1, 1)))
+        wait_for(lambda: len(dispatcher._tasks) == 20)
+        away.go_on.set()
+        answers = promise.result(30).now
+    finally:
+        dispatcher._writer.close()
+
+    assert [one.split(b"\rMSA|")[1][:2] for one in answers] == [b"AR"] * 20
+    assert away.asked <= 4  # the work, and whether anything else can be done; and so for upkeep
 
 
 def test_the_same_results_again_make_no_new_version(hospital):

@@ -113,3 +113,15 @@ def test_old_bytes_are_forgotten_but_for_what_is_not_applied(db):
 
     assert [inbox.forget_raw(db, 5, count=3) for _ in range(3)] == [3, 1, 0]
     assert [bool(inbox.get(db, 0, n).raw) for n in range(1, 6)] == [False, True, True, False, True]
+
+
+def test_bytes_that_were_kept_longer_go_when_nobody_needs_them(db):
+    for number, state in enumerate((State.FAILED, State.RECEIVED, State.FAILED, State.FAILED)):
+        add(db, state=state, received_us=number)
+    inbox.forget_raw(db, 3, count=9)
+
+    inbox.move(db, 0, (1, 4), State.DISCARDED)
+    inbox.change(db, replace(inbox.get(db, 0, 2), state=State.APPLIED))
+    inbox.move(db, 0, (3,), State.REPLAY)
+
+    assert [bool(inbox.get(db, 0, n).raw) for n in range(1, 5)] == [False, False, True, True]

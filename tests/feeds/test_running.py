@@ -1,0 +1,48 @@
+"""The processes that read messages index what was posted since they began."""
+
+import json
+from contextlib import ExitStack
+from zoneinfo import ZoneInfo
+
+from app.feeds.running import Setting, helpers
+from app.store.database import Address
+from app.store.store import Setting as StoreSetting
+from app.store.store import open_store
+from app.store.types import Change, Method
+from tests.feeds.test_dispatch import adt
+
+PARAMETER = {
+    "resourceType": "SearchParameter",
+    "id": "fed",
+    "url": "http://example.org/SearchParameter/fed",
+    "name": "fed",
+    "status": "active",
+    "description": "x",
+    "code": "fed",
+    "base": ["Patient"],
+    "type": "string",
+    "expression": "Patient.name.family",
+}
+
+
+def test_helpers_know_the_parameters_that_were_posted(database_url):
+    setting = StoreSetting(zone=ZoneInfo("Asia/Shanghai"))
+    feeds = Setting(
+        Address(database_url), setting.preparer(), b"x" * 32, "Asia/Shanghai", ("127.0.0.1", 0)
+    )
+    raw = adt("A04", "1", cid="C1").encode()
+    with ExitStack() as open_now:
+        reading = helpers(feeds, 1)
+        open_now.callback(reading.close)
+        store = open_store(database_url, setting)
+        open_now.callback(store.close)
+        body = json.dumps(PARAMETER).encode()
+        store.commit([Change(Method.UPDATE, "SearchParameter", "fed", body)])
+
+        said = reading.answer(reading.ask(raw), raw).said
+
+        prepared = next(one.prepared for one in said.statements if one.type == "Patient")
+        assert prepared.generation == store.preparer.generation > 0
+        # Who writes takes the entries as they are.
+        assert prepared.entries == store.preparer.entries("Patient", json.loads(prepared.body))
+        store.commit([Change(Method.DELETE, "SearchParameter", "fed")])

@@ -16,6 +16,8 @@ from app.terminology.types import Catalogue, Json, System
 
 T = TypeVar("T")
 
+IMPLICIT = "?fhir_vs"  # in urls of value sets that code systems imply: R4 snomedct.html#implicit
+
 
 @runtime_checkable
 class Implies(Protocol):
@@ -73,7 +75,13 @@ def _first(found: Iterable[Sequence[T]], key: Callable[[T], object]) -> Sequence
 
 
 def _header_version(system: System) -> object:
-    return system.header.get("version")
+    """Return what tells one code system of a url from another.
+
+    A resource that only describes a code system (`content` not-present) stands beside the one that
+    has its codes.
+    """
+    header = system.header
+    return header.get("version"), header.get("content") == "not-present"
 
 
 def _version(resource: Json) -> object:

@@ -18,7 +18,7 @@ from app.fhir import json
 from app.store import noted
 from app.store.database import Connection
 from app.store.types import SearchPage, SearchRequest, Stored
-from app.terminology.catalogue import maps, whole_system
+from app.terminology.catalogue import IMPLICIT, maps, whole_system
 from app.terminology.memory import MemorySystem
 from app.terminology.types import Json, System
 
@@ -57,6 +57,8 @@ class Posted:
 
     def value_sets(self, url: str) -> Sequence[Json]:
         """Return every version of a value set that was posted."""
+        if IMPLICIT in url:  # no resource is called so; each such url would be asked for
+            return ()
         return self._get(("ValueSet", url), lambda: self._read("ValueSet", url))
 
     def implied(self, url: str) -> Sequence[Json]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.terminology import versions
-from app.terminology.catalogue import Composed, Resources
+from app.terminology.catalogue import IMPLICIT, Composed, Resources
 from app.terminology.types import Json, System
 
 # Content that says nothing about which codes there are: R4 codesystem.html#status.
 _UNKNOWN_CONTENT = frozenset(("not-present", "example", "supplement"))
-
-_IMPLICIT = "?fhir_vs"
 
 
 class Scope(Composed):
@@ -35,8 +33,8 @@ class Scope(Composed):
 
     def value_set(self, canonical: str, version: str | None = None) -> Json | None:
         """Return a value set by its url, `|version` or `version` if given; else the latest."""
-        # An expression in an implicit url has bars of its own: R4 snomedct.html#implicit.
-        url, _, stated = (canonical, "", "") if _IMPLICIT in canonical else canonical.partition("|")
+        # An expression in an implicit url has bars of its own.
+        url, _, stated = (canonical, "", "") if IMPLICIT in canonical else canonical.partition("|")
         wanted = stated or version
         found = self.value_sets(url) or self.implied(url)
         if wanted:

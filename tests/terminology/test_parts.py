@@ -6,7 +6,7 @@ import pytest
 
 from app.errors import NotFound
 from app.terminology import languages
-from app.terminology.catalogue import Definitions
+from app.terminology.catalogue import Definitions, Resources
 from app.terminology.issues import Refused
 from app.terminology.memory import MemorySystem
 from app.terminology.service import Terminology
@@ -132,3 +132,13 @@ def test_a_listed_code_is_in_even_when_nobody_knows_its_code_system():
 
     assert terminology.contains(signs, "http://loinc.org", "8867-4") is True
     assert terminology.contains(signs, "http://loinc.org", "718-7") is False
+
+
+def test_a_resource_without_codes_does_not_hide_the_code_system_that_has_them():
+    described = MemorySystem(wards(content="not-present") | {"concept": []})
+
+    terminology = Terminology([Resources([described]), Resources([MemorySystem(wards())])])
+
+    found = terminology.resolve_system(WARD)
+    assert found is not None
+    assert found.find("card") is not None

@@ -68,10 +68,20 @@ def observation(code: str, system: str = "urn:test:animals") -> dict[str, Any]:
     return {"resourceType": "Observation", "status": "final", "code": {"coding": [coding]}}
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: Any) -> Iterator[Store]:
-    folder: Path = tmp_path_factory.mktemp("use")
-    opened = open_store(f"sqlite:///{folder / 'yilian.db'}")
+@pytest.fixture(
+    scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+)
+def store(request: Any, tmp_path_factory: Any) -> Iterator[Store]:
+    if request.param == "sqlite":
+        folder: Path = tmp_path_factory.mktemp("use")
+        yield from filled(f"sqlite:///{folder / 'yilian.db'}")
+        return
+    with request.getfixturevalue("postgres").database() as url:
+        yield from filled(url)
+
+
+def filled(url: str) -> Iterator[Store]:
+    opened = open_store(url)
     big = Resources([MemorySystem(BIG)], [ALL_BIG])
     opened.codes = SearchedCodes(Terminology([Posted(opened), big, Specials(), Definitions()]))
     opened.commit([create(ANIMALS), update(PETS)])

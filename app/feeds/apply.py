@@ -7,7 +7,7 @@ survivor of a merge), join the statement with what is known (`merge.py`), write 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from app.errors import Conflict
@@ -167,10 +167,16 @@ class _Work:
         return _Target(said, said.id, known)
 
     def _owner(self, said: Statement) -> Known | None:
-        """Return the resource that carries its identifier as its own, not as a merged record's."""
-        system, value = said.key or ("", "")
-        carriers = [Known(*one) for one in self.group.owners(said.type, system, value)]
-        found = [one for one in carriers if _owns(one.body, system, value)]
+        """Return the resource that carries its identifier as its own, not as a merged record's.
+
+        A device is known by any of its numbers: whoever names it next may use another of them.
+        """
+        found: list[Known] = []
+        for system, value in (said.key or ("", ""), *_other_numbers(said)):
+            carriers = [Known(*one) for one in self.group.owners(said.type, system, value)]
+            found = [one for one in carriers if _owns(one.body, system, value)]
+            if found:
+                break
         if len(found) > 1:
             text = f"several resources of type {said.type} own this identifier"
             raise Conflict(text, code="multiple-matches")
@@ -347,6 +353,16 @@ def _owns(resource: Json, system: str, value: str) -> bool:
         one.get("system") == system and one.get("value") == value and one.get("use") != "old"
         for one in identifiers
     )
+
+
+def _other_numbers(said: Statement) -> Iterator[tuple[str, str]]:
+    """Return the numbers of a device besides the one that it is called by here."""
+    if said.type != "Device":
+        return
+    for one in decode(said.body).get("identifier") or ():
+        number = (one.get("system"), one.get("value"))
+        if all(number) and number != said.key:
+            yield number
 
 
 def _without_own_numbers(body: Json, survivor: Json) -> Json:

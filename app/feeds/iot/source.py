@@ -612,6 +612,8 @@ def _serial(value: Any, run: Any, manufacturer: Any = None) -> dict[str, str] | 
     return _identifier(f"urn:x-yilian:serial:{encode_part(str(manufacturer))}", value)
 
 
+# An EUI-64 that says it is one: by its key, or in pairs as on the label.
+_EUI64 = re.compile(r"eui64:([0-9A-Fa-f]{16})|((?:[0-9A-Fa-f]{2}[-:]){7}[0-9A-Fa-f]{2})", re.ASCII)
 _ALIAS = re.compile(r"([a-z]{2,12}-[a-z0-9]{1,4}):(.+)", re.ASCII)
 
 
@@ -634,6 +636,9 @@ def _numbered(text: str, run: Any, kind: str) -> dict[str, str] | None:
     if alias:
         system = f"https://yilian.example/fhir/sid/{alias.group(1)}"
         return {"system": system, "value": alias.group(2)}
+    octets = _EUI64.fullmatch(text) if kind == "device" else None
+    if octets and (written := ieee11073.eui64(octets[1] or octets[2])):
+        return {"system": ieee11073.EUI64_SYSTEM, "value": written}
     if text.startswith("urn:epc:"):
         return {"system": "urn:ietf:rfc:3986", "value": text}
     return _identifier(_authority(run, kind), text)

@@ -49,6 +49,7 @@ COMMANDS: Mapping[str, Command] = {
     "id trace": Command("what an identifier is linked with", "app.registry.trace_command"),
     "inbox": Command("messages received: list, show, replay, discard", "app.inbox"),
     "db upgrade": Command("bring the database to this release's schema", "app.db", ("upgrade",)),
+    "db relink": Command("add the links that older resources state", "app.db", ("relink",)),
     "db check": Command("check the database's integrity", "app.db", ("check",)),
     "db backup": Command("copy the database while it is in use", "app.db_backup", ("backup",)),
     "db restore": Command("put a backup back", "app.db_backup", ("restore",)),

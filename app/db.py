@@ -1,17 +1,21 @@
-"""`yilian db upgrade|check`: the schema brought up to date, and proof that the data are whole."""
+"""`yilian db upgrade|check|relink`: schema brought up to date, data proved whole, links added."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from contextlib import closing, nullcontext
 from itertools import chain
 from typing import IO
 
 from app import settings
 from app.errors import Unavailable
+from app.folder import Folder
 from app.store import schema, verify
 from app.store.database import SQLITE, Address, Connection, connect
 from app.store.prepare import Preparer
+from app.store.relink import relink
+from app.store.store import Setting, open_store
 
 _LINES = 20  # of what was found
 
@@ -38,6 +42,8 @@ def main(argv: Sequence[str], stdin: IO[bytes], stdout: IO[str]) -> int:
     from app import hub  # the whole house: only for what the index is made with
 
     parts = hub.Parts(chosen, id_secret="", writer_socket=chosen.data)
+    if action == "relink":
+        return _relink(chosen, parts.store_setting, stdout)
     return _check(address, parts.store_setting.preparer(), stdout, every=every)
 
 
@@ -45,7 +51,35 @@ _ALL = "check every version and every index row, not only a sample"
 _ACTIONS = {
     "upgrade": "Bring the database to the schema of this release; it may be in use meanwhile.",
     "check": "Check the schema, the database's own integrity, the change log and the index.",
+    "relink": "Add the links that resources state which were written before links were kept, or"
+    " before a rule was. Goes on where it was broken off. On SQLite no hub may run meanwhile.",
 }
+
+
+def _relink(chosen: settings.Settings, setting: Setting, stdout: IO[str]) -> int:
+    address = Address(chosen.database)
+    on_file = address.dialect == SQLITE
+    if on_file and not address.path.is_file():
+        raise Unavailable(f"there is no database at {address.path}")
+    # The hub that owns a file counts its rows: nobody else may add any.
+    alone = closing(Folder(chosen.data, address.path)) if on_file else nullcontext()
+    last = ""
+
+    def say(type_name: str, done: int) -> None:
+        nonlocal last
+        if type_name != last:
+            last = type_name
+            stdout.write(f"{type_name} ... {done}\n")
+            stdout.flush()
+
+    with alone:
+        store = open_store(chosen.database, setting, upkeep=False)
+        try:
+            done = relink(store.writer, setting.preparer(), say=say)
+        finally:
+            store.close()
+    stdout.write(f"{done} resources\n")
+    return 0
 
 
 def _check(address: Address, preparer: Preparer, stdout: IO[str], *, every: bool) -> int:

@@ -87,7 +87,7 @@ class Batch:
     effects: list[tuple[Effect, str, bytes | None]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.res or self.log or self.changed or self.ix or self.codes)
+        return bool(self.res or self.log or self.changed or self.ix or self.codes or self.links)
 
     def marks(self) -> list[int]:
         """Return where every list ends now, for `cut`."""

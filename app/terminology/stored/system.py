@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -28,6 +28,7 @@ _SETS_KEPT_BYTES = 16 << 20
 _AT_ONCE = 500  # codes fetched together
 _AT_FIRST = 32  # a page is often all that is wanted
 _FEW = 200  # keys asked for one by one; more are a scan of the range
+_ROW = "id,key,code,last,spans,body"
 _CODE_PREFIX = 3  # shortest beginning of a code that a text filter may be
 
 
@@ -115,14 +116,13 @@ class StoredSystem:
     def _read(self, code: str) -> Row | None:
         key = self.key(code)
         found = self._store.ask(
-            lambda db: db.one(
-                "SELECT id,code,last,spans,body FROM cs_concept WHERE v=? AND key=?",
-                (self.v, key),
-            )
+            lambda db: db.one(f"SELECT {_ROW} FROM cs_concept WHERE v=? AND key=?", (self.v, key))
         )
-        if found is None:
-            return None
-        id_, spelled, last, spans, encoded = found
+        return None if found is None else self._made(*found)
+
+    def _made(
+        self, id_: int, key: str, spelled: str, last: int, spans: bytes, encoded: bytes
+    ) -> Row:
         body = rows.decode_body(encoded)
         concept = rows.concept(spelled or key, body, self._facts)
         return Row(id_ & 0xFFFFFFFF, last, spans, body, concept)
@@ -160,11 +160,18 @@ class StoredSystem:
 
     def select(self, wanted: Selection) -> Iterator[str]:
         """Yield the codes that are wanted in the system's order (depth first), lazily."""
-        return self.codes(self.selected(wanted))
+        return self._listed(self.selected(wanted))
 
     def page(self, wanted: Selection, offset: int, count: int) -> Sequence[str]:
         """Return some of what `select` would yield, without the codes before them."""
-        return list(islice(self.codes(bits.after(self.selected(wanted), offset)), count))
+        return list(islice(self._listed(bits.after(self.selected(wanted), offset)), count))
+
+    def _listed(self, chosen: int) -> Iterator[str]:
+        """Yield the codes of a set, each with its concept at hand for who asks for it next."""
+        for found in self._all(chosen, _ROW):
+            code = found[2] or found[1]
+            self._rows.get(code, partial(self._made, *found))
+            yield code
 
     def count(self, wanted: Selection) -> int:
         """Return how many `select` would yield."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TypeVar
 
 from app.fhir import definitions
 from app.terminology.memory import MemorySystem
@@ -17,15 +17,6 @@ from app.terminology.types import Catalogue, Json, System
 T = TypeVar("T")
 
 IMPLICIT = "?fhir_vs"  # in urls of value sets that code systems imply: R4 snomedct.html#implicit
-
-
-@runtime_checkable
-class Implies(Protocol):
-    """A source that knows value sets which are none of its resources."""
-
-    def implied(self, url: str) -> Sequence[Json]:
-        """Return the value sets that code systems name as all their codes."""
-        ...
 
 
 class Composed:
@@ -44,8 +35,9 @@ class Composed:
 
     def implied(self, url: str) -> Sequence[Json]:
         """Return value sets that no resource is, but that a code system names as all its codes."""
-        sources = (s for s in self._sources if isinstance(s, Implies))
-        return _first((s.implied(url) for s in sources), _version)
+        asked: Iterable[Callable[[str], Sequence[Json]] | None]
+        asked = (getattr(source, "implied", None) for source in self._sources)
+        return _first((implied(url) for implied in asked if implied), _version)
 
     def concept_maps(
         self, *, url: str | None = None, source: str | None = None, target: str | None = None

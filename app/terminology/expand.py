@@ -110,17 +110,22 @@ class _Page:
             self.total: int | None = len(self.items)
             self.nests = found.nests and not call.flag("excludeNested")
         else:
-            codes = iter(found)
-            skipped = sum(1 for _ in islice(codes, start))
             most = LIMIT if count is None else min(count, LIMIT)
-            self.items = list(islice(codes, most))
             self.total = found.cheap_total()
-            if self.total is None:
-                more = sum(1 for _ in islice(codes, _COUNTED))
-                counted = skipped + len(self.items) + more
-                self.total = counted if more < _COUNTED else None
+            if self.total is not None:
+                self.items = list(found.window(start, most))
+            else:
+                self.total = self._counted(found, start, most)
         if found.unclosed and not _filtered(compose):
             self.total = None
+
+    def _counted(self, found: Expansion, start: int, most: int) -> int | None:
+        """Take the page, and return the total as far as it is worth counting."""
+        codes = iter(found)
+        skipped = sum(1 for _ in islice(codes, start))
+        self.items = list(islice(codes, most))
+        more = sum(1 for _ in islice(codes, _COUNTED))
+        return skipped + len(self.items) + more if more < _COUNTED else None
 
 
 class TooManyCodes(Refused, TooMuch):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from app.errors import TooCostly
 from app.terminology import versions
@@ -118,15 +119,34 @@ class Expansion:
 
     def cheap_total(self) -> int | None:
         """Return how many codes there are when a code system can say it at once."""
-        if len(self._compose.includes) != 1 or self._compose.excludes or self._wants_active:
+        part = self._plain
+        if part is None:
             return None
-        part = self._compose.includes[0]
+        return self._known[id(part)].system.count(Selection(part.filters, self._text))
+
+    def window(self, start: int, most: int) -> Iterator[Item]:
+        """Yield the codes of a page; those before it are not looked at when one need not."""
+        part = self._plain
+        if part is None:
+            yield from islice(self, start, start + most)
+            return
+        known = self._known[id(part)]
+        codes = known.system.select(Selection(part.filters, self._text))
+        for code in islice(codes, start, start + most):
+            concept = known.system.find(code)
+            if concept is not None:
+                yield Item(known, concept, None, part)
+
+    @property
+    def _plain(self) -> Include | None:
+        """The one include, when its codes are all that one code system selects by it."""
+        compose = self._compose
+        if len(compose.includes) != 1 or compose.excludes or self._wants_active:
+            return None
+        part = compose.includes[0]
         if part.concepts is not None or part.imports or part.system is None:
             return None
-        known = self._known[id(part)]
-        if not known.system.closed:
-            return None
-        return known.system.count(Selection(part.filters, self._text))
+        return part if self._known[id(part)].system.closed else None
 
     # --- the codes -------------------------------------------------------------------------------
 

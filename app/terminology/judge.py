@@ -272,9 +272,10 @@ class Judge:
             self._code_unknown(verdict, known, place)
             return
         match = Match(known, verdict.concept)
-        if isinstance(known.system, Explains):
+        grammar = _grammar(known)
+        if grammar is not None:
             for reading in membership.readings:
-                why = known.system.mismatch(verdict.coding.code, reading.include.filters)
+                why = grammar.mismatch(verdict.coding.code, reading.include.filters)
                 verdict.notes += [why] if why else []
         if known.is_inactive(verdict.concept) and membership.matches(
             verdict.coding.code, any_status=True
@@ -356,7 +357,8 @@ class Judge:
             kind += "_NONE"
         at = place.of("code")
         verdict.issues.append(issue(kind, at, code=code, system=known.url, version=known.version))
-        reason = known.system.problem(code) if isinstance(known.system, Explains) else None
+        grammar = _grammar(known)
+        reason = grammar.problem(code) if grammar else None
         if reason:
             verdict.issues.append(issue("CODE_EXPLAINED", place.of("code"), reason=reason))
 
@@ -409,6 +411,12 @@ class Judge:
         if said:
             about = {"type": kind, "canonical": canonical(resource)}
             verdict.issues.append(issue(f"MSG_{said.upper()}", **about))
+
+
+def _grammar(known: Known) -> Explains | None:
+    """Return the system as one that explains itself; those with lists have nothing to explain."""
+    system = known.system
+    return system if not system.closed and isinstance(system, Explains) else None
 
 
 def _reading(membership: Membership, match: Match | None) -> Reading:

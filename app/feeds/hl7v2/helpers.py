@@ -39,7 +39,6 @@ _FIRST = (
     b"MSH|^~\\&|YILIAN|YILIAN|||20000101||ADT^A04^ADT_A01|0|P|2.5.1\r"
     b"EVN|A04|20000101\rPID|1||0^^^YILIAN\rPV1|1|O\r"
 )
-_OBJECTS = 20_000  # made and not freed before the collector looks at them
 _TRIES = 2  # helpers that one message may end
 _RESTARTS, _RESTARTS_S = 30, 60.0
 _FATAL = Issue(
@@ -194,10 +193,7 @@ def _nursery(
     """What runs in the process that helpers are forked from: one for each octet that comes."""
     other_end.close()
     warm(_FIRST)  # compiles the mapping: the first message does not wait for it
-    # What is loaded stays, and what a message makes is gone without the collector's help: looking
-    # for cycles as often as usual is a fifth of the time of reading.
-    gc.freeze()
-    gc.set_threshold(_OBJECTS)
+    gc.freeze()  # what is loaded stays shared, and no collector looks at it
     with contextlib.suppress(OSError):
         while control.recv(1):
             _reap(os.WNOHANG)

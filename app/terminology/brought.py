@@ -21,9 +21,10 @@ from app.errors import NotFound
 from app.terminology.catalogue import Resources
 from app.terminology.memory import MemorySystem
 from app.terminology.shelf import Shelf
-from app.terminology.types import Catalogue, Json, System
+from app.terminology.types import Catalogue, Json, Passing, System
 
-_KEPT = 512  # parsed resources
+_KEPT_BYTES = 16 << 20  # of parsed resources, as JSON; in memory they are some times as large
+_LARGEST_BYTES = 2 << 20  # of one that is kept
 _HANDED_OUT, _CHOSEN = "handed-out/", "chosen/"
 
 
@@ -32,7 +33,8 @@ class Remembered:
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
-        self._parsed: OrderedDict[str, System | Json] = OrderedDict()
+        self._parsed: OrderedDict[str, tuple[System | Json, int]] = OrderedDict()
+        self._total = 0  # bytes of what is kept, as JSON
         self._lock = threading.Lock()
 
     def of(self, inputs: Mapping[str, Sequence[Any]], cache_id: str | None) -> Sequence[Catalogue]:
@@ -97,30 +99,38 @@ class Remembered:
             raise NotFound("The cache id is not known here, or it has expired")
         found: list[System | Json] = []
         for digest in digests:
-            one = self._parsed.get(digest)
-            if one is None:
-                body = self._shelf.get(key, digest)
-                if body is None:
-                    continue
-                one = self._keep(digest, orjson.loads(body))
-            found.append(one)
+            held = self._parsed.get(digest)
+            if held is not None:
+                found.append(held[0])
+                continue
+            body = self._shelf.get(key, digest)
+            if body is not None:
+                found.append(self._keep(digest, orjson.loads(body), len(body)))
         return found
 
     def _of(self, resource: Json) -> System | Json:
         """Return a resource as it is used: a code system is indexed once for equal content."""
         if resource.get("resourceType") != "CodeSystem":
-            return resource
-        digest = _digest(orjson.dumps(resource))
-        return self._parsed.get(digest) or self._keep(digest, resource)
+            return Passing(resource)
+        body = orjson.dumps(resource)
+        digest = _digest(body)
+        held = self._parsed.get(digest)
+        return held[0] if held else self._keep(digest, resource, len(body))
 
-    def _keep(self, digest: str, resource: Json) -> System | Json:
-        made: System | Json = resource
+    def _keep(self, digest: str, resource: Json, size: int) -> System | Json:
+        """Make a resource usable, and keep it when there is room for one of its size."""
+        made: System | Json = Passing(resource)
         if resource.get("resourceType") == "CodeSystem":
             made = MemorySystem(resource)
+        if size > _LARGEST_BYTES:
+            return made
         with self._lock:
-            self._parsed[digest] = made
-            while len(self._parsed) > _KEPT:
-                self._parsed.popitem(last=False)
+            if digest not in self._parsed:
+                self._parsed[digest] = (made, size)
+                self._total += size
+            while self._total > _KEPT_BYTES:
+                _, (_, gone) = self._parsed.popitem(last=False)
+                self._total -= gone
         return made
 
 

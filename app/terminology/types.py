@@ -14,6 +14,10 @@ from typing import Any, Protocol
 Json = dict[str, Any]
 
 
+class Passing(dict[str, Any]):
+    """A resource that one request brings along: nothing that is made of it is kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class Designation:
     """Another name of a concept. `use` is a Coding, as JSON."""

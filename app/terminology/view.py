@@ -16,8 +16,8 @@ from app.terminology.issues import Refused, TxIssue, issue
 from app.terminology.known import Known
 from app.terminology.pins import Asked
 from app.terminology.supplement import Supplemented
-from app.terminology.types import System
-from app.terminology.value_set import Compose, Include, Reader
+from app.terminology.types import Json, Passing, System
+from app.terminology.value_set import Compose, Include, Reader, read
 
 _DEEPEST = 50  # imports in imports
 _reader = Reader()  # of definitions: equal input, equal output; nothing of a request in it
@@ -46,6 +46,7 @@ class View:
         self.used_supplements: dict[str, None] = {}
         self._known: dict[tuple[str, str | None], Known | None] = {}
         self._imports: dict[tuple[int, str], Compose] = {}
+        self._composed: dict[int, Compose] = {}  # of what the request brings
 
     # --- value sets ------------------------------------------------------------------------------
 
@@ -55,7 +56,16 @@ class View:
         if found is None:
             name = url if "|" in url or not version else f"{url}|{version}"
             raise Refused(issue("Unable_to_resolve_value_Set_", valueSet=name))
-        return _reader.of(found)
+        return self._read(found)
+
+    def _read(self, resource: Json) -> Compose:
+        """Return a value set as it is evaluated, the same one for the same resource."""
+        if not isinstance(resource, Passing):
+            return _reader.of(resource)
+        held = self._composed.get(id(resource))
+        if held is None:
+            held = self._composed[id(resource)] = read(resource)
+        return held
 
     def imported(self, by: Compose, url: str) -> Compose:
         """Return a value set that another one imports. Raises MissingImport."""
@@ -68,14 +78,14 @@ class View:
     def _import(self, by: Compose, url: str) -> Compose:
         inside = by.contained.get(url)
         if inside is not None:
-            return _reader.of(inside)
+            return self._read(Passing(inside))
         name, _, version = url.partition("|")
         pinned = version or self.pins.value_sets.get(name)
         found = self.scope.value_set(name, pinned)
         if found is None:
             missing = f"{name}|{pinned}" if pinned else name
             raise MissingImport(issue("Unable_to_resolve_value_Set_", valueSet=missing))
-        return _reader.of(found)
+        return self._read(found)
 
     def check_imports(self, compose: Compose, *, tolerant: bool = False) -> None:
         """Follow all imports. Raises Refused for a circle, MissingImport unless `tolerant`."""

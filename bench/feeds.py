@@ -36,7 +36,6 @@ from app.store.batch import Batch
 from app.store.commit import WritePath
 from app.store.database import SQLITE, Address, Connection, connect
 from app.store.prepare import Preparer
-from bench.convert import TESTS
 from bench.fill import fill
 from bench.limit import _merged, _Numbers
 from tests.support import running_hub
@@ -45,6 +44,18 @@ ZONE = "Asia/Shanghai"
 RESOURCES = 13  # new ones that a message about a known patient leaves
 PATIENTS = 5_000
 STAFF = 40
+TESTS = (  # LOINC, name, unit, normal range
+    ("2345-7", "Glucose", "mmol/L", "3.9-6.1"),
+    ("2160-0", "Creatinine", "umol/L", "44-97"),
+    ("2823-3", "Potassium", "mmol/L", "3.5-5.3"),
+    ("2951-2", "Sodium", "mmol/L", "137-147"),
+    ("2075-0", "Chloride", "mmol/L", "99-110"),
+    ("17861-6", "Calcium", "mmol/L", "2.11-2.52"),
+    ("1742-6", "ALT", "U/L", "9-50"),
+    ("1920-8", "AST", "U/L", "15-40"),
+    ("1975-2", "Bilirubin", "umol/L", "<23.0"),
+    ("1751-7", "Albumin", "g/L", "40-55"),
+)
 _TOLD = "INSERT INTO told (tenant,type,id,at,elements) VALUES (?,?,?,?,?) ON CONFLICT DO NOTHING"
 
 

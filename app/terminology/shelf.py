@@ -18,6 +18,7 @@ from app.terminology.tables import Tables
 _LIFE_US = 3600 * 1_000_000
 _IDS_KEPT = 256
 _MOST_RESOURCES = 1000  # under one id
+_MOST_BYTES = 64 << 20  # of all resources under one id
 _PREFIX = "tx/"
 _DIGITS = 20  # of a time, so that times sort as text
 _PUT = (
@@ -55,10 +56,7 @@ class InDatabase:
     def digests(self, cache_id: str) -> Sequence[str] | None:
         """Return what lies under an id; None when the id is not known or has expired."""
         start = _start(cache_id)
-        marker = self._tables.ask(
-            lambda db: db.one("SELECT value FROM fact WHERE name=?", (start,))
-        )
-        if marker is None or int(marker[0]) < self._tables.clock.now_us():
+        if self._size(start) is None:
             return None
         rows = self._tables.ask(
             lambda db: db.all(
@@ -66,6 +64,16 @@ class InDatabase:
             )
         )
         return [name[len(start) :] for (name,) in rows]
+
+    def _size(self, start: str) -> int | None:
+        """Return how many bytes lie under an id, None when it is not known or has expired."""
+        marker = self._tables.ask(
+            lambda db: db.one("SELECT value FROM fact WHERE name=?", (start,))
+        )
+        if marker is None:
+            return None
+        until, _, size = marker[0].partition(" ")
+        return int(size) if int(until) >= self._tables.clock.now_us() else None
 
     def get(self, cache_id: str, digest: str) -> bytes | None:
         """Return one resource."""
@@ -75,13 +83,14 @@ class InDatabase:
 
     def put(self, cache_id: str, resources: Mapping[str, bytes]) -> None:
         """Add resources, and let the id live on. Raises TooMuch."""
-        held = self.digests(cache_id)
-        if len(resources) + len(held or ()) > _MOST_RESOURCES:
-            raise TooMuch("There are too many resources under this cache id")
         start = _start(cache_id)
+        held = self.digests(cache_id)
+        size = (self._size(start) or 0) + sum(map(len, resources.values()))
+        if len(resources) + len(held or ()) > _MOST_RESOURCES or size > _MOST_BYTES:
+            raise TooMuch("There are too many resources under this cache id")
         now = self._tables.clock.now_us()
         rows = [(start + digest, body.decode()) for digest, body in resources.items()]
-        rows.append((start, str(now + _LIFE_US).zfill(_DIGITS)))
+        rows.append((start, f"{str(now + _LIFE_US).zfill(_DIGITS)} {size}"))
         statements = [Statement(_PUT, rows)]
         if held is None:
             statements[:0] = self._removals(now)

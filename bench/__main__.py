@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from bench import data, feeds, limit
+from bench import convert, data, feeds, limit
 from bench.fill import fill
 from tests.support import Postgres, RunningHub, free_port, running_hub, wait_for
 
@@ -182,6 +182,8 @@ def main() -> int:
     if shutil.which("wrk") is None:
         print("wrk is needed: the Debian package wrk has it", file=sys.stderr)
         return 2
+    for line in convert.measure().lines():
+        print(line, flush=True)
     with bare_server() as base:
         found = wrk(base, "read.lua", _one_path(), 8, args.secs)
         print(f"limit: {'bare WSGI answer':21}{found.rate:10,.0f}  p95 {found.p95:.2f} ms")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ class Assigners:
         self.rows = dict(rows)
         self._types = frozenset(types)
         self._systems = tuple(systems)
+        self.system = lru_cache(maxsize=4096)(self._system)  # every number asks for its own
 
-    def system(
+    def _system(
         self,
         namespace: str | None,
         universal: str | None,

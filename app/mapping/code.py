@@ -1,4 +1,4 @@
-"""Compiled formulas: their closures, and what is known about them before any message comes."""
+"""Compiled formulas: their forms, and what is known about them before any message comes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.mapping.closures import as_list, constant, first_of, once, same
+from app.mapping import forms
 from app.mapping.library import Table
-from app.mapping.run import Run
-from app.mapping.source import Access, Function, Getter
+from app.mapping.source import Access, Function
+from app.mapping.writer import Form, Program, Writer, form_of
 
 Fields = frozenset[str]
 NONE: Fields = frozenset()
+# Stands among the fields that are read where a resource is mentioned on the way: such a result may
+# be shared inside a message, but has to be made in each.
+MENTIONS = frozenset(("*",))
 
 
 def union(parts: Iterable[Fields | None]) -> Fields | None:
@@ -27,7 +30,7 @@ def union(parts: Iterable[Fields | None]) -> Fields | None:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """A compiled formula in the forms of `Access`.
+    """A compiled formula in the four ways of `Access`.
 
     strong: it brings something of the message (constants alone make no object).
     type: the FHIR type of what it gives, None when that depends.
@@ -38,10 +41,10 @@ class Code:
     raw: the text that the places are made from, if the source tells.
     """
 
-    one: Getter
-    many: Getter
-    node: Getter
-    nodes: Getter
+    one: Form
+    many: Form
+    node: Form
+    nodes: Form
     strong: bool = True
     type: str | None = None
     const: Any = None
@@ -51,23 +54,27 @@ class Code:
     needs: Fields | None = None
     reads: Fields | None = None
     whole: bool = False
-    raw: Getter | None = None
+    raw: Form | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A compiled value of an element: a constant, or a function; the rest as in `Code`."""
+    """A compiled value of an element: a constant, or a form; the rest as in `Code`.
 
-    get: Getter | None
+    bare: the same form, if `given` remembers what it gives.
+    """
+
+    given: Form | None
     const: Any = None
     strong: bool = False
     needs: Fields | None = None
     reads: Fields | None = None
     whole: bool = False
+    bare: Form | None = None
 
     @property
-    def getter(self) -> Getter:
-        return self.get or constant(self.const)
+    def form(self) -> Form:
+        return self.given or forms.constant(self.const)
 
 
 NOTHING = Value(None, reads=NONE)
@@ -84,9 +91,12 @@ def plain(value: Any) -> Any:
 
 def const_code(value: Any) -> Code:
     value = plain(value)
-    one = constant(value)
-    many = constant([value])
+    one = forms.constant(value)
+    many = forms.constant([value])
     return Code(one, many, one, many, strong=False, const=value, reads=NONE, whole=True)
+
+
+HERE = Code(forms.same, forms.alone, forms.same, forms.alone, reads=NONE)  # the place itself
 
 
 def of_access(access: Access) -> Code:
@@ -100,15 +110,15 @@ def of_access(access: Access) -> Code:
     if access.needs:
         needs = frozenset((access.needs,))
     return Code(
-        access.one,
-        access.many,
-        access.node,
-        access.nodes,
+        form_of(access.one),
+        form_of(access.many),
+        form_of(access.node),
+        form_of(access.nodes),
         at=access.at,
         needs=needs,
         reads=fields,
         whole=access.whole,
-        raw=access.raw,
+        raw=form_of(access.raw) if access.raw else None,
     )
 
 
@@ -117,9 +127,9 @@ def either(codes: list[Code]) -> Code:
     kinds = {code.type for code in codes if code.const is None}
     return Code(
         _chain([code.one for code in codes]),
-        _lists([code.many for code in codes]),
+        forms.or_empty(_chain([code.many for code in codes])),
         _chain([code.node for code in codes]),
-        _lists([code.nodes for code in codes]),
+        forms.or_empty(_chain([code.nodes for code in codes])),
         strong=any(code.strong for code in codes),
         type=kinds.pop() if len(kinds) == 1 else None,
         needs=union(code.needs for code in codes),
@@ -128,102 +138,93 @@ def either(codes: list[Code]) -> Code:
     )
 
 
-def _chain(getters: list[Getter]) -> Getter:
-    if len(getters) == 2:
-        get, other = getters
-
-        def of_two(node: Any, run: Run) -> Any:
-            found = get(node, run)
-            return other(node, run) if found is None or found == [] else found
-
-        return of_two
-
-    def first(node: Any, run: Run) -> Any:
-        for one in getters:
-            found = one(node, run)
-            if found is not None and found != []:
-                return found
-        return None
-
-    return first
+def _chain(options: list[Form]) -> Form:
+    return forms.first_given([(form, 0) for form in options], lists=True)
 
 
-def _lists(getters: list[Getter]) -> Getter:
-    first = _chain(getters)
-    return lambda node, run: first(node, run) or []
+def mapped(
+    given: Code, step: Callable[[Any], Any], *, other: Form | None, by: Callable[[Any], Any] | None
+) -> Code:
+    """Return `given` with `step` applied to each value.
 
-
-def mapped(given: Code, step: Getter, *, type_: str | None, table: Table | None) -> Code:
-    """Return `given` with `step(value, run)` applied to each value."""
-
-    def one(node: Any, run: Run) -> Any:
-        found = given.one(node, run)
-        return None if found is None else step(found, run)
-
-    def many(node: Any, run: Run) -> Any:
-        return [v for f in given.many(node, run) if (v := step(f, run)) is not None]
-
-    return Code(
-        one, many, one, many, strong=given.strong, type=type_, table=table,
-        needs=given.needs, reads=given.reads, whole=given.whole,
-    )  # fmt: skip
-
-
-def applied(given: Code, get: Getter, trace: bool, pure: bool) -> Code:
-    """Return `given` with a map or mention applied to each of its places.
-
-    pure: nothing but the text of a place decides: done once for a text in a message.
+    other: what stands for a value of which `step` makes nothing; by: `step` once more on that.
     """
 
-    def one(node: Any, run: Run) -> Any:
-        found = given.node(node, run)
-        return None if found is None else get(found, run)
-
-    def many(node: Any, run: Run) -> Any:
-        return [v for n in given.nodes(node, run) if (v := get(n, run)) is not None]
-
-    def traced(node: Any, run: Run) -> Any:
-        out: list[Any] = []
-        for found in given.nodes(node, run):
-            run.trace.push(f"[{len(out)}]", None)
-            value = get(found, run)
-            run.trace.pop(value)
-            if value is not None:
-                out.append(value)
+    def stepped(w: Writer, value: str) -> str:
+        out = w.set(f"{w.bind(step)}({value})")
+        if other is not None:
+            with w.block(f"if {out} is None:"):
+                instead = other(w, value)
+                w.put(f"{out} = {w.bind(by)}({instead})" if by else f"{out} = {instead}")
         return out
 
-    if trace:
-        return Code(one, traced, one, traced, needs=given.needs)
-    if pure and given.raw is not None:
-        first, every = once(one, given.raw), once(many, given.raw)
+    def one(w: Writer, node: str) -> str:
+        found = given.one(w, node)
+        out = w.set("None")
+        with w.block(f"if {found} is not None:"):
+            w.put(f"{out} = {stepped(w, found)}")
+        return out
+
+    def many(w: Writer, node: str) -> str:
+        return _each(w, given.many(w, node), stepped)
+
+    return replace(given, one=one, many=many, node=one, nodes=many, at=None, raw=None, const=None)
+
+
+def _each(w: Writer, values: str, do: Form, *, trace: bool = False) -> str:
+    """Write a loop over values; return the list of what comes out."""
+    out, value = w.set("[]"), w.new()
+    with w.block(f"for {value} in {values}:"):
+        if trace:
+            w.put(f"run.trace.push(f'[{{len({out})}}]', None)")
+        made = do(w, value)
+        if trace:
+            w.put(f"run.trace.pop({made})")
+        w.put(f"if {made} is not None: {out}.append({made})")
+    return out
+
+
+# (form, the text it depends on, what it gives without) -> a form that remembers
+Keep = Callable[[Form, Form, str], Form]
+
+
+def applied(given: Code, form: Form, trace: bool, keep: Keep | None) -> Code:
+    """Return `given` with a map or mention applied to each of its places.
+
+    keep: remembers by the text of the places, where nothing else decides.
+    """
+
+    def one(w: Writer, node: str) -> str:
+        found = given.node(w, node)
+        out = w.set("None")
+        with w.block(f"if {found} is not None:"):
+            w.put(f"{out} = {form(w, found)}")
+        return out
+
+    def many(w: Writer, node: str) -> str:
+        return _each(w, given.nodes(w, node), form, trace=trace)
+
+    if keep is not None and given.raw is not None:
+        first, every = keep(one, given.raw, "None"), keep(many, given.raw, "[]")
         return Code(first, every, first, every, needs=given.needs)
     return Code(one, many, one, many, needs=given.needs)
 
 
-def called(function: Function, given: Code, args: list[Code], name: str) -> Code:
+def called(function: Function, given: Code, args: list[Code], name: str, program: Program) -> Code:
     """Return the call of a function of the language."""
-    get_one, get_many = {
-        "value": (given.one, given.many),
-        "node": (given.node, given.nodes),
-        "values": (given.many, None),
-        "nodes": (given.nodes, None),
-        "none": (same, None),
-    }[function.takes]
     invoke = _invoker(function.call, args)
-
-    def one(node: Any, run: Run) -> Any:
-        found = get_one(node, run)
-        return None if found is None else invoke(found, node, run)
-
-    get: Getter = one
-    if function.fails is not None:
-        get = _warning(one, given.node, function.fails)
-    many = _many(function, get, get_many, invoke)
+    if function.fails is not None and function.takes == "value" and given.node is given.one:
+        one = _one(function, given, _telling(invoke, function.fails))
+    else:
+        one = _one(function, given, invoke)
+        if function.fails is not None:
+            one = _warning(one, given, function.fails, program)
+    many = _many(function, one, given, invoke)
     if function.gives_list:
-        get = first_of(many)
+        one = forms.first_of(many)
     reads = union([given.reads if function.takes != "none" else NONE, *(a.reads for a in args)])
     code = Code(
-        get, many, get, many, strong=given.strong or any(arg.strong for arg in args),
+        one, many, one, many, strong=given.strong or any(arg.strong for arg in args),
         type=function.type, needs=given.needs, reads=reads if function.pure else None,
         whole=function.takes != "none" and given.whole and all(arg.whole for arg in args),
     )  # fmt: skip
@@ -234,39 +235,83 @@ def called(function: Function, given: Code, args: list[Code], name: str) -> Code
     return replace(code, strong=strong, needs=needs or None)
 
 
-def _many(
-    function: Function, one: Getter, get_many: Getter | None, invoke: Callable[[Any, Any, Any], Any]
-) -> Getter:
-    if get_many is None:
-        return (lambda node, run: one(node, run) or []) if function.gives_list else as_list(one)
-    every = get_many
-    if function.gives_list:
-        return lambda node, run: [v for f in every(node, run) for v in invoke(f, node, run) or ()]
-    return lambda node, run: [
-        v for f in every(node, run) if (v := invoke(f, node, run)) is not None
-    ]
+Invoke = Callable[[Writer, str, str], str]  # (writer, the value, the node) -> the result
 
 
-def _warning(one: Getter, place_of: Getter, fails: tuple[str, str]) -> Getter:
+def _invoker(call: Callable[..., Any], args: list[Code]) -> Invoke:
+    def invoke(w: Writer, value: str, node: str) -> str:
+        given = "".join(f", {arg.one(w, node)}" for arg in args)
+        return w.set(f"{w.bind(call)}({value}, run{given})")
+
+    return invoke
+
+
+def _one(function: Function, given: Code, invoke: Invoke) -> Form:
+    get = {
+        "value": given.one,
+        "node": given.node,
+        "values": given.many,
+        "nodes": given.nodes,
+        "none": forms.same,
+    }[function.takes]
+
+    def one(w: Writer, node: str) -> str:
+        found = get(w, node)
+        if function.takes == "none":
+            return invoke(w, found, node)
+        out = w.set("None")
+        with w.block(f"if {found} is not None:"):
+            w.put(f"{out} = {invoke(w, found, node)}")
+        return out
+
+    return one
+
+
+def _many(function: Function, one: Form, given: Code, invoke: Invoke) -> Form:
+    get = {"value": given.many, "node": given.nodes}.get(function.takes)
+    if get is None:
+        return forms.or_empty(one) if function.gives_list else forms.as_list(one)
+    every = get
+
+    def lists(w: Writer, node: str) -> str:
+        values, out, value = every(w, node), w.set("[]"), w.new()
+        with w.block(f"for {value} in {values}:"):
+            w.put(f"{out} += {invoke(w, value, node)} or ()")
+        return out
+
+    def many(w: Writer, node: str) -> str:
+        return _each(w, every(w, node), lambda w, value: invoke(w, value, node))
+
+    return lists if function.gives_list else many
+
+
+def _warning(one: Form, given: Code, fails: tuple[str, str], program: Program) -> Form:
     """Report the place of a value that a function could make nothing of."""
     details, text = fails
+    place_of = program.getter(given.node, "place")
 
-    def checked(node: Any, run: Run) -> Any:
-        value = one(node, run)
-        if value is None:
-            found = place_of(node, run)
-            if found is not None:
-                run.warn(text, getattr(found, "place", None), details)
+    def warn(node: Any, run: Any) -> None:
+        found = place_of(node, run)
+        if found is not None:
+            run.warn(text, getattr(found, "place", None), details)
+
+    def checked(w: Writer, node: str) -> str:
+        value = one(w, node)
+        with w.block(f"if {value} is None:"):
+            told = f"{w.bind(warn)}({node}, run)"
+            w.put(told if given.raw is None else f"if {given.raw(w, node)}: {told}")
         return value
 
     return checked
 
 
-def _invoker(call: Callable[..., Any], args: list[Code]) -> Callable[[Any, Any, Any], Any]:
-    if not args:
-        return lambda value, node, run: call(value, run)
-    if all(arg.const is not None for arg in args):
-        known = tuple(arg.const for arg in args)
-        return lambda value, node, run: call(value, run, *known)
-    getters = tuple(arg.one for arg in args)
-    return lambda value, node, run: call(value, run, *(get(node, run) for get in getters))
+def _telling(invoke: Invoke, fails: tuple[str, str]) -> Invoke:
+    """The same for what another function gave: a value that stands at no place of its own."""
+    details, text = fails
+
+    def told(w: Writer, value: str, node: str) -> str:
+        out = invoke(w, value, node)
+        w.put(f"if {out} is None: run.warn({text!r}, getattr({value}, 'place', None), {details!r})")
+        return out
+
+    return told

@@ -13,6 +13,7 @@ from typing import Any
 
 from app.errors import Issue
 from app.fhir.ids import RECORD, Ids, criteria, record_key
+from app.mapping.memory import Known, Memory
 from app.mapping.source import Document, Getter
 
 # R4 types without an `identifier` element that mappings make: addressed by id.
@@ -67,15 +68,16 @@ class Rule:
     name: str
     type: str
     anchor: Callable[[Any], Iterable[Any]]
-    given: Getter | None  # what must hold of the message as a whole, asked once
-    when: Getter | None
-    key: Getter | None  # -> (system, value) | None
-    fill: Getter  # -> the body without resourceType
     same: str  # merge | number: what a key that comes again means
     mention: bool
     late: bool  # filled after all others (it speaks about them)
     at: str  # file:line
     every: bool = True  # takes the elements of the `every` block
+    bits: int = 0  # of the segments it is about, in Run.present; 0: not known
+    given: Getter | None = None  # what must hold of the message as a whole, asked once
+    when: Getter | None = None
+    key: Getter | None = None  # -> (system, value) | None
+    fill: Getter = field(default=lambda node, run: None)  # -> the body without resourceType
 
 
 @dataclass(slots=True)
@@ -99,33 +101,35 @@ class Run:
         "facility",
         "here",
         "issues",
+        "known",
         "made",
         "memo",
         "ordinals",
         "present",
-        "scope",
         "trace",
         "zone",
     )
 
-    def __init__(self, doc: Any, context: Context, trace: Any = None) -> None:
+    def __init__(
+        self, doc: Any, context: Context, trace: Any = None, known: Known | None = None
+    ) -> None:
         self.doc = doc
         self.context = context
         self.zone = context.values.get("zone")
         self.facility: str | None = context.values.get("facility")
         self.entries: dict[str, Entry] = {}
         self.made: dict[str, list[Entry]] = {}
-        self.ordinals: dict[str, int] = {}
+        self.ordinals: dict[object, int] = {}
         self.issues: list[Issue] = []
         self.memo: dict[Any, Any] = {}
         self.here: Entry | None = None
         self.present = -1
-        self.scope: object = doc.memo_scope
+        self.known = Memory().of(None) if known is None else known
         self.trace = trace
 
     def fork(self) -> Run:
         """Return a run over the same message that has made nothing yet."""
-        other = Run(self.doc, self.context)
+        other = Run(self.doc, self.context, known=self.known)
         other.present = self.present
         other.zone = self.zone
         return other
@@ -175,10 +179,13 @@ class Made:
         }
 
 
+_MOST_PLANS = 1024  # patterns of filled fields
+
+
 class Mapping_:
     """A compiled mapping: immutable, shared by all messages."""
 
-    __slots__ = ("bits", "digest", "every", "files", "paths", "rules")
+    __slots__ = ("_plans", "bits", "digest", "every", "files", "memory", "paths", "rules")
 
     def __init__(
         self,
@@ -195,14 +202,16 @@ class Mapping_:
         self.every = every
         self.files = files
         self.digest = digest
+        self.memory = Memory()
+        self._plans: dict[int, list[Rule]] = {}
 
     def run(self, doc: Document, context: Context, trace: Any = None) -> Made:
         """Return what the message says as entries."""
-        run = Run(doc, context, trace)
+        run = Run(doc, context, trace, self.memory.of((doc.memo_scope, context.ids)))
         if trace is None:
             run.present = doc.present(self.bits)
         planned: list[tuple[Rule, Any, Entry]] = []
-        for rule in self.rules:
+        for rule in self._plan(run.present):
             nodes = rule.anchor(doc)
             if not nodes or (rule.given is not None and not rule.given(doc.root, run)):
                 continue
@@ -219,11 +228,21 @@ class Mapping_:
         issues = list(dict.fromkeys(run.issues)) if run.issues else []
         return Made([entry for entry in run.entries.values() if entry.body], issues)
 
+    def _plan(self, present: int) -> list[Rule]:
+        """Return the rules that may have something to be about in such a message."""
+        found = self._plans.get(present)
+        if found is None:
+            if len(self._plans) >= _MOST_PLANS:
+                self._plans.clear()
+            found = [rule for rule in self.rules if not rule.bits or rule.bits & present]
+            self._plans[present] = found
+        return found
+
 
 def _identify(rule: Rule, node: Any, run: Run) -> Entry:
     key = rule.key(node, run) if rule.key else None
     if key is not None and rule.same == "number":
-        spent = f"{rule.type} {key[0]}|{key[1]}"
+        spent = rule.type, key
         number = run.ordinals[spent] = run.ordinals.get(spent, 0) + 1
         if number > 1:
             key = (key[0], f"{key[1]}:{number}")
@@ -247,17 +266,18 @@ def _fill(rule: Rule, node: Any, entry: Entry, run: Run, shared: dict[str, Any] 
     run.here = entry
     if run.trace is not None:
         run.trace.begin(entry)
-    body = {"resourceType": rule.type}
-    body.update(rule.fill(node, run) or ())
+    found = rule.fill(node, run)
     if entry.body is None:
-        entry.body = body
+        entry.body = body = {"resourceType": rule.type}
+        if found:
+            body.update(found)
         if shared and rule.every:
             if body.keys().isdisjoint(shared):
                 body.update(shared)
             else:
                 add_missing(body, shared)
     else:
-        add_missing(entry.body, body)
+        add_missing(entry.body, {"resourceType": rule.type, **(found or {})})
     name_it(entry)
 
 

@@ -16,6 +16,22 @@ from typing import Any, Protocol
 Getter = Callable[[Any, Any], Any]
 
 
+class Inline:
+    """A getter that a generated function need not call: it writes itself.
+
+    write: a form (writer.py) that gets the same as `get`.
+    """
+
+    __slots__ = ("get", "write")
+
+    def __init__(self, get: Getter, write: Callable[[Any, str], str]) -> None:
+        self.get = get
+        self.write = write
+
+    def __call__(self, node: Any, run: Any) -> Any:
+        return self.get(node, run)
+
+
 class Node(Protocol):
     """What the runner asks of a node."""
 

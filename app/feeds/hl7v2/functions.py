@@ -48,8 +48,37 @@ def date_time(value: str, run: Any) -> str | None:
     return _date_time(value, run.zone)
 
 
-@lru_cache(maxsize=16384)
 def _date_time(value: str, zone: tzinfo) -> str | None:
+    if len(value) == 14:  # to the second and without offset, as nearly all are
+        second = _SECONDS.get(value[10:])
+        hour = _hour(value[:10], zone) if second is not None else None
+        if hour is not None:
+            return f"{hour[0]}{second}{hour[1]}"
+    return _any_date_time(value, zone)
+
+
+_SECONDS = {f"{m:02}{s:02}": f":{m:02}:{s:02}" for m in range(60) for s in range(61)}
+
+
+@lru_cache(maxsize=4096)
+def _hour(value: str, zone: tzinfo) -> tuple[str, str] | None:
+    """Return YYYYMMDDHH as a FHIR dateTime begins, and the offset of all of that hour.
+
+    None when it is no hour, or one in which clocks change.
+    """
+    if not (value.isascii() and value.isdigit()):
+        return None
+    try:
+        parts = int(value[:4]), int(value[4:6]), int(value[6:8]), int(value[8:])
+        first, last = (_offset(datetime(*parts, m, s, tzinfo=zone)) for m, s in ((0, 0), (59, 59)))
+    except ValueError:
+        return None
+    shown = f"{value[:4]}-{value[4:6]}-{value[6:8]}T{value[8:]}"
+    return (shown, first) if first == last else None
+
+
+@lru_cache(maxsize=16384)
+def _any_date_time(value: str, zone: tzinfo) -> str | None:
     parts = _parts(value)
     if parts is None:
         return None
@@ -355,6 +384,7 @@ def udi_key(value: str, _: Any) -> dict[str, str] | None:
 # --- observation values --------------------------------------------------------------------------
 
 _COMPARED = re.compile(r"(<=|>=|<|>|≤|≥|＜|＞)\s*([+-]?\d+(?:\.\d+)?)")
+_SIGNS = "<>≤≥＜＞ "
 _COMPARATORS = {"≤": "<=", "≥": ">=", "＜": "<", "＞": ">"}
 _RANGE = re.compile(
     r"\s*([+-]?\d+(?:\.\d+)?)\s*(?:-|--|~|—|–|～|to)\s*([+-]?\d+(?:\.\d+)?)\s*(\S.*)?"
@@ -363,7 +393,7 @@ _RANGE = re.compile(
 
 def comparator(value: str, _: Any) -> str | None:
     """Return the comparator of `<0.01`; none for a plain number or other text."""
-    if value[0] not in "<>≤≥＜＞ ":
+    if value[0] not in _SIGNS:
         return None
     found = _COMPARED.fullmatch(value.strip())
     return _COMPARATORS.get(found[1], found[1]) if found else None
@@ -371,6 +401,8 @@ def comparator(value: str, _: Any) -> str | None:
 
 def compared(value: str, _: Any) -> Any:
     """Return the number of `5.60` or `<0.01`."""
+    if value[0] not in _SIGNS:
+        return number(value)
     text = value.strip()
     found = _COMPARED.fullmatch(text)
     return number(found[2] if found else text)

@@ -1,0 +1,474 @@
+"""Paths of HL7 v2 as the mapping language compiles them: what `Hl7Source.path` gives.
+
+Each path comes as functions of (node, run). The usual ones also write themselves into generated
+functions (`Inline`): a field of the rule's own segment is one look into the list of its fields,
+and only text that holds more than letters and digits is taken apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+from app.feeds.hl7v2.er7 import NULL, Message, Repetition
+from app.feeds.hl7v2.tree import nearest, nearest_all
+from app.mapping.source import Access, Getter, Inline
+from app.mapping.writer import Writer
+
+# Segments that a message has once.
+ONCE = frozenset(("MSH", "EVN", "MSA"))
+
+
+class Part:
+    """A repetition of a field, or one component of it (comp > 0)."""
+
+    __slots__ = ("_rep", "comp", "number", "occurrence", "parts", "raw", "up", "whole")
+    id = None
+    kids = None
+    made = None
+
+    def __init__(
+        self, whole: str, up: Any, message: Message, number: int, occurrence: int, comp: int = 0
+    ) -> None:
+        self.whole = whole  # the repetition as it stands
+        self.up = up
+        self.number = number
+        self.occurrence = occurrence
+        self.comp = comp
+        self._rep: Repetition | None = None
+        parts = self.parts = whole.split(message.component_separator)
+        self.raw = whole
+        if comp:
+            raw = parts[comp - 1] if comp <= len(parts) else ""
+            # As the text of results that are remembered, `A&B` inside a component is not `A&B`
+            # as a whole field.
+            self.raw = f"\x00{raw}" if message.subcomponent_separator in raw else raw
+
+    @property
+    def rep(self) -> Repetition:
+        found = self._rep
+        if found is None:
+            segment = self.up.seg
+            found = self._rep = Repetition(self.whole, segment, self.number, self.occurrence)
+        return found
+
+    @property
+    def group(self) -> Any:
+        return self.up.group
+
+    @property
+    def place(self) -> str:
+        return f"{self.rep.place}.{self.comp}" if self.comp else self.rep.place
+
+    def inner(self, comp: int) -> Part:
+        """Return one component of it."""
+        message = self.up.seg.message
+        return Part(self.whole, self.up, message, self.number, self.occurrence, comp)
+
+    def text(self, one: int, two: int) -> str:
+        """Return component `one` (subcomponent `two`, 0: whole); 0 is the whole part."""
+        rep, comp = self.rep, self.comp
+        if comp:
+            return rep.value(comp, one) if one else rep.text(comp)
+        if two:
+            return rep.value(one, two)
+        return rep.text(one)
+
+
+def named(name: str, reads: str | None, trace: bool) -> Access:
+    """Something about the message as a whole: one of `Document.names`."""
+
+    def one(_: Any, run: Any) -> Any:
+        return run.doc.names[name]
+
+    def many(node: Any, run: Any) -> Any:
+        found = one(node, run)
+        return [] if found is None else [found]
+
+    def write(w: Writer, node: str) -> str:
+        w.head("names = run.doc.names")
+        return w.set(f"names[{name!r}]")
+
+    inline = Inline(one, write)
+    access = Access(inline, many, inline, many, reads=reads, whole=True)
+    return _reading(access, lambda at: [f"({name})"]) if trace else access
+
+
+def segment(id_: str) -> Access:
+    """The nearest segments of an id."""
+
+    def node(at: Any, _: Any) -> Any:
+        return nearest(at, id_)
+
+    def nodes(at: Any, _: Any) -> Any:
+        return nearest_all(at, id_)
+
+    return Access(node, nodes, node, nodes, at=id_, needs=f"{id_}-0")  # field 0: its name
+
+
+def inside(outer: str, id_: str) -> Access:
+    """Segments inside the place itself (`.`), beside it (`..`) or inside the nearest of an id."""
+
+    def nodes(at: Any, run: Any) -> Any:
+        if outer == "/":
+            return run.doc.tree.all(id_)
+        if outer == "..":
+            kids = at.up.kids if at.up is not None else None
+            return [kid for kid in kids.get(id_, []) if kid is not at] if kids else []
+        place = at if outer == "." else nearest(at, outer)
+        kids = place.kids if place is not None else None
+        return kids.get(id_, []) if kids else []
+
+    def node(at: Any, run: Any) -> Any:
+        found = nodes(at, run)
+        return found[0] if found else None
+
+    return Access(node, nodes, node, nodes, at=id_, needs=f"{id_}-0")
+
+
+# --- fields ---------------------------------------------------------------------------------------
+
+
+class Field:
+    """A field of the nearest segment: `PID-3`, `PID-3[2]`, `PID-3.4.1`, `OBX-5.*`.
+
+    part: component (0: the whole repetition) and subcomponent (0: the whole component). component:
+    the path names one. at: the anchor it is asked at.
+    """
+
+    def __init__(
+        self,
+        id_: str,
+        number: int,
+        repetition: int,
+        part: tuple[int, int],
+        *,
+        component: bool,
+        at: str | None,
+    ) -> None:
+        self.id = id_
+        self.number = number
+        self.repetition = repetition
+        self.component, self.sub = part
+        self.named_component = self.component if component else 0
+        # What is asked of the message as a whole is asked at its root, whatever the anchor.
+        self.own = at == id_ and id_ not in ONCE
+
+    def access(self, trace: bool) -> Access:
+        reads = f"{self.id}-{self.number}"
+        if trace:
+            read = Access(self.one, self.many, self.node, self.nodes, reads=reads)
+            return _reading(read, self._places)
+        whole = self.id in ONCE
+        if self.repetition:
+            one = Inline(self.one, self._write_repetition) if self.repetition > 1 else self.one
+            return Access(one, self.many, self.node, self.nodes, reads=reads, whole=whole)
+        return Access(
+            Inline(self.one, self._write_one),
+            Inline(self.many, self._write_many),
+            Inline(self.node, self._write_node),
+            Inline(self.nodes, self._write_nodes),
+            reads=reads,
+            whole=whole,
+            raw=Inline(self.raw, self._write_raw),
+        )
+
+    def one(self, at: Any, run: Any) -> Any:
+        """Return the first repetition that holds something, as text."""
+        for rep in self._repetitions(at)[1]:
+            value = self._text(rep)
+            if value or self.repetition:
+                return value or None
+        return None
+
+    def many(self, at: Any, run: Any) -> Any:
+        return [value for rep in self._repetitions(at)[1] if (value := self._text(rep))]
+
+    def node(self, at: Any, run: Any) -> Any:
+        found = self.nodes(at, run)
+        return found[0] if found else None
+
+    def nodes(self, at: Any, run: Any) -> Any:
+        place = nearest(at, self.id)
+        if place is None or self.number >= len(place.fields):
+            return []
+        raw, message = place.fields[self.number], run.doc.message
+        if message.delimiters.repetition in raw or self.repetition or self.number < 3:
+            return [
+                part
+                for rep in self._repetitions(place)[1]
+                if (part := self._part(rep.raw, place, message, rep.occurrence)) is not None
+            ]
+        part = self._part(raw, place, message, 1) if raw else None
+        return [] if part is None else [part]
+
+    def raw(self, at: Any, run: Any) -> Any:
+        place = nearest(at, self.id)
+        if place is None or self.number >= len(place.fields):
+            return None
+        return place.fields[self.number]
+
+    def _repetitions(self, at: Any) -> tuple[Any, list[Repetition]]:
+        place = nearest(at, self.id)
+        if place is None or place.seg is None:
+            return None, []
+        found = place.seg.repetitions(self.number)
+        if self.repetition:
+            found = [rep for rep in found if rep.occurrence == self.repetition]
+        return place, found
+
+    def _text(self, rep: Repetition) -> str:
+        return rep.value(self.component, self.sub) if self.sub else rep.text(self.component)
+
+    def _part(self, raw: str, place: Any, message: Message, occurrence: int) -> Part | None:
+        made = Part(raw, place, message, self.number, occurrence, self.named_component)
+        return made if made.raw and made.raw != NULL else None
+
+    def _places(self, at: Any) -> list[str]:
+        tail = "".join(f".{n}" for n in (self.component, self.sub) if n)
+        return [rep.place + tail for rep in self._repetitions(at)[1]]
+
+    def taken(self, raw: str, at: Any, run: Any) -> str | None:
+        """Return what `one` does, from the text of the field (which holds something)."""
+        message = run.doc.message
+        marks = message.delimiters
+        if marks.escape in raw or marks.repetition in raw:
+            found: str | None = self.one(at, run)
+            return found
+        if self.component:
+            parts = raw.split(marks.component, self.component)
+            if self.component > len(parts):
+                return None
+            raw = parts[self.component - 1]
+        if self.sub:
+            leaves = raw.split(marks.subcomponent, self.sub)
+            if self.sub > len(leaves):
+                return None
+            raw = leaves[self.sub - 1]
+        return None if raw == NULL else raw.rstrip() or None
+
+    # --- in generated functions ---
+
+    def _fields(self, w: Writer, node: str) -> str:
+        """Return the variable of the fields of the segment."""
+        return _own_fields(w, node) if self.own else _other_fields(w, node, self.id)
+
+    def _write_raw(self, w: Writer, node: str) -> str:
+        fields = self._fields(w, node)
+        return w.set(f"{fields}[{self.number}] if len({fields}) > {self.number} else None")
+
+    def _write_one(self, w: Writer, node: str) -> str:
+        out = self._write_raw(w, node)
+        taken = f"{out} = {w.bind(self.taken)}({out}, {node}, run)"
+        with w.block(f"if {out}:"):
+            w.put(f"if not {out}.isalnum(): {taken}" if self._alone else taken)
+        w.put(f"else: {out} = None")
+        return out
+
+    def _write_repetition(self, w: Writer, node: str) -> str:
+        raw = self._write_raw(w, node)
+        test = f"{raw} and run.doc.message.delimiters.repetition in {raw}"
+        return w.set(f"{w.bind(self.one)}({node}, run) if {test} else None")
+
+    def _write_many(self, w: Writer, node: str) -> str:
+        raw, out = self._write_raw(w, node), w.set("[]")
+        every = f"{w.bind(self.many)}({node}, run)"
+        if self._alone:
+            every = f"[{raw}] if {raw}.isalnum() else {every}"
+        w.put(f"if {raw}: {out} = {every}")
+        return out
+
+    def _write_node(self, w: Writer, node: str) -> str:
+        raw = self._write_raw(w, node)
+        return w.set(f"{w.bind(self.node)}({node}, run) if {raw} else None")
+
+    def _write_nodes(self, w: Writer, node: str) -> str:
+        raw = self._write_raw(w, node)
+        return w.set(f"{w.bind(self.nodes)}({node}, run) if {raw} else []")
+
+    @property
+    def _alone(self) -> bool:
+        """Say whether a field of one leaf is the value: no later part is asked for."""
+        return self.component < 2 and self.sub < 2
+
+
+def _fields_near(node: Any, id_: str) -> list[str]:
+    place = nearest(node, id_)
+    return _NO_FIELDS if place is None else place.fields
+
+
+_NO_FIELDS: list[str] = []
+
+
+def text_of(numbers: Sequence[int], around: Mapping[str, Sequence[int]]) -> Getter:
+    """Return the text of fields of the rule's own segment, for what is remembered by it.
+
+    around: fields of other segments that count, too: of the nearest of each id.
+    """
+
+    picked = _Picked(numbers)
+    others = {id_: _Picked(numbers_) for id_, numbers_ in around.items()}
+
+    def get(node: Any, run: Any) -> Any:
+        texts = [picked[len(node.fields)](node.fields)] if numbers else []
+        texts += (pick[len(f := _fields_near(node, id_))](f) for id_, pick in others.items())
+        return tuple(texts) if len(texts) > 1 else texts[0]
+
+    def write(w: Writer, node: str) -> str:
+        texts = [_write_picked(w, _own_fields(w, node), picked)] if numbers else []
+        texts += (_write_picked(w, _other_fields(w, node, id_), others[id_]) for id_ in others)
+        return w.set(f"({', '.join(texts)})") if len(texts) > 1 else texts[0]
+
+    return Inline(get, write)
+
+
+def _write_picked(w: Writer, fields: str, picked: _Picked) -> str:
+    return w.set(f"{w.bind(picked)}[len({fields})]({fields})")
+
+
+class _Picked(dict[int, Callable[[list[str]], Any]]):
+    """How many fields a segment has -> what takes those that count, as far as it has them.
+
+    The lengths cannot be mixed up: a shorter segment gives a shorter tuple.
+    """
+
+    def __init__(self, numbers: Sequence[int]) -> None:
+        super().__init__()
+        self._numbers = numbers
+
+    def __missing__(self, length: int) -> Callable[[list[str]], Any]:
+        there = [number for number in self._numbers if number < length]
+        made: Callable[[list[str]], Any] = itemgetter(*there) if there else _nothing
+        if length < _LONG:
+            self[length] = made
+        return made
+
+
+_LONG = 200  # fields of a segment
+
+
+def _nothing(_: list[str]) -> tuple[()]:
+    return ()
+
+
+def _own_fields(w: Writer, node: str) -> str:
+    """Return the variable of the fields of the node itself."""
+    if node != "node":
+        return w.set(f"{node}.fields")
+    w.head("fields = node.fields")
+    return "fields"
+
+
+def _other_fields(w: Writer, node: str, id_: str) -> str:
+    """Return the variable of the fields of the nearest segment of an id."""
+    find = f"{w.bind(_fields_near)}({node}, {id_!r})"
+    if node != "node":
+        return w.set(find)
+    name = f"fields_{id_}"
+    w.head(f"{name} = None")
+    w.put(f"if {name} is None: {name} = {find}")
+    return name
+
+
+# --- inside a field -------------------------------------------------------------------------------
+
+
+class Piece:
+    """A component of a part: `.1`, `.4.1`; 0 is the part itself (`.`, `.*`)."""
+
+    def __init__(self, component: int, sub: int) -> None:
+        self.component = component
+        self.sub = sub
+
+    def access(self, trace: bool) -> Access:
+        if trace:
+            return _reading(
+                Access(self.one, self.many, self.node, self.nodes, reads=""), self._places
+            )
+        write = self._write_one if self.component else self._write_whole
+        return Access(Inline(self.one, write), self.many, self.node, self.nodes, reads="")
+
+    def one(self, part: Any, run: Any) -> Any:
+        if part.id is not None:  # a segment: its whole text is no value
+            return None
+        return part.text(self.component, self.sub) or None
+
+    def many(self, part: Any, run: Any) -> Any:
+        value = self.one(part, run)
+        return [] if value is None else [value]
+
+    def node(self, part: Any, run: Any) -> Any:
+        if not self.component:
+            return part
+        if part.id is not None or part.comp:
+            return None
+        inner = part.inner(self.component)
+        return inner if inner.raw and inner.raw != NULL else None
+
+    def nodes(self, part: Any, run: Any) -> Any:
+        inner = self.node(part, run)
+        return [] if inner is None else [inner]
+
+    def _places(self, part: Any) -> list[str]:
+        tail = "".join(f".{n}" for n in (self.component, self.sub) if n)
+        return [part.place + tail] if part.id is None else []
+
+    def taken(self, leaf: str, part: Part, run: Any) -> str | None:
+        """Return what `one` does, from the text of the component (which holds something)."""
+        message = run.doc.message
+        if message.escape_character in leaf:
+            return part.text(self.component, self.sub) or None
+        if self.sub:
+            leaves = leaf.split(message.subcomponent_separator, self.sub)
+            if self.sub > len(leaves):
+                return None
+            leaf = leaves[self.sub - 1]
+        return None if leaf == NULL else leaf.rstrip() or None
+
+    def _write_whole(self, w: Writer, node: str) -> str:
+        out = w.set(f"{node}.raw if {node}.id is None and not {node}.comp else None")
+        with w.block(f"if {out} is None:"):
+            w.put(f"{out} = {w.bind(self.one)}({node}, run)")
+        taken = f"{w.bind(self.taken)}({out}, {node}, run)"
+        w.put(f"elif not {out}.isalnum(): {out} = {taken}")
+        return out
+
+    def _write_one(self, w: Writer, node: str) -> str:
+        if node != "node":
+            return w.set(f"{w.bind(self.one)}({node}, run)")
+        w.head(f"parts, count = {w.bind(_parts)}(node)")
+        out, number = w.set("None"), self.component
+        with w.block(f"if count >= {number}:"):
+            w.put(f"{out} = parts[{number - 1}]")
+            taken = f"{out} = {w.bind(self.taken)}({out}, node, run)"
+            with w.block(f"if {out}:"):
+                w.put(f"if not {out}.isalnum(): {taken}" if self.sub < 2 else taken)
+            w.put(f"else: {out} = None")
+        w.put(f"elif count < 0: {out} = {w.bind(self.one)}(node, run)")
+        return out
+
+
+def _parts(part: Any) -> tuple[list[str], int]:
+    """Return the components of a whole repetition and their number; -1: it is something else."""
+    if part.id is not None or part.comp:
+        return _NO_FIELDS, -1
+    return part.parts, len(part.parts)
+
+
+def _reading(access: Access, places: Callable[[Any], list[str]]) -> Access:
+    """Return the access with every successful reading told to the trace."""
+
+    def told(get: Getter) -> Getter:
+        def read(at: Any, run: Any) -> Any:
+            value = get(at, run)
+            if value is not None and value != []:
+                for place in places(at):
+                    run.trace.read(place)
+            return value
+
+        return read
+
+    return Access(
+        told(access.one), told(access.many), told(access.node), told(access.nodes), access.at
+    )

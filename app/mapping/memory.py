@@ -1,0 +1,102 @@
+"""What is remembered from message to message: codes, units and staff come again and again.
+
+A result is remembered by the text that it was made of, for messages of the same *scope* (sender,
+type, delimiters, character set ...: `Document.memo_scope`). Results are shared, so never changed:
+whoever adds to one copies it first. Warnings are part of a result and are repeated with it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.mapping.source import Getter
+
+_MOST_SCOPES = 64
+_MOST_OF_ONE = 1024  # texts of one element; what varies more is not worth keeping
+_LONGEST = 1000  # characters of the text of a result; longer ones (documents) do not come again
+_MOST_OF_ALL = 30_000  # about 30 MB
+
+
+class Known(dict[int, dict[Any, Any]]):
+    """The memories of one scope, by their numbers."""
+
+    def __init__(self, memory: Memory) -> None:
+        super().__init__()
+        self.memory = memory
+
+    def __missing__(self, number: int) -> dict[Any, Any]:
+        made: dict[Any, Any] = {}
+        return self.setdefault(number, made)
+
+
+class Memory:
+    """All memories of one mapping, never more than a bounded number of results."""
+
+    def __init__(self) -> None:
+        self._scopes: dict[object, Known] = {}
+        self._room = _MOST_OF_ALL
+
+    def of(self, scope: object) -> Known:
+        """Return the memories of a scope."""
+        found = self._scopes.get(scope)
+        if found is None:
+            if len(self._scopes) >= _MOST_SCOPES:
+                self._forget()
+            found = self._scopes[scope] = Known(self)
+        return found
+
+    def spend(self, known: dict[Any, Any]) -> None:
+        """Make room for one more result in `known`."""
+        if len(known) >= _MOST_OF_ONE:
+            self._room += len(known)
+            known.clear()
+        self._room -= 1
+        if self._room < 0:
+            self._forget()
+
+    def _forget(self) -> None:
+        for known in list(self._scopes.values()):
+            known.clear()
+        self._scopes.clear()
+        self._room = _MOST_OF_ALL
+
+
+class Odd:
+    """What stands in a memory in place of a plain result: nothing yet, or one with warnings."""
+
+    __slots__ = ("issues", "value")
+
+    def __init__(self, value: Any, issues: tuple[Any, ...]) -> None:
+        self.value = value
+        self.issues = issues
+
+
+NEW = Odd(None, ())  # the answer of a memory that knows nothing
+
+
+def recall(number: int, get: Getter) -> Any:
+    """Return the function (key, node, run) for what is odd: computes, or repeats warnings."""
+
+    def result(key: Any, node: Any, run: Any) -> Any:
+        known = run.known[number]
+        found = known.get(key, NEW)
+        if found is NEW:
+            before = len(run.issues)
+            value = get(node, run)
+            issues = tuple(run.issues[before:])
+            if _length(key) > _LONGEST:
+                return value
+            run.known.memory.spend(known)
+            known[key] = Odd(value, issues) if issues else value
+            return value
+        if found.__class__ is not Odd:  # another thread was quicker
+            return found
+        run.issues.extend(found.issues)
+        return found.value
+
+    return result
+
+
+def _length(key: Any) -> int:
+    """Return about the length of the texts in a key."""
+    return len(key) if isinstance(key, str) else sum(map(len, key or ()))

@@ -1,0 +1,348 @@
+"""Objects and arrays of a `set`, compiled.
+
+What a formula can know beforehand is decided here: constants, whether a path stands for one value
+or all repetitions (an array in YAML takes all). An object in which no value of the message arrived
+is left out: constants alone make nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from app.mapping import forms
+from app.mapping.code import MENTIONS, NONE, NOTHING, Code, Fields, Value, union
+from app.mapping.forms import Part
+from app.mapping.formulas import Formulas
+from app.mapping.library import Library, place
+from app.mapping.places import Place, Problems
+from app.mapping.source import Source
+from app.mapping.types import Checker
+from app.mapping.writer import Form, Program, form_of
+from app.mapping.yamldoc import Block
+
+_SPECIAL = ("$each", "$when", "$value", "$first", "$switch", "$use", "$spread", "$needs")
+MOST_MEMO_FIELDS = 5
+
+
+class Objects:
+    """Compiles what stands in a `set`."""
+
+    def __init__(
+        self,
+        library: Library,
+        source: Source,
+        program: Program,
+        problems: Problems,
+        formulas: Formulas,
+        *,
+        trace: bool,
+        checker: Checker | None,
+    ) -> None:
+        self.fields: dict[str, int] = {}  # field -> its bit in Run.present
+        self._library = library
+        self._source = source
+        self._program = program
+        self._problems = problems
+        self._formulas = formulas
+        self._trace = trace
+        self._checker = checker
+        self._open: set[str] = set()
+
+    def object(self, block: Block, here: Place, *, whole: bool = False) -> Value:
+        """Compile an object. whole: it exists even when no value arrived (a resource's body)."""
+        inner, each = here, None
+        if "$each" in block:
+            at = place(block, "$each", here.file)
+            each = self._formulas.formula(str(block["$each"]), here, at)
+            inner = here.inside(each.at)
+        value = self._content(block, inner, whole)
+        if "$when" in block:
+            at = place(block, "$when", here.file)
+            value = when(self._formulas.condition(str(block["$when"]), inner, at), value)
+        if each is not None:
+            form = forms.each_of(each.nodes, value.form, self._trace)
+            reads = union((each.reads, value.reads))
+            return Value(form, strong=True, needs=each.needs, reads=reads)
+        return value
+
+    def value(self, raw: Any, here: Place, at: str) -> Value:
+        """Compile any value of a mapping file."""
+        if isinstance(raw, Block):
+            return self.object(raw, here.in_file(raw.file or here.file))
+        if isinstance(raw, list):
+            return self._array(raw, here)
+        if raw is None:
+            return NOTHING
+        if not isinstance(raw, str):
+            self._formulas.check_const(raw, here, at)
+            return Value(None, raw, reads=NONE)
+        code = self._formulas.formula(raw, here, at)
+        return self._checked(code, code.one, here, at)
+
+    def bits(self, value: Value) -> int:
+        """Return the bits of the fields without which there is no value; 0: not known."""
+        return 0 if value.needs is None or self._trace else self.bits_of(value.needs)
+
+    def bits_of(self, fields: Iterable[str]) -> int:
+        bits = 0
+        for field in fields:
+            bits |= self.fields.setdefault(field, 1 << len(self.fields))
+        return bits
+
+    def text_key(self, reads: Fields, here: Place) -> Form | None:
+        """Return what results that read these fields are remembered by; None: not at all."""
+        if here.anchor is None or not reads or reads & MENTIONS:
+            return None
+        getter = self._source.key_of(here.anchor, tuple(sorted(reads)))
+        return None if getter is None else form_of(getter)
+
+    def _checked(self, code: Code, form: Form, here: Place, at: str) -> Value:
+        if code.const is not None:
+            self._formulas.check_const(code.const, here, at)
+            return Value(None, code.const, reads=NONE)
+        self._formulas.check(code, here, at)
+        return Value(form, strong=code.strong, needs=code.needs, reads=code.reads)
+
+    def _content(self, block: Block, here: Place, whole: bool) -> Value:
+        plain = any(not key.startswith("$") for key in block)
+        for key in block:
+            if key.startswith("$") and key not in _SPECIAL:
+                self._problems.add(f"unknown key `{key}`", place(block, key, here.file))
+        if "$value" in block:
+            return self.value(block["$value"], here, place(block, "$value", here.file))
+        if "$first" in block and not plain and not whole:
+            return self._first(block["$first"], here, place(block, "$first", here.file))
+        parts = self._parts(block, here if whole else here.nested())
+        return self._built(parts, block.get("$needs"), here, whole)
+
+    def _built(
+        self, parts: list[tuple[str | None, Value]], needs: str | None, here: Place, whole: bool
+    ) -> Value:
+        """Return the object of these parts: constants, weak and strong ones."""
+        consts = {n: v.const for n, v in parts if n and v.given is None and v.const is not None}
+        moving = [(name, value) for name, value in parts if value.given is not None]
+        if not moving and not whole:
+            return Value(None, consts or None, reads=NONE)
+        if whole and here.volatile is not None and not self._trace:
+            moving = self._settled(moving, here)
+        moving.sort(key=lambda part: part[0] is None)  # what spreads joins what is there
+        strong = [(name, value) for name, value in moving if value.strong]
+        weak = tuple(self._part(name, value) for name, value in moving if not value.strong)
+        reads = union(value.reads for _, value in moving)
+        if needs is not None:
+            first = next((value for name, value in strong if name == needs), None)
+            if first is None:
+                self._problems.add(f"`$needs: {needs}` names no element of the object", here.file)
+                return NOTHING
+            rest = tuple(self._part(n, v) for n, v in strong if n != needs)
+            form = forms.needing(first.form, (*rest, *weak), consts, needs)
+            return Value(form, strong=True, needs=first.needs, reads=reads)
+        form = forms.builder(tuple(self._part(n, v) for n, v in strong), weak, consts, whole)
+        wanted = None if whole or not strong else union(value.needs for _, value in strong)
+        return Value(form, strong=bool(strong), needs=wanted, reads=reads)
+
+    def _settled(
+        self, parts: list[tuple[str | None, Value]], here: Place
+    ) -> list[tuple[str | None, Value]]:
+        """Return the parts with those together that depend on fields which seldom vary.
+
+        They are remembered as one: code, unit, range and flags of a test come again and again.
+        """
+        still = [
+            (name, value)
+            for name, value in parts
+            if value.reads is not None
+            and not value.reads & (here.volatile or NONE)
+            and (not value.reads or self.text_key(value.reads, here) is not None)
+        ]
+        reads = union(value.reads for _, value in still)
+        key = self.text_key(reads, here) if reads and len(still) > 1 else None
+        if key is None or reads is None:
+            return parts
+        parts_ = tuple((name, value.bare or value.form, 0) for name, value in still)
+        form = forms.builder(parts_, (), {}, True)
+        together = Value(forms.remembered(form, key, self._program), strong=True, reads=reads)
+        return [part for part in parts if part not in still] + [(None, together)]
+
+    def _part(self, name: str | None, value: Value) -> Part:
+        return name, value.form, self.bits(value)
+
+    def _parts(self, block: Block, here: Place) -> list[tuple[str | None, Value]]:
+        """Return (element, value) pairs; a name of None spreads an object into this one."""
+        out: list[tuple[str | None, Value]] = []
+        for key, raw in block.items():
+            at = place(block, key, here.file)
+            if key == "$use":
+                for name in raw if isinstance(raw, list) else [raw]:
+                    out.extend(self._use(str(name), here, at))
+            elif key == "$first":
+                out.append((None, self._remembered(self._first(raw, here, at), raw, here)))
+            elif key == "$switch":
+                out.append((None, self._switch(raw, here, at)))
+            elif key == "$spread":
+                value = self.value(raw, here.of(None), at)
+                out.append((None, self._remembered(value, raw, here)))
+            elif not key.startswith("$"):
+                out.append(self._element(key, raw, here, at))
+        return out
+
+    def _use(self, name: str, here: Place, at: str) -> list[tuple[str | None, Value]]:
+        found = self._library.fragments.get(name)
+        if found is None:
+            self._problems.add(f"there is no fragment `{name}`", at)
+            return []
+        if name in self._open:
+            self._problems.add(f"fragment `{name}` uses itself", at)
+            return []
+        self._open.add(name)
+        try:
+            inner = here.in_file(found.file)
+            if any(key in found.body for key in ("$when", "$each", "$needs")):
+                value = self.object(found.body, inner)
+                return [(None, self._remembered(value, found.body, here))]
+            return self._parts(found.body, inner)
+        finally:
+            self._open.discard(name)
+
+    def _switch(self, raw: Any, here: Place, at: str) -> Value:
+        if not isinstance(raw, Block) or "on" not in raw or not isinstance(raw.get("cases"), Block):
+            self._problems.add("`$switch` needs `on` and `cases`", at)
+            return NOTHING
+        on = self._formulas.formula(str(raw["on"]), here, place(raw, "on", here.file))
+        cases: dict[str, Form] = {}
+        blocks = raw["cases"]
+        reads = [on.reads]
+        for names, block in blocks.items():
+            value = self.value(block, here, place(blocks, names, here.file))
+            reads.append(value.reads)
+            form = value.form
+            for name in names.split():
+                cases[name] = form
+        other = None
+        if raw.get("else") is not None:
+            value = self.value(raw["else"], here, place(raw, "else", here.file))
+            reads.append(value.reads)
+            other = value.form
+        needs = on.needs if other is None else None
+        form = forms.switch(on.one, cases, other)
+        return Value(form, strong=True, needs=needs, reads=union(reads))
+
+    def _first(self, raw: Any, here: Place, at: str) -> Value:
+        if not isinstance(raw, list):
+            self._problems.add("`$first` needs a list", at)
+            return NOTHING
+        values = [self.value(item, here, place(raw, i, here.file)) for i, item in enumerate(raw)]
+        return Value(
+            forms.first_given([(value.form, 0) for value in values]),
+            strong=any(value.strong for value in values),
+            needs=union(value.needs for value in values),
+            reads=union(value.reads for value in values),
+        )
+
+    def _element(self, key: str, raw: Any, here: Place, at: str) -> tuple[str | None, Value]:
+        name, _, rest = key.partition(".")
+        expected = None
+        if self._checker and here.expected is not None:
+            expected = self._checker.member(here.expected, name)
+            if expected is None:
+                self._problems.add(f"{here.expected.path} has no element `{name}`", at)
+        inner = here.of(expected)
+        if rest:
+            listed = False
+            value = self.object(_dotted(rest, raw, at), inner.nested())
+        else:
+            listed = _is_list(raw)
+            value = self.value(raw, inner.nested(), at)
+        if self._checker and expected is not None and raw is not None:
+            for problem in self._checker.cardinality(expected, listed):
+                self._problems.add(problem, at)
+        if self._trace and (value.given is not None or value.const is not None):
+            return name, Value(forms.traced(name, at, value.form), strong=value.strong)
+        return name, self._remembered(value, raw, here)
+
+    def _remembered(self, value: Value, raw: Any, here: Place) -> Value:
+        """Return the value remembered by the text of its fields, where that saves work."""
+        simple = isinstance(raw, str) and "|" not in raw
+        if not here.memo or self._trace or simple or not value.reads or value.given is None:
+            return value
+        if len(value.reads) > MOST_MEMO_FIELDS or value.reads & (here.volatile or NONE):
+            return value  # what differs each time would only fill the memory
+        key = self.text_key(value.reads, here)
+        if key is None:
+            return value
+        form = forms.remembered(value.given, key, self._program)
+        return replace(value, given=form, bare=value.given)
+
+    def _array(self, raw: Any, here: Place) -> Value:
+        items: list[tuple[bool, Form, int]] = []
+        consts: list[Any] = []
+        values: list[Value] = []
+        for index, item in enumerate(raw):
+            at = place(raw, index, here.file)
+            value, spreads = self._item(item, here, at)
+            if value.given is not None:
+                items.append((spreads, value.given, self.bits(value)))
+                values.append(value)
+            elif value.const is not None:
+                consts.append(value.const)
+        if not items:
+            return Value(None, consts or None, reads=NONE)
+        strong = any(value.strong for value in values)
+        reads = union(value.reads for value in values)
+        needs = None if consts else union(value.needs for value in values)
+        form = forms.array_of(tuple(items), consts)
+        return Value(form, strong=strong, needs=needs, reads=reads)
+
+    def _item(self, item: Any, here: Place, at: str) -> tuple[Value, bool]:
+        """Return the value of one array item and whether it is a list to spread."""
+        if isinstance(item, Block):
+            value = self.object(item, here.in_file(item.file or here.file))
+            return value, "$each" in item and value.given is not None
+        if not isinstance(item, str):
+            return self.value(item, here, at), False
+        code = self._formulas.formula(item, here, at)
+        value = self._checked(code, code.many, here, at)
+        return value, value.given is not None
+
+
+def when(test: Value, value: Value) -> Value:
+    """Return the value that is there only if the test holds."""
+    form = forms.guarded(test.form, value.form)
+    reads = union((test.reads, value.reads))
+    return Value(form, strong=value.strong, needs=value.needs, reads=reads)
+
+
+def element_names(block: Block, library: Library) -> set[str]:
+    """Return the element names that a `set` may give, through `$use`, `$first` and `$switch`."""
+    out: set[str] = set()
+    for key, value in block.items():
+        if key == "$use":
+            for name in value if isinstance(value, list) else [value]:
+                if name in library.fragments:
+                    out |= element_names(library.fragments[name].body, library)
+        elif key == "$switch" and isinstance(value, Block):
+            for case in [*(value.get("cases") or {}).values(), value.get("else")]:
+                out |= element_names(case, library) if isinstance(case, Block) else set()
+        elif key == "$first" and isinstance(value, list):
+            for option in value:
+                out |= element_names(option, library) if isinstance(option, Block) else set()
+        elif not key.startswith("$"):
+            out.add(key.partition(".")[0])
+    return out
+
+
+def _is_list(raw: Any) -> bool:
+    """Say whether a value is written as an array, or as `$first` of arrays."""
+    if isinstance(raw, Block) and isinstance(raw.get("$first"), list):
+        return all(isinstance(option, list) for option in raw["$first"])
+    return isinstance(raw, list)
+
+
+def _dotted(rest: str, raw: Any, at: str) -> Block:
+    """Return `a.b: value` as the object that it abbreviates."""
+    block = Block({rest: raw})
+    file, _, line = at.rpartition(":")
+    block.file, block.line, block.lines = file, int(line), {rest: int(line)}
+    return block

@@ -1,0 +1,189 @@
+"""Python source for a compiled mapping, written as its parts are first called.
+
+What compile.py decides is a tree of *forms*. A form writes the statements that get one value into
+the function in the making and returns the name (or literal) that stands for the value there. The
+functions of one mapping share a namespace; each is generated at its first call, so that a message
+pays for what its kind of message needs and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import RLock
+from typing import Any
+
+from app.mapping.source import Getter, Inline
+
+# (the function in the making, the name of the node there) -> what stands for the value
+Form = Callable[["Writer", str], str]
+
+_NOT_IN_NAMES = re.compile(r"\W", re.ASCII)
+_MOST_SHAPES = 1024  # patterns of filled fields that one function remembers
+_DEEPEST = 12  # blocks in one function; what lies deeper becomes a function of its own
+
+
+class Program:
+    """The generated functions of one mapping."""
+
+    def __init__(self) -> None:
+        self.namespace: dict[str, Any] = {}
+        self._names: dict[int, str] = {}  # of bound values, by identity
+        self._lock = RLock()  # two threads may meet at a function that is not there yet
+        self._functions = 0
+        self._memories = 0
+
+    def bind(self, value: Any) -> str:
+        """Return the global name of a value in the generated code."""
+        with self._lock:
+            name = self._names.get(id(value))
+            if name is None:
+                name = self._names[id(value)] = f"g{len(self._names)}"
+                self.namespace[name] = value  # which also keeps its identity its own
+            return name
+
+    def function(
+        self,
+        form: Form,
+        about: str = "part",
+        installed: Callable[[Getter], None] | None = None,
+    ) -> str:
+        """Return the name of a function (node, run) that gives what the form gets.
+
+        about: what it is about, for tracebacks and profiles. installed: told the generated
+        function at its first call; until then a stand-in is called.
+        """
+
+        def stand_in(node: Any, run: Any) -> Any:
+            with self._lock:
+                made = self.namespace[name]
+                if made is stand_in:
+                    made = self._generated(name, form)
+                    if installed is not None:
+                        installed(made)
+            return made(node, run)
+
+        with self._lock:
+            self._functions += 1
+            name = f"{_NOT_IN_NAMES.sub('_', about)}_{self._functions}"
+            self.namespace[name] = stand_in
+        return name
+
+    def getter(self, form: Form, about: str = "part") -> Getter:
+        """Return the form as a function of (node, run) for those who are not generated."""
+        name, functions = self.function(form, about), self.namespace
+        return lambda node, run: functions[name](node, run)
+
+    def memory(self) -> int:
+        """Return the number of a memory in `Run.known`."""
+        self._memories += 1
+        return self._memories
+
+    def _generated(self, name: str, form: Form) -> Getter:
+        writer = Writer(self)
+        text = writer.function(name, form)
+        exec(compile(text, f"<mapping {name}>", "exec"), self.namespace)  # noqa: S102 - our own text
+        found: Getter = self.namespace[name]
+        return found
+
+
+class Writer:
+    """One function in the making."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self._lines: list[str] = []
+        self._head: dict[str, None] = {}
+        self._depth = 1
+        self._count = 0
+        self._masks: dict[int, int] = {}
+
+    def function(self, name: str, form: Form) -> str:
+        """Return the source of the function that gives what the form gets."""
+        result = form(self, "node")
+        head = [f"def {name}(node, run):"]
+        if self._masks:
+            shapes = self.bind(_Shapes(self._masks))
+            head += [f" p = {shapes}.get(run.present)", " if p is None:"]
+            head.append(f"  p = {shapes}.seen(run.present)")
+        head += [f" {line}" for line in self._head]
+        return "\n".join([*head, *self._lines, f" return {result}", ""])
+
+    def put(self, line: str) -> None:
+        self._lines.append(" " * self._depth + line)
+
+    def set(self, expression: str) -> str:
+        """Return a new variable that holds the value of an expression."""
+        name = self.new()
+        self.put(f"{name} = {expression}")
+        return name
+
+    def new(self) -> str:
+        self._count += 1
+        return f"v{self._count}"
+
+    @contextmanager
+    def block(self, head: str) -> Iterator[None]:
+        self.put(head)
+        self._depth += 1
+        before = len(self._lines)
+        yield
+        if len(self._lines) == before:
+            self.put("pass")
+        self._depth -= 1
+
+    def head(self, line: str) -> None:
+        """Put a line at the head of the function, once."""
+        self._head[line] = None
+
+    def bind(self, value: Any) -> str:
+        return self.program.bind(value)
+
+    def const(self, value: Any) -> str:
+        """Return what stands for a constant."""
+        return "None" if value is None else self.bind(value)
+
+    def present(self, bits: int) -> str:
+        """Return the test whether one of the fields holds something in this message."""
+        mask = self._masks.get(bits)
+        if mask is None:
+            mask = self._masks[bits] = 1 << len(self._masks)
+        return f"p & {mask}"
+
+    def outlined(self, form: Form, node: str) -> str:
+        """Return the value of a form that is a function of its own."""
+        return self.set(f"{self.program.function(form)}({node}, run)")
+
+    @property
+    def deep(self) -> bool:
+        """Say whether what follows had better be a function of its own."""
+        return self._depth > _DEEPEST
+
+
+class _Shapes(dict[int, int]):
+    """Fields that hold something in a message -> which of a function's tests hold.
+
+    The tests of a function are few, so their bits are small numbers, and quick to look at.
+    """
+
+    def __init__(self, masks: dict[int, int]) -> None:
+        super().__init__()
+        self._masks = masks
+
+    def seen(self, present: int) -> int:
+        found = 0
+        for bits, mask in self._masks.items():
+            if bits & present:
+                found |= mask
+        if len(self) >= _MOST_SHAPES:
+            self.clear()
+        self[present] = found
+        return found
+
+
+def form_of(getter: Getter) -> Form:
+    """Return the form of a getter: what it writes itself, else a call."""
+    if isinstance(getter, Inline):
+        return getter.write
+    return lambda w, node: w.set(f"{w.bind(getter)}({node}, run)")

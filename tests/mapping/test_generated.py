@@ -1,0 +1,152 @@
+"""What is generated from a mapping, and what it remembers (writer.py, forms.py, memory.py)."""
+
+from __future__ import annotations
+
+import copy
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+
+from app.feeds.hl7v2 import er7
+from app.feeds.hl7v2.convert import Options, convert
+from app.feeds.hl7v2.paths import Field
+from app.feeds.hl7v2.tree import Tree
+from app.mapping import forms, library
+from app.mapping.memory import NEW, Memory, Odd, recall
+from app.mapping.writer import Program
+from app.paths import shipped
+
+EXAMPLES = [
+    library.examples_text(example).encode()
+    for example in library.merge("x", library.read_folder(shipped("mappings") / "hl7v2")).examples
+]
+encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def results(messages, options=None):
+    return [encode([result.bundle for result in convert(raw, options)]) for raw in messages]
+
+
+def test_what_was_remembered_of_other_messages_changes_nothing():
+    first = results(EXAMPLES)
+    results([*EXAMPLES[::-1], *EXAMPLES[::2], *EXAMPLES[1::2]])
+
+    assert results(EXAMPLES) == first
+
+
+def test_explaining_and_converting_agree_on_all_examples():
+    """What explains remembers nothing and skips nothing: the order of elements may differ."""
+    plain = [sorted_keys(raw) for raw in results(EXAMPLES)]
+
+    assert [sorted_keys(raw) for raw in results(EXAMPLES, Options(explain=True))] == plain
+
+
+def sorted_keys(raw):
+    return msgspec.json.encode(msgspec.json.decode(raw), order="deterministic")
+
+
+def test_a_bundle_may_be_kept_while_others_are_made_of_the_same_texts():
+    bundles = [convert(raw)[0].bundle for raw in EXAMPLES]
+    kept = copy.deepcopy(bundles)
+
+    results(EXAMPLES)
+
+    assert bundles == kept
+
+
+def test_two_installations_in_one_process_have_ids_of_their_own():
+    ids = [results(EXAMPLES, Options(secret=secret * 32)) for secret in (b"a", b"b", b"a")]
+
+    assert ids[0] == ids[2]
+    assert all(one != other for one, other in zip(ids[0], ids[1], strict=True) if one != b"[null]")
+
+
+def test_a_memory_is_bounded_in_scopes_texts_and_length():
+    memory = Memory()
+    made = []
+
+    run = SimpleNamespace(issues=[], known=memory.of(0))
+    look = recall(1, lambda node, run: made.append(node) or node)
+    for number in range(3000):
+        look(str(number), number, run)
+    look("x" * 2000, "long", run)
+    for scope in range(100):
+        memory.of(scope)
+
+    assert len(run.known[1]) <= 1024
+    assert "x" * 2000 not in run.known[1]
+    assert len(memory._scopes) <= 64
+
+
+def test_a_remembered_result_comes_with_its_warnings_each_time():
+    memory = Memory()
+
+    run = SimpleNamespace(issues=[], known=memory.of(0))
+    look = recall(1, lambda node, run: run.issues.append("w") or 7)
+    assert look("a", None, run) == 7
+    assert isinstance(run.known[1]["a"], Odd)
+    assert look("a", None, run) == 7
+
+    assert run.issues == ["w", "w"]
+    assert run.known[1].get("b", NEW) is NEW
+
+
+def test_a_function_is_generated_at_its_first_call_and_what_is_deep_becomes_its_own():
+    program = Program()
+    form = forms.constant(7)
+    for _ in range(200):
+        form = forms.guarded(forms.valued(forms.constant(1)), forms.first_given([(form, 0)] * 2))
+
+    get = program.getter(form)
+    before = len(program.namespace)
+
+    assert get(None, None) == 7
+    assert len(program.namespace) > before
+
+
+VALUES = [
+    "A",
+    "",
+    '""',
+    "A^B",
+    "A&B^C",
+    "^B",
+    "&B",
+    " A ",
+    "A~B",
+    "~B",
+    r"A\T\B",
+    "5.60",
+    '""^B',
+    "A^^C&D",
+]
+
+
+@pytest.mark.parametrize("part", [(0, 0), (1, 0), (2, 0), (1, 1), (1, 2), (3, 2)])
+@pytest.mark.parametrize("anchor", ["OBX", None])
+def test_a_path_gives_the_same_called_and_written(part, anchor):
+    """Every form of a path, as a function and as it writes itself."""
+    path = Field("OBX", 5, 0, part, component=bool(part[0]), at=anchor)
+    access = path.access(trace=False)
+    program = Program()
+    written = {
+        name: program.getter(getattr(access, name).write)
+        for name in ("one", "many", "node", "nodes")
+    }
+    for value in VALUES:
+        message = er7.read(
+            f"MSH|^~\\&|A|B|||20240101||ORU^R01|1|P|2.5\rOBX|1|ST|c||{value}".encode()
+        )
+
+        run = SimpleNamespace(doc=SimpleNamespace(message=message), present=-1)
+        node = Tree(message).all("OBX")[0]
+        for name, get in written.items():
+            called, inline = getattr(path, name)(node, run), get(node, run)
+            assert shown(inline) == shown(called), (name, value)
+
+
+def shown(found):
+    if isinstance(found, list):
+        return [shown(one) for one in found]
+    return getattr(found, "raw", found)

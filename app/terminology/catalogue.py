@@ -11,12 +11,11 @@ from functools import cache
 from typing import TypeVar
 
 from app.fhir import definitions
+from app.terminology.canonicals import split
 from app.terminology.memory import MemorySystem
 from app.terminology.types import Catalogue, Json, System
 
 T = TypeVar("T")
-
-IMPLICIT = "?fhir_vs"  # in urls of value sets that code systems imply: R4 snomedct.html#implicit
 
 
 class Composed:
@@ -98,10 +97,10 @@ class Resources:
         header = system.header
         self._systems.setdefault(str(header.get("url")), []).append(system)
         if header.get("content") == "supplement":
-            url = str(header.get("supplements")).partition("|")[0]
+            url = split(str(header.get("supplements")))[0]
             self._supplements.setdefault(url, []).append(system)
         elif "valueSet" in header:
-            url = str(header["valueSet"]).partition("|")[0]
+            url = split(str(header["valueSet"]))[0]
             self._implied.setdefault(url, []).append(header)
 
     def _add(self, resource: Json) -> None:
@@ -145,7 +144,7 @@ def whole_system(header: Json) -> Json:
     kept = ("version", "name", "title", "status", "experimental", "date", "publisher", "language")
     return {
         "resourceType": "ValueSet",
-        "url": str(header["valueSet"]).partition("|")[0],
+        "url": split(str(header["valueSet"]))[0],
         **{name: header[name] for name in kept if name in header},
         "compose": {"include": [include]},
     }
@@ -158,8 +157,8 @@ def maps(one: Json, url: str | None, source: str | None, target: str | None) -> 
     if source is None and target is None:
         return True
     return any(
-        (source is None or str(group.get("source", "")).partition("|")[0] == source)
-        and (target is None or str(group.get("target", "")).partition("|")[0] == target)
+        (source is None or split(str(group.get("source", "")))[0] == source)
+        and (target is None or split(str(group.get("target", "")))[0] == target)
         for group in one.get("group", ())
     )
 

@@ -14,6 +14,7 @@ from itertools import islice
 
 from app.errors import TooCostly
 from app.terminology import versions
+from app.terminology.canonicals import split
 from app.terminology.issues import Refused, issue
 from app.terminology.known import Known
 from app.terminology.membership import excluded, listed
@@ -89,7 +90,7 @@ class Expansion:
         try:
             return self._view.imported(compose, url)
         except MissingImport:
-            name, _, version = url.partition("|")
+            name, version = split(url)
             pinned = version or self._view.pins.value_sets.get(name)
             if not pinned:
                 raise

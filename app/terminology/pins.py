@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from app.terminology import versions
 from app.terminology.call import Call
+from app.terminology.canonicals import split
 from app.terminology.issues import TxIssue, issue
 
 FORCE, DEFAULT, CHECK = "force-system-version", "system-version", "check-system-version"
@@ -74,7 +75,7 @@ def read(call: Call) -> Pins:
 def _pairs(canonicals: Sequence[str]) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for text in canonicals:
-        url, _, version = text.partition("|")
+        url, version = split(text)
         if version:
             found.setdefault(url, version)
     return found

@@ -18,7 +18,8 @@ from app.fhir import json
 from app.store import noted
 from app.store.database import Connection
 from app.store.types import SearchPage, SearchRequest, Stored
-from app.terminology.catalogue import IMPLICIT, maps, whole_system
+from app.terminology.canonicals import IMPLICIT, split
+from app.terminology.catalogue import maps, whole_system
 from app.terminology.memory import MemorySystem
 from app.terminology.types import Json, System
 
@@ -85,7 +86,7 @@ class Posted:
         found = self._get(
             ("supplements",), lambda: self._systems("content-mode=supplement", _SUPPLEMENTS)
         )
-        return [one for one in found if str(one.header.get("supplements")).partition("|")[0] == url]
+        return [one for one in found if split(str(one.header.get("supplements")))[0] == url]
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -103,7 +104,7 @@ class Posted:
         for header in self.headers():
             whole = header.get("valueSet")
             if isinstance(whole, str) and "url" in header:
-                found.setdefault(whole.partition("|")[0], []).append(header)
+                found.setdefault(split(whole)[0], []).append(header)
         return found
 
     def headers(self) -> Sequence[Json]:

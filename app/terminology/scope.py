@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.terminology import versions
-from app.terminology.catalogue import IMPLICIT, Composed, Resources
+from app.terminology.canonicals import split
+from app.terminology.catalogue import Composed, Resources
 from app.terminology.types import Json, System
 
 # Content that says nothing about which codes there are: R4 codesystem.html#status.
@@ -33,8 +34,7 @@ class Scope(Composed):
 
     def value_set(self, canonical: str, version: str | None = None) -> Json | None:
         """Return a value set by its url, `|version` or `version` if given; else the latest."""
-        # An expression in an implicit url has bars of its own.
-        url, _, stated = (canonical, "", "") if IMPLICIT in canonical else canonical.partition("|")
+        url, stated = split(canonical)
         wanted = stated or version
         found = self.value_sets(url) or self.implied(url)
         if wanted:

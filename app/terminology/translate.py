@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from app.errors import Invalid, NotFound
 from app.terminology import versions
 from app.terminology.call import Call
+from app.terminology.canonicals import split
 from app.terminology.known import canonical
 from app.terminology.service import Scope
 from app.terminology.types import Json
@@ -185,7 +186,7 @@ def _one_map(call: Call) -> Json | None:
 
 def named_map(scope: Scope, canonical_url: str, version: str | None = None) -> Json | None:
     """Return a concept map by its url (with `|version`), the latest that fits."""
-    url, _, stated = canonical_url.partition("|")
+    url, stated = split(canonical_url)
     found = scope.concept_maps(url=url)
     if wanted := stated or version:
         found = [m for m in found if versions.fits(wanted, m.get("version"))]
@@ -266,7 +267,7 @@ def _in_scope(question: Question, one: Json) -> bool:
     """Say whether a map is between the value sets that are asked for; maps without one fit."""
     for wanted, kind in ((question.source_scope, "source"), (question.target_scope, "target")):
         stated = next((one[n] for n in _scopes(kind) if isinstance(one.get(n), str)), None)
-        if wanted and stated and stated.partition("|")[0] != wanted.partition("|")[0]:
+        if wanted and stated and split(stated)[0] != split(wanted)[0]:
             return False
     return True
 
@@ -298,7 +299,7 @@ def _of_map(question: Question, one: Json, asked: Coded, hops: int) -> Iterator[
 
 def _side(group: Json, side: str) -> tuple[str | None, str | None]:
     """Return the system and version of a group's source or target (R5: a canonical)."""
-    url, _, version = str(group.get(side, "")).partition("|")
+    url, version = split(str(group.get(side, "")))
     return url or None, version or group.get(f"{side}Version")
 
 

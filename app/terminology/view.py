@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from app.errors import TooCostly
 from app.terminology import pins, versions
 from app.terminology.call import Call
+from app.terminology.canonicals import split
 from app.terminology.issues import Refused, TxIssue, issue
 from app.terminology.known import Known
 from app.terminology.pins import Asked
@@ -54,7 +55,7 @@ class View:
         """Return a value set that the client names. Raises Refused."""
         found = self.scope.value_set(url, version)
         if found is None:
-            name = url if "|" in url or not version else f"{url}|{version}"
+            name = f"{url}|{version}" if version and split(url)[1] is None else url
             raise Refused(issue("Unable_to_resolve_value_Set_", valueSet=name))
         return self._read(found)
 
@@ -79,7 +80,7 @@ class View:
         inside = by.contained.get(url)
         if inside is not None:
             return self._read(Passing(inside))
-        name, _, version = url.partition("|")
+        name, version = split(url)
         pinned = version or self.pins.value_sets.get(name)
         found = self.scope.value_set(name, pinned)
         if found is None:
@@ -131,7 +132,7 @@ class View:
             raise Refused(issue("VALUESET_SUPPLEMENT_MISSING", supplements=", ".join(missing)))
 
     def _add_supplement(self, canonical: str) -> bool:
-        url, _, version = canonical.partition("|")
+        url, version = split(canonical)
         found = [s for s in self.scope.systems(url) if s.header.get("content") == "supplement"]
         if version:
             found = [s for s in found if versions.fits(version, s.header.get("version"))]
@@ -192,7 +193,7 @@ class View:
 
 def _supplements(one: System, url: str, system: System) -> bool:
     """Say whether a supplement is for this code system in this version."""
-    of, _, version = str(one.header.get("supplements")).partition("|")
+    of, version = split(str(one.header.get("supplements")))
     return of == url and (not version or versions.fits(version, system.header.get("version")))
 
 

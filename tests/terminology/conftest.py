@@ -17,16 +17,22 @@ from tests.terminology import robots
 
 
 @pytest.fixture(scope="session")
-def robot_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoredSystem]:
-    """The robot release, stored in SQLite."""
+def robot_catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stored]:
+    """A catalogue of the robot release alone, stored in SQLite."""
     store = open_store(f"sqlite:///{tmp_path_factory.mktemp('robots') / 'r.db'}", upkeep=False)
     with rf2.release(robots.FOLDER) as files:
         header, draft = rf2.draft_of(files)
     loading.load(store, header, draft, b"robots")
-    (system,) = Stored(store).systems(rf2.SNOMED)
-    assert isinstance(system, StoredSystem)
-    yield system
+    yield Stored(store)
     store.close()
+
+
+@pytest.fixture(scope="session")
+def robot_system(robot_catalogue: Stored) -> StoredSystem:
+    """The robot release."""
+    (system,) = robot_catalogue.systems(rf2.SNOMED)
+    assert isinstance(system, StoredSystem)
+    return system
 
 
 @pytest.fixture

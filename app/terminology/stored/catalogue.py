@@ -14,6 +14,7 @@ import orjson
 
 from app.store.database import Connection
 from app.store.store import Store
+from app.terminology.canonicals import split
 from app.terminology.stored import implicit
 from app.terminology.stored.loading import GENERATION
 from app.terminology.stored.rows import READY, decode_facts
@@ -46,7 +47,7 @@ class Stored:
             one
             for one in self._systems.values()
             if one.header.get("content") == "supplement"
-            and str(one.header.get("supplements", "")).partition("|")[0] == url
+            and split(str(one.header.get("supplements", "")))[0] == url
         ]
 
     def value_sets(self, url: str) -> Sequence[Json]:

@@ -20,7 +20,7 @@ from app.terminology.known import Known
 from app.terminology.membership import excluded, listed
 from app.terminology.systems.grammar import Explains
 from app.terminology.text import Matcher
-from app.terminology.types import Concept, Json, Selection
+from app.terminology.types import Concept, Json, Paged, Selection
 from app.terminology.value_set import Compose, Include
 from app.terminology.view import MissingImport, View
 
@@ -123,7 +123,7 @@ class Expansion:
         part = self._plain
         if part is None:
             return None
-        return self._known[id(part)].system.count(Selection(part.filters, self._text))
+        return self._known[id(part)].system.count(self._plainly(part))
 
     def window(self, start: int, most: int) -> Iterator[Item]:
         """Yield the codes of a page; those before it are not looked at when one need not."""
@@ -132,8 +132,12 @@ class Expansion:
             yield from islice(self, start, start + most)
             return
         known = self._known[id(part)]
-        codes = known.system.select(Selection(part.filters, self._text))
-        for code in islice(codes, start, start + most):
+        wanted = self._plainly(part)
+        if isinstance(known.system, Paged):
+            codes = known.system.page(wanted, start, most)
+        else:
+            codes = islice(known.system.select(wanted), start, start + most)
+        for code in codes:
             concept = known.system.find(code)
             if concept is not None:
                 yield Item(known, concept, None, part)
@@ -142,12 +146,19 @@ class Expansion:
     def _plain(self) -> Include | None:
         """The one include, when its codes are all that one code system selects by it."""
         compose = self._compose
-        if len(compose.includes) != 1 or compose.excludes or self._wants_active:
+        if len(compose.includes) != 1 or compose.excludes:
             return None
         part = compose.includes[0]
         if part.concepts is not None or part.imports or part.system is None:
             return None
-        return part if self._known[id(part)].system.closed else None
+        system = self._known[id(part)].system
+        if self._wants_active and not isinstance(system, Paged):
+            return None
+        return part if system.closed else None
+
+    def _plainly(self, part: Include) -> Selection:
+        """Return what the one include selects."""
+        return Selection(part.filters, self._text, active_only=self._wants_active)
 
     # --- the codes -------------------------------------------------------------------------------
 

@@ -7,9 +7,9 @@ a new class with these methods.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 Json = dict[str, Any]
 
@@ -65,11 +65,14 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which concepts of one system are wanted: all filters hold, all words of the text are met."""
+    """Which concepts of one system are wanted: all filters hold, all words of the text are met.
+
+    active_only: inactive ones are not; asked of `Paged` systems only.
+    """
 
     filters: Sequence[Filter] = ()
     text: str | None = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    active_only: bool = False
 
 
 class System(Protocol):
@@ -114,6 +117,18 @@ class System(Protocol):
     @property
     def closed(self) -> bool:
         """Whether all codes can be listed; grammars and post-coordination cannot."""
+        ...
+
+
+@runtime_checkable
+class Paged(Protocol):
+    """A system that knows without looking at them which concepts are active, and which the nth is.
+
+    Its `select` and `count` understand `active_only`; what it does not know it does not offer.
+    """
+
+    def page(self, wanted: Selection, offset: int, count: int) -> Iterator[str]:
+        """Yield some of what `select` yields; a far page costs what the first one does."""
         ...
 
 

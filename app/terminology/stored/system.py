@@ -162,9 +162,9 @@ class StoredSystem:
         """Yield the codes that are wanted in the system's order (depth first), lazily."""
         return self._listed(self.selected(wanted))
 
-    def page(self, wanted: Selection, offset: int, count: int) -> Sequence[str]:
-        """Return some of what `select` would yield, without the codes before them."""
-        return list(islice(self._listed(bits.after(self.selected(wanted), offset)), count))
+    def page(self, wanted: Selection, offset: int, count: int) -> Iterator[str]:
+        """Yield some of what `select` would yield, without the codes before them."""
+        return islice(self._listed(bits.after(self.selected(wanted), offset)), count)
 
     def _listed(self, chosen: int) -> Iterator[str]:
         """Yield the codes of a set, each with its concept at hand for who asks for it next."""
@@ -184,6 +184,8 @@ class StoredSystem:
             found &= filtering.members(self, one)
         if wanted.text:
             found &= self.named(wanted.text)
+        if wanted.active_only:
+            found &= ~self.set_of(rows.STATE, "inactive")
         return found
 
     def codes(self, chosen: int) -> Iterator[str]:

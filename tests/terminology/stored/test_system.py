@@ -135,9 +135,9 @@ def test_all_codes_come_depth_first_and_in_pages(organs):
         "liver",
         "pump",
     ]
-    assert organs.page(everything, 2, 2) == ["heart", "valve"]
-    assert organs.page(everything, 5, 9) == ["pump"]
-    assert organs.page(everything, 6, 9) == []
+    assert list(organs.page(everything, 2, 2)) == ["heart", "valve"]
+    assert list(organs.page(everything, 5, 9)) == ["pump"]
+    assert list(organs.page(everything, 6, 9)) == []
 
 
 def test_where_case_does_not_count_the_spelling_is_that_of_the_system(keep):

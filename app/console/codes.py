@@ -17,6 +17,7 @@ from app.errors import NotFound, YilianError
 from app.fhir import definitions
 from app.terminology import languages, names
 from app.terminology.call import Call
+from app.terminology.canonicals import split
 from app.terminology.expansion import Expansion
 from app.terminology.known import Known
 from app.terminology.scope import Scope
@@ -96,8 +97,13 @@ class Reader:
         return list(islice(dict.fromkeys(chain(exact, islice(by_name, MOST), of_r4)), MOST))
 
     def first(self, system: str) -> Sequence[Code]:
-        """Return the first codes of a system."""
-        one = self._system(system)
+        """Return the first codes of a system; none when only its header is known."""
+        url, version = split(system)
+        if not self._scope.systems(url):
+            raise NotFound("The code system is not known here", at="http.system")
+        one = self._scope.system(url, version)
+        if one is None:
+            return ()
         codes = islice(one.children(None), MOST)
         return [self._code(one, c) for code in codes if (c := one.find(code)) is not None]
 
@@ -169,7 +175,7 @@ class Reader:
     # --- names -----------------------------------------------------------------------------------
 
     def _system(self, url: str) -> System:
-        found = self._scope.system(url)
+        found = self._scope.system(*split(url))
         if found is None:
             raise NotFound("The code system is not known here", at="http.system")
         return found

@@ -14,7 +14,7 @@ from typing import Any
 from app.errors import Issue, MethodNotAllowed, NotAcceptable, TooCostly, YilianError
 from app.fhir import definitions
 from app.fhir.outcome import operation_outcome
-from app.rest import bodies, negotiate, present, problems, process, route
+from app.rest import bodies, negotiate, pages, present, problems, process, route
 from app.rest.admit import Gate, preflight
 from app.rest.base import MOUNT, base_url
 from app.rest.exchange import Reply, Request, etag, http_date
@@ -75,6 +75,7 @@ class Facade:
             or type == "Binary"
             or "HTTP_ORIGIN" in environ
             or "HTTP_X_REQUEST_ID" in environ
+            or (type in pages.PARAMETERS and negotiate.prefers_page(get("HTTP_ACCEPT")))
         ):
             return None
         try:
@@ -120,6 +121,8 @@ class Facade:
             raise MethodNotAllowed("R4 does not use this method")
         if len(request.query) > self._options.max_query_bytes:
             raise TooCostly("The query is too long; POST it to _search", at="http.query")
+        if page := pages.instead(self._hub, request, segments):
+            return page
         if segments[:1] != ["Binary"]:  # its content may be of any type
             _ = request.format  # 406 before anything is done
         if request.method in ("POST", "PUT", "PATCH"):

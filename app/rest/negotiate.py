@@ -42,6 +42,7 @@ _FORMATS = {
     "application/xml+fhir": Format.XML,
 }
 _RANGES = {"*/*": Format.JSON, "application/*": Format.JSON, "text/*": Format.JSON}
+_PAGES = ("text/html", "application/xhtml+xml")
 _SHORT = {"json": Format.JSON, "xml": Format.XML}  # values of _format only
 _ENCODINGS = ("zstd", "gzip")  # in order of our preference
 
@@ -110,6 +111,17 @@ def response_format(accept: str | None, format_parameter: str | None = None) -> 
         " application/fhir+xml of FHIR 4.0",
         at="http.Accept",
     )
+
+
+@lru_cache(maxsize=512)
+def prefers_page(accept: str | None) -> bool:
+    """Say whether a page for people is wanted before any format of FHIR."""
+    for wanted in accepted(accept):
+        if wanted.quality > 0 and wanted.type in _PAGES:
+            return True
+        if wanted.type in _FORMATS or wanted.type in _RANGES:
+            return False
+    return False
 
 
 def usable_format(accept: str | None, format_parameter: str | None) -> Format:

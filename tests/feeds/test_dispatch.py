@@ -1,9 +1,7 @@
 """From the inbox to the store, with HL7 v2 messages: durable, once, in order, nothing partial."""
 
 import json
-from collections import deque
 from dataclasses import replace
-from itertools import repeat
 from threading import Event, Thread
 
 import pytest
@@ -532,49 +530,6 @@ def test_a_fault_in_reading_is_kept_and_the_connection_goes_on(hospital):
 
     door._reader = right
     assert hospital.codes(raw) == ["AA"]
-
-
-class Replies:
-    """A helper one of whose replies cannot be turned into anything."""
-
-    def __init__(self, read):
-        self._read, self._left = read, deque()
-        self._broken = True
-
-    def ask(self, raw):
-        self._left.append(self._read(raw))
-        return True
-
-    def answer(self, raw):
-        reply = self._left.popleft()
-        if self._broken:
-            self._broken = False
-            return None
-        return reply
-
-    def close(self):
-        pass
-
-    join = close
-
-
-def test_a_fault_leaves_no_reply_for_another_message(hospital):
-    door = hospital.feeds.door
-    door._next = repeat(Replies(door._reader.read))
-    broken = door.accept(
-        Frame(
-            (adt("A04", "1", cid="C1") + adt("A04", "2", cid="C2")).encode(),
-            Peer("192.0.2.1", 1, 1),
-        )
-    )
-    with pytest.raises(AttributeError):
-        broken.result(30)
-
-    (answer,) = hospital.send(adt("A04", "3", "Wang", cid="C3")).now
-
-    assert er7.read(answer).get("MSA", 2) == "C3"
-    assert family_of(hospital.one("Patient", identifier="3")) == "Wang"
-    assert [one.control_id for one in hospital.entries()] == ["C3"]
 
 
 def test_bytes_are_dropped_when_they_are_old_enough(hospital):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from app.errors import Unprocessable
 from app.terminology import ecl
 from app.terminology.filters import tests
-from app.terminology.regex import whole
+from app.terminology.regex import bounds, whole
 from app.terminology.stored import rows
 from app.terminology.types import Concept, Filter
 
@@ -137,7 +137,7 @@ _ITSELF: Mapping[str, Special] = {
     ),
     "regex": Special(
         lambda system, row, value: bool(whole(value)(row.concept.code)),
-        lambda system, value: system.spelled(whole(value)),
+        lambda system, value: system.spelled(whole(value), *bounds(value)),
     ),
 }
 

@@ -17,6 +17,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from app.store.store import Store
 from app.terminology import status
+from app.terminology.regex import LAST
 from app.terminology.stored import bits, filtering, rows, terms
 from app.terminology.stored.rows import Body, Facts, Held, concept_id, set_key
 from app.terminology.types import Concept, Filter, Json, Selection
@@ -205,10 +206,15 @@ class StoredSystem:
             if last == id_ & 0xFFFFFFFF and not spans
         )
 
-    def spelled(self, fits: Callable[[str], object]) -> int:
-        """Return the concepts whose code fits: a scan of the codes."""
+    def spelled(self, fits: Callable[[str], object], low: str, high: str) -> int:
+        """Return the concepts whose code fits: a scan of the codes from `low` to `high`."""
+        if self._facts.folds:  # the keys are not in the order of the codes
+            low, high = "", LAST
         found = self._store.ask(
-            lambda db: db.all("SELECT id,key,code FROM cs_concept WHERE v=?", (self.v,))
+            lambda db: db.all(
+                "SELECT id,key,code FROM cs_concept WHERE v=? AND key BETWEEN ? AND ?",
+                (self.v, low, high),
+            )
         )
         return self.of(id_ & 0xFFFFFFFF for id_, key, code in found if fits(code or key))
 

@@ -54,6 +54,10 @@ FILTERS = [
     ("concept", "in", "heart, liver"),
     ("code", "not-in", "heart,liver"),
     ("code", "regex", "(h|l).*r?t?"),
+    ("code", "regex", "(organ|pu)m?p?"),
+    ("code", "regex", "li.*"),
+    ("code", "regex", ".*r"),
+    ("code", "regex", "none.*"),
     ("kind", "=", "muscle"),
     ("kind", "in", "muscle,machine"),
     ("kind", "not-in", "muscle,machine"),
@@ -146,6 +150,8 @@ def test_where_case_does_not_count_the_spelling_is_that_of_the_system(keep):
     assert system.find("aB").code == "Ab"
     assert system.is_a("CD", "ab")
     assert list(system.children("AB")) == ["Cd"]
+    spelled = Selection([Filter("code", "regex", "C.*")])
+    assert list(system.select(spelled)) == ["Cd"]
 
 
 def test_what_a_filter_does_not_know_is_refused(organs):

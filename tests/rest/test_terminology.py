@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
+from app.terminology.stored import loading
+from app.terminology.stored.build import Draft
+from app.terminology.stored.rows import Body
 from tests.rest.conftest import Api
+from tests.support import wait_for
 from tests.terminology.ward import ALL, SETS, WARD, codes, concept, parameter, value_set, wards
 
 
@@ -131,6 +135,28 @@ def test_malformed_input_is_refused_and_never_a_fault(api: Api):
     ]
 
     assert [status // 100 for status in refused] == [4, 4, 4, 4]
+
+
+def test_deleting_the_header_of_a_loaded_system_leaves_its_codes(api: Api):
+    header = {
+        "resourceType": "CodeSystem",
+        "url": WARD + "-loaded",
+        "status": "active",
+        "content": "complete",
+    }
+    draft = Draft(header)
+    draft.add("icu", Body("Intensive care"), 1)
+    loading.load(api.hub.store, header, draft, b"wards")
+    resource = api.create({**header, "content": "not-present", "count": 1})
+    lookup = f"CodeSystem/$lookup?system={WARD}-loaded&code=icu"
+    wait_for(lambda: api.get(lookup).status == 200)  # other processes notice a load just so
+
+    api.delete(f"CodeSystem/{resource['id']}")
+    after = api.get(lookup)
+
+    assert after.status == 200
+    assert parameter(after.json, "display") == "Intensive care"
+    assert api.get(f"CodeSystem?url={WARD}-loaded").json["total"] == 0
 
 
 def test_versions_are_told(api: Api):

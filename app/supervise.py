@@ -43,7 +43,7 @@ from app.store.database import Address as Database
 
 log = logging.getLogger(__name__)
 
-THREADS = 8  # for each HTTP worker; measured, see docs/performance.md
+THREADS = 4  # for each HTTP worker; measured, see docs/performance.md
 _BACKLOG = 2048
 # A message makes thousands of objects and hardly a cycle: Python's 700 would look for them at
 # every message.

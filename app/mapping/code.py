@@ -143,18 +143,18 @@ def _chain(options: list[Form]) -> Form:
 
 
 def mapped(
-    given: Code, step: Callable[[Any], Any], *, other: Form | None, by: Callable[[Any], Any] | None
+    given: Code, step: Callable[[Any], Any], *, other: Code | None, by: Callable[[Any], Any] | None
 ) -> Code:
     """Return `given` with `step` applied to each value.
 
     other: what stands for a value of which `step` makes nothing; by: `step` once more on that.
     """
 
-    def stepped(w: Writer, value: str) -> str:
+    def stepped(w: Writer, value: str, node: str) -> str:
         out = w.set(f"{w.bind(step)}({value})")
         if other is not None:
             with w.block(f"if {out} is None:"):
-                instead = other(w, value)
+                instead = other.one(w, node)
                 w.put(f"{out} = {w.bind(by)}({instead})" if by else f"{out} = {instead}")
         return out
 
@@ -162,13 +162,24 @@ def mapped(
         found = given.one(w, node)
         out = w.set("None")
         with w.block(f"if {found} is not None:"):
-            w.put(f"{out} = {stepped(w, found)}")
+            w.put(f"{out} = {stepped(w, found, node)}")
         return out
 
     def many(w: Writer, node: str) -> str:
-        return _each(w, given.many(w, node), stepped)
+        return _each(w, given.many(w, node), lambda w, value: stepped(w, value, node))
 
-    return replace(given, one=one, many=many, node=one, nodes=many, at=None, raw=None, const=None)
+    return replace(
+        given,
+        one=one,
+        many=many,
+        node=one,
+        nodes=many,
+        at=None,
+        raw=None,
+        const=None,
+        reads=given.reads if other is None else union((given.reads, other.reads)),
+        whole=given.whole and (other is None or other.whole),
+    )
 
 
 def _each(w: Writer, values: str, do: Form, *, trace: bool = False) -> str:

@@ -175,7 +175,7 @@ class Formulas:
         table = self._library.tables.get(table_name)
         if table is None:
             raise Invalid(f"there is no table `{table_name}`")
-        other = self._code(tree.args[1], here).one if len(tree.args) > 1 else None
+        other = self._code(tree.args[1], here) if len(tree.args) > 1 else None
         step = STEPS[name](table)
         code = mapped(
             given,

@@ -268,6 +268,17 @@ def test_a_table_row_outside_a_required_binding_is_refused():
     assert "t.yaml:2" in caught.value.issues[0].text
 
 
+@pytest.mark.parametrize(
+    ("x", "gives"), [("M", "male"), ("X", "other"), (["M"], "male"), (["X"], "other")]
+)
+def test_what_stands_for_a_code_in_no_table_is_read_where_the_formula_stands(x, gives):
+    text = "tables:\n  sex: {M: male}\n" + PATIENT + "      gender: x | table(sex, y)\n"
+
+    (entry,) = run(text, {"number": "7", "x": x, "y": "other"})
+
+    assert entry["resource"]["gender"] == gives
+
+
 def test_a_required_element_that_is_never_set_is_refused():
     text = "rules:\n  - {rule: o, resource: Observation, each: root, set: {status: =final}}\n"
 

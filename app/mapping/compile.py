@@ -20,7 +20,7 @@ from app.mapping.places import Place, Problems
 from app.mapping.run import Mapping_, Rule
 from app.mapping.source import Getter, Source
 from app.mapping.types import Checker, Expected
-from app.mapping.writer import Form, Program, form_of
+from app.mapping.writer import Form, Program, Writer, form_of
 from app.mapping.yamldoc import Block
 
 
@@ -256,7 +256,10 @@ class _Compiler:
         """Make the part known by a function that is told its form later; return who tells."""
         told: list[Form] = []
         made = self.program.function(lambda w, node: told[0](w, node), name)
-        called: Form = lambda w, node: w.set(f"{made}({node}, run)")  # noqa: E731
+
+        def called(w: Writer, node: str) -> str:
+            return w.set(f"{made}({node}, run)")
+
         self.parts[name] = Value(called, strong=True)
 
         def tell(form: Form) -> str:

@@ -8,6 +8,7 @@ filters select (`mismatch`).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -35,20 +36,20 @@ class Explains(Protocol):
         ...
 
 
-class Grammar:
+class Grammar(ABC):
     """A code system without a list of its codes. Kinds of it say what `find` and `listed` are."""
 
     closed = False
     header: Json
     common: str
 
+    @abstractmethod
     def find(self, code: str) -> Concept | None:
         """Return the concept that a code stands for, None when it breaks the grammar."""
-        raise NotImplementedError
 
+    @abstractmethod
     def listed(self) -> Sequence[str]:
         """Return the codes that are commonly used."""
-        raise NotImplementedError
 
     def problem(self, code: str) -> str | None:
         """Return why a text is no code of the system; a grammar may have nothing to say."""

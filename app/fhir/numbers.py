@@ -33,10 +33,10 @@ class NumberSearch:
 
 
 def parse_number(text: str) -> tuple[Decimal, Decimal]:
-    """Return (value, half a unit of its last digit): "100" is (100, 0.5), "1e2" is (100, 5).
+    """Return (value, half a unit of its last digit): "100" is (100, 0.5), "5.4e0" as "5.4".
 
-    R4 gives [95, 105) for 1e2: with an exponent the mantissa counts as having one digit more
-    than was written.
+    R4 gives [95, 105) for 1e2: with an exponent a mantissa without a point counts as if it
+    ended in ".0".
 
     Raises Invalid when `text` is no number or its exponent is beyond reason.
     """
@@ -52,7 +52,7 @@ def parse_number(text: str) -> tuple[Decimal, Decimal]:
     shift = int(exponent)
     if abs(shift) > _MAX_EXPONENT:
         raise Invalid("the exponent of the number is too large")
-    return number.scaleb(shift), _HALF.scaleb(unit + shift - 1)
+    return number.scaleb(shift), _HALF.scaleb(min(unit, -1) + shift)
 
 
 def parse_number_search(text: str) -> NumberSearch:

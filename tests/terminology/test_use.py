@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from app.api import create, update
-from app.errors import NotFound
+from app.errors import Invalid
 from app.fhir import bindings
 from app.store.store import Store, open_store
 from app.store.types import SearchRequest
@@ -108,6 +108,9 @@ def found(store: Store, name: str, value: str) -> Sequence[str]:
         ("code:below", "urn:test:animals|mammal", ["cat", "dog", "mammal"]),
         ("code:above", "urn:test:animals|dog", ["dog", "mammal"]),
         ("code:below", "urn:test:animals|bird", ["bird"]),
+        ("code:below", "urn:test:animals|bird,urn:test:animals|dog", ["bird", "dog"]),
+        ("code:in", "ValueSet/pets", ["bird", "dog"]),
+        ("code:in", "http://hl7.org/fhir/ValueSet/ucum-units,urn:test:pets", ["bird", "dog"]),
         ("_filter", "code ss urn:test:animals|mammal", ["cat", "dog", "mammal"]),
         ("_filter", "code sb urn:test:animals|dog and code ne dog", ["mammal"]),
         ("_filter", "code in urn:test:pets", ["bird", "dog"]),
@@ -136,7 +139,7 @@ def test_what_terminology_does_not_know_is_an_error_not_an_empty_page(store: Sto
         ("code:below", "urn:test:nothing|x"),
         ("code:above", "urn:test:animals|dragon"),
     ):
-        with pytest.raises(NotFound):
+        with pytest.raises(Invalid):
             found(store, name, value)
 
 

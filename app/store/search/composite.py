@@ -7,7 +7,7 @@ decide, so that no rows are kept for composites.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -29,6 +29,7 @@ Test = Callable[[tuple[Any, ...]], bool]
 def condition(context: Context, param: Param, value: str, part: Part) -> Condition:
     """Return what a composite asks for; `part` reads one component. Raises Invalid."""
     found: list[Condition] = []
+    tests: list[list[Test]] = []
     for each in alternatives(value):
         values = split(each, "$")
         if len(values) != len(param.components):
@@ -36,48 +37,45 @@ def condition(context: Context, param: Param, value: str, part: Part) -> Conditi
                 f"{param.code} has {len(param.components)} parts joined by $",
                 at=f"http.{param.code}",
             )
-        found.append(_one(context, param, values, part))
+        parts = zip(param.components, values, strict=True)
+        tests.append([_test(context, component.param, v) for component, v in parts])
+        for branch in plain(param):
+            components = zip(branch.components, values, strict=True)
+            found.append(All([part(context, c.param, None, v) for c, v in components]))
     if not found:
         return Nothing()
-    if len(found) == 1:
-        return found[0]
-    if any(each.verifiers() for each in found):
-        raise NotSupported(f"{param.code} takes one value at a time")
-    return Any_(found)
-
-
-def _one(context: Context, param: Param, values: list[str], part: Part) -> Condition:
-    branches = plain(param)
-    tests = [_test(context, c.param, v) for c, v in zip(param.components, values, strict=True)]
-    found: list[Condition] = []
-    for branch in branches:
-        parts = [
-            part(context, c.param, None, v) for c, v in zip(branch.components, values, strict=True)
-        ]
-        found.append(All(parts))
     candidates: Condition = found[0] if len(found) == 1 else Any_(found)
-    if all(branch.parts for branch in branches):
+    decided = len(found) == 1 or not any(each.verifiers() for each in found)
+    if decided and all(branch.parts for branch in plain(param)):
         return candidates
     checked = All([candidates])
-    checked.verify = _same_repeat(context, branches, tests)
+    checked.verify = _same_repeat(context, plain(param), tests)
     return checked
 
 
-def _same_repeat(context: Context, branches: Any, tests: list[Test]) -> Verify:
+def _same_repeat(
+    context: Context, branches: Sequence[Param], alternatives: Sequence[list[Test]]
+) -> Verify:
+    """Return what looks for a repeat in which all tests of one of the alternatives hold."""
     whole = [branch for branch in branches if branch.parts]
     numbers = {branch.number for branch in branches}
 
     def verify(type_name: str, resource: Mapping[str, Any]) -> bool:
         values = extractor(type_name)(resource, context.zone)
-        for number, *lists in values.composites:
-            if number in numbers and all(
-                any(test(value) for value in found)
-                for test, found in zip(tests, lists, strict=True)
-            ):
-                return True
-        return any(_root_holds(branch, values, tests) for branch in whole)
+        repeats = [lists for number, *lists in values.composites if number in numbers]
+        return any(
+            any(_repeat_holds(lists, tests) for lists in repeats)
+            or any(_root_holds(branch, values, tests) for branch in whole)
+            for tests in alternatives
+        )
 
     return verify
+
+
+def _repeat_holds(lists: Sequence[Sequence[tuple[Any, ...]]], tests: Sequence[Test]) -> bool:
+    return all(
+        any(test(value) for value in found) for test, found in zip(tests, lists, strict=True)
+    )
 
 
 def _root_holds(branch: Param, values: Any, tests: list[Test]) -> bool:

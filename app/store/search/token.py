@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from app.errors import Invalid, NotSupported, TooCostly
+from app.errors import Invalid, NotFound, NotSupported, TooCostly
+from app.fhir import definitions
+from app.fhir import json as fhir_json
 from app.fhir.extract import extractor
 from app.fhir.searchparams import Param
 from app.fhir.strings import fold
 from app.store import keys
+from app.store.entries import local_reference
 from app.store.search.conditions import Condition, Keys, Not, Verify
 from app.store.search.context import Context, plain
 from app.store.search.parse import alternatives, split, token_parts, unescape
@@ -26,7 +29,13 @@ def condition(context: Context, param: Param, modifier: str | None, value: str) 
     if modifier == "of-type":
         return Keys([key for v in alternatives(value) for key in _of_type(context, param, v)])
     if modifier in ("in", "not-in", "above", "below"):
-        found: Condition = Keys(_by_terminology(context, param, modifier, value))
+        try:
+            named = [
+                k for v in alternatives(value) for k in _by_terminology(context, param, modifier, v)
+            ]
+        except NotFound as exc:  # of the search it is a bad value: there is something to search
+            raise Invalid(str(exc), at=f"http.{param.code}", code="not-found") from exc
+        found: Condition = Keys(list(dict.fromkeys(named)))
         return Not(found) if modifier == "not-in" else found
     wanted = [key for v in alternatives(value) for key in keys_of(context, param, v)]
     found = Keys(list(dict.fromkeys(wanted)), param=param.number)
@@ -99,7 +108,7 @@ def _by_terminology(context: Context, param: Param, modifier: str, value: str) -
     if codes is None:
         raise NotSupported(f"the modifier :{modifier} needs the terminology service")
     if modifier in ("in", "not-in"):
-        url = unescape(value)
+        url = _value_set_url(context, unescape(value))
         try:
             return _listed(context, param, codes.of_value_set(url))
         except TooCostly:
@@ -114,6 +123,19 @@ def _by_terminology(context: Context, param: Param, modifier: str, value: str) -
         is_related = codes.is_related(system, code, above=above)
         return _seen(context, param, system, lambda _, each: is_related(each))
     return _listed(context, param, [(system, each) for each in related])
+
+
+def _value_set_url(context: Context, text: str) -> str:
+    """Return the canonical url of a value set that may be named as a resource of this server."""
+    local = local_reference(text, context.bases)
+    if local is None or local[0] != "ValueSet":
+        return text
+    row = context.db.one(
+        "SELECT body FROM res WHERE tenant=? AND type=? AND id=? AND method IN (0,1)",
+        (context.tenant, definitions.type_number(local[0]), local[1]),
+    )
+    url = fhir_json.load(row[0]).get("url") if row else None
+    return url if isinstance(url, str) else text
 
 
 def _listed(context: Context, param: Param, concepts: Sequence[tuple[str, str]]) -> list[int]:

@@ -135,7 +135,11 @@ CASES = [
     ("Observation", "value-quantity=5.4", "o1"),
     ("Observation", "component-code-value-quantity=s|sys$gt100", "o3"),
     ("Observation", "component-code-value-quantity=s|dia$gt100", ""),
+    ("Observation", "component-code-value-quantity=s|sys$gt200,s|dia$80", "o3"),
+    ("Observation", "component-code-value-quantity=s|sys$lt100,s|dia$gt100", ""),
     ("Observation", "combo-code-value-quantity=s|hr$5.4", "o1"),
+    ("Observation", "combo-code-value-quantity=s|hr$5.4,s|sys$120,s|dia$120", "o1 o3"),
+    ("Observation", "code-value-string=s|text$nega,s|text$posi", "o4"),
     ("Observation", "code-value-string=s|text$posi", "o4"),
     # reference, chain, _has
     ("Observation", "subject=Patient/anna", "o1 o3"),

@@ -18,25 +18,27 @@ from app.mapping.source import Function
 _NUMBER = re.compile(
     r"[+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,3})?"
 )
+_MOST_DIGITS = 300  # before or behind the point: more is no number that JSON readers can hold
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _PLAIN = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 
 
 def number(value: Any, _: Any = None) -> Decimal | None:
     """Return the number that `value` is, with its digits as written; None when it is none."""
+    if value.__class__ is str and _PLAIN.fullmatch(value):  # nearly all
+        return Decimal(value)
     if isinstance(value, bool):
         return None
     if isinstance(value, (int, Decimal)):
         return Decimal(value)
     text = str(value).strip()
-    if _PLAIN.fullmatch(text):
-        return Decimal(text)
     if not _NUMBER.fullmatch(text):
         return None
     try:
-        return Decimal(text)
+        found = Decimal(text)
     except InvalidOperation:
         return None
+    return found if abs(found.adjusted()) <= _MOST_DIGITS else None
 
 
 def integer(value: Any, _: Any = None) -> int | None:

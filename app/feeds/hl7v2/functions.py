@@ -387,7 +387,8 @@ _COMPARED = re.compile(r"(<=|>=|<|>|≤|≥|＜|＞)\s*([+-]?\d+(?:\.\d+)?)")
 _SIGNS = "<>≤≥＜＞ "
 _COMPARATORS = {"≤": "<=", "≥": ">=", "＜": "<", "＞": ">"}
 _RANGE = re.compile(
-    r"\s*([+-]?\d+(?:\.\d+)?)\s*(?:-|--|~|—|–|～|to)\s*([+-]?\d+(?:\.\d+)?)\s*(\S.*)?"
+    r"\s*[(（\[]?\s*([+-]?\d+(?:\.\d+)?)\s*(?:-|--|~|—|——|–|－|～|to)\s*([+-]?\d+(?:\.\d+)?)"
+    r"\s*(?:[)）\]]\s*)?(\S.*)?"
 )
 
 
@@ -410,20 +411,31 @@ def compared(value: str, _: Any) -> Any:
 
 def range_low(value: str, _: Any) -> Any:
     """Return the low end of a reference range: 3.5 of `3.5-5.5` or of `>3.5`."""
-    found = _RANGE.fullmatch(value)
-    if found:
-        return number(found[1])
+    ends = _ends(value)
+    if ends:
+        return ends[0]
     limit = _COMPARED.fullmatch(value.strip())
     return number(limit[2]) if limit and limit[1] in (">", ">=", "≥", "＞") else None
 
 
 def range_high(value: str, _: Any) -> Any:
     """Return the high end of a reference range: 5.5 of `3.5-5.5` or of `<5.5`."""
-    found = _RANGE.fullmatch(value)
-    if found:
-        return number(found[2])
+    ends = _ends(value)
+    if ends:
+        return ends[1]
     limit = _COMPARED.fullmatch(value.strip())
     return number(limit[2]) if limit and limit[1] in ("<", "<=", "≤", "＜") else None
+
+
+def _ends(value: str) -> tuple[Decimal, Decimal] | None:
+    """Return both ends of a range; in `3.5--5.5` the second hyphen is no sign."""
+    found = _RANGE.fullmatch(value)
+    low, high = (number(found[1]), number(found[2])) if found else (None, None)
+    if low is None or high is None:
+        return None
+    if high < low and low <= -high:
+        high = -high
+    return (low, high) if low <= high else None
 
 
 def samples(part: Any, _: Any) -> str | None:

@@ -23,7 +23,7 @@ class Node:
     def __init__(self, id_: str, seg: Segment | None, up: Node | None) -> None:
         self.id = id_
         self.seg = seg
-        self.fields: list[str] = seg.fields if seg is not None else []
+        self.fields: list[str] = [] if seg is None else seg.fields
         self.up = up
         self.kids: dict[str, list[Node]] | None = None
         self.made: dict[str, Any] | None = None
@@ -127,8 +127,13 @@ class Tree:
         self._lead: Node = self.root
         self._open: dict[str, Node] = {}
         self._joins_late = message.type.code == "OUL"
+        before = ""
         for segment in message.segments:
-            self._place(segment)
+            if segment.id == before == "OBX" and self._order is not None:
+                self._lead = self._open["OBX"] = self._new("OBX", segment, self._order)
+            else:
+                self._place(segment)
+                before = segment.id
 
     def all(self, id_: str) -> list[Node]:
         return self.by_id.get(id_, [])
@@ -140,6 +145,8 @@ class Tree:
             return
         if id_ == "PID":
             node = self._new(id_, segment, self.root)
+            if self._patient is None and self.root.kids is not None:
+                _take_over(self.root.kids, node)
             self._patient, self._order, self._specimen = node, None, None
             self._open = {}
         elif id_ in _TOP:
@@ -196,7 +203,13 @@ class Tree:
 
     def _new(self, id_: str, segment: Segment, up: Node) -> Node:
         node = Node(id_, segment, up)
-        up.add(node)
+        kids = up.kids
+        if kids is None:
+            up.kids = {id_: [node]}
+        elif id_ in kids:
+            kids[id_].append(node)
+        else:
+            kids[id_] = [node]
         same = self.by_id.get(id_)
         if same is None:
             self.by_id[id_] = [node]
@@ -205,11 +218,22 @@ class Tree:
         return node
 
 
+def _take_over(early: dict[str, list[Node]], patient: Node) -> None:
+    """Give the first patient of a message what speaks of a patient and came before."""
+    for id_ in _OF_FIRST_PATIENT & early.keys():
+        for node in early.pop(id_):
+            node.up = patient
+            patient.add(node)
+
+
 _OF_PATIENT = frozenset(
     ("PD1", "NK1", "PV1", "PV2", "MRG", "AL1", "IAM", "IAR", "DG1", "DRG", "PR1", "GT1", "IN1",
      "ACC", "UB1", "UB2", "DB1", "ARV", "PDA", "TXA", "CON", "FT1", "PRB", "PTH", "GOL", "FAC",
      "PSH", "PDC", "PSL", "PSS", "PSG", "NSC", "NST", "ABS", "BLC", "RMI", "GP1", "PRD", "DON")
 )  # fmt: skip
+
+# REF and RRI name providers and authorizations before the patient; they are not the patient's.
+_OF_FIRST_PATIENT = (_OF_PATIENT - {"PRD", "CON"}) | {ORDER, "OBX", "SPM"}
 
 
 def nearest(node: Any, id_: str) -> Node | None:

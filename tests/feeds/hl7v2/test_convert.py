@@ -373,3 +373,23 @@ def test_the_shipped_mappings_pass_the_check_that_overlays_ask_for():
     status, _, err = run("--mapping", str(ZPI), "-", stdin=message("ADT^A04", PID))
 
     assert status == 0, err
+
+
+def test_what_stands_before_the_patient_is_about_the_first_patient():
+    raw = message(
+        "ORU^R01",
+        "PV1|1|I|W^1^1||||||||||||||||V1",
+        "OBR|1||F1^LIS|58410-2^CBC^LN||||||||||||||||||||||F",
+        "OBX|1|NM|718-7^Hb^LN||140|g/L|||||F",
+        PID,
+    )
+
+    (result,) = convert(raw)
+
+    entries = [(one["fullUrl"], one["resource"]) for one in result.bundle["entry"]]
+    (patient,) = [url for url, one in entries if one["resourceType"] == "Patient"]
+    about = {
+        one["resourceType"]: one["subject"]["reference"] for _, one in entries if "subject" in one
+    }
+    types = ("Encounter", "ServiceRequest", "DiagnosticReport", "Observation")
+    assert about == dict.fromkeys(types, patient)

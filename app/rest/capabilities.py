@@ -16,7 +16,7 @@ import orjson
 from app.errors import NotSupported
 from app.fhir import definitions, searchparams
 from app.fhir.searchparams import Param
-from app.rest import operations, terminology_capabilities
+from app.rest import operations, shape, terminology_capabilities
 from app.rest.exchange import Reply, Request, tags
 from app.rest.negotiate import FORMATS, PATCH_FORMATS
 from app.rest.once import once
@@ -57,8 +57,10 @@ _FEATURES = (
 def capabilities(hub: Hub, request: Request) -> Reply:
     """Return what this server can do; 304 when the client has it already."""
     mode = request.param("mode") or "full"
+    wanted = shape.asked(request.params)
     if mode == "terminology":
-        return Reply(200, orjson.dumps(_terminology(hub, request)))
+        statement = orjson.dumps(_terminology(hub, request))
+        return Reply(200, shape.reduced(statement, "TerminologyCapabilities", *wanted))
     make = _MODES.get(mode)
     if make is None:
         raise NotSupported("There is no such mode of metadata", at="http.mode")
@@ -66,6 +68,8 @@ def capabilities(hub: Hub, request: Request) -> Reply:
     headers = [("ETag", f'W/"{tag}"')]
     if tag in tags(request.header("IF_NONE_MATCH")):
         return Reply(304, headers=headers)
+    if any(wanted):  # http.html#parameters: _summary and _elements are for every interaction
+        return Reply(200, shape.reduced(body, "CapabilityStatement", *wanted))
     return Reply(200, body, headers=headers, constant=True)
 
 

@@ -78,21 +78,22 @@ class _Operation:
         work(self)
 
     def add(self) -> None:
-        name, value, path = self._text("name"), self._value(), self._path()
+        name, part, path = self._text("name"), self._value_part(), self._path()
         parent = self._one(path)
         if not isinstance(parent.value, dict):
             raise self._refusal("The path does not lead to an element that has members")
-        member = _member(parent, name, value)
-        if _is_list(parent, name):
+        value = _value(part, f"{parent.path}.{name}")
+        member = _member(parent.path, name, value)
+        if _repeats(parent.path, name):
             parent.value.setdefault(member, []).append(value.content)
         else:
             parent.value[member] = value.content
 
     def insert(self) -> None:
-        index, value, items = self._number("index"), self._value(), self._list()
+        index, part, (items, path) = self._number("index"), self._value_part(), self._list()
         if index > len(items):
             raise self._refusal("The index is beyond the end of the list")
-        items.insert(index, value.content)
+        items.insert(index, _value(part, path).content)
 
     def delete(self) -> None:
         found = self._places(self._path())
@@ -102,7 +103,8 @@ class _Operation:
             _cut(found[0])
 
     def replace(self) -> None:
-        value, place = self._value(), self._one(self._path())
+        part, place = self._value_part(), self._one(self._path())
+        value = _value(part, place.path)
         if place.index is not None:
             place.holder[place.member][place.index] = value.content
             return
@@ -116,7 +118,7 @@ class _Operation:
 
     def move(self) -> None:
         source, destination = self._number("source"), self._number("destination")
-        items = self._list()
+        items, _ = self._list()
         if source >= len(items) or destination >= len(items):
             raise self._refusal("The index is beyond the end of the list")
         items.insert(destination, items.pop(source))
@@ -136,22 +138,23 @@ class _Operation:
             raise self._refusal("The path has to lead to exactly one element")
         return found[0]
 
-    def _list(self) -> list[Json]:
-        """Return the array the path names, an empty one put there if there is none."""
+    def _list(self) -> tuple[list[Json], str]:
+        """Return the array the path names, an empty one put there if there is none, and its path
+        as the definitions know it."""
         node = self._path()
         if not isinstance(node, Member):
             raise self._refusal("The path has to name a list")
         parent = self._root if node.base is None else self._one(node.base)
-        if not isinstance(parent.value, dict) or not _is_list(parent, node.name):
+        if not isinstance(parent.value, dict) or not _repeats(parent.path, node.name):
             raise self._refusal("The path has to name a list")
         items: list[Json] = parent.value.setdefault(node.name, [])
-        return items
+        return items, f"{parent.path}.{node.name}"
 
-    def _value(self) -> _Value:
+    def _value_part(self) -> Mapping[str, Json]:
         part = self._parts.get("value")
         if part is None:
             raise Malformed("The operation has no value", at=self._at)
-        return _value(part)
+        return part
 
     def _text(self, name: str) -> str:
         value = next((v for k, v in self._part(name).items() if k.startswith("value")), None)
@@ -181,25 +184,26 @@ _OPERATIONS: Mapping[str, Callable[[_Operation], None]] = {
 }
 
 
-def _value(part: Mapping[str, Json]) -> _Value:
-    """Return a value[x], or the element that nested parts describe."""
+def _value(part: Mapping[str, Json], path: str) -> _Value:
+    """Return a value[x], or the element at `path` that nested parts describe."""
     for name, content in part.items():
         if name.startswith("value"):
             return _Value(content, name.removeprefix("value"))
     element: dict[str, Json] = {}
     for inner in part.get("part", ()):
-        name, content = inner.get("name", ""), _value(inner).content
-        if name in element:  # repeated parts make an array
-            held = element[name]
-            element[name] = [*held, content] if isinstance(held, list) else [held, content]
+        name = inner.get("name", "")
+        value = _value(inner, f"{path}.{name}")
+        member = _member(path, name, value)
+        if _repeats(path, name):
+            element.setdefault(member, []).append(value.content)
         else:
-            element[name] = content
+            element[member] = value.content
     return _Value(element, "")
 
 
-def _member(parent: Place, name: str, value: _Value) -> str:
+def _member(path: str, name: str, value: _Value) -> str:
     """Return the JSON name of an element: `deceased` with a boolean is deceasedBoolean."""
-    found = definitions.members(f"{parent.path}.{name}")
+    found = definitions.members(f"{path}.{name}")
     if found and found[0].element.choice:
         return name + _suffix(value.type)
     return name
@@ -209,8 +213,8 @@ def _suffix(type_name: str) -> str:
     return type_name[:1].upper() + type_name[1:]
 
 
-def _is_list(parent: Place, name: str) -> bool:
-    found = definitions.members(f"{parent.path}.{name}")
+def _repeats(path: str, name: str) -> bool:
+    found = definitions.members(f"{path}.{name}")
     return bool(found) and found[0].element.is_list
 
 

@@ -2,22 +2,24 @@
 
 `_since` takes an instant (or a less precise date, meaning its beginning), `_at` a date or time:
 the versions that were current during it; of a time with a fraction, the one current at its end.
+`_summary` and `_elements` are for every interaction (http.html#parameters).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC
 
 from app.clock import instant
 from app.errors import Invalid
 from app.fhir import bundle, dates
-from app.rest import links
+from app.rest import links, shape
 from app.rest.exchange import Reply, Request, etag
 from app.rest.services import Hub
 from app.store.types import Stored
 
-_KNOWN = frozenset(("_since", "_at", "_count", "_page", "_format", "_pretty"))
+_SHAPE = frozenset(("_summary", "_elements"))
+_KNOWN = _SHAPE | {"_since", "_at", "_count", "_page", "_format", "_pretty"}
 
 # method of the version -> the request that makes such a version, and its status
 _REQUEST = {
@@ -35,6 +37,10 @@ def history(hub: Hub, request: Request) -> Reply:
             "A history takes _since, _at and _count only", at="http.query", code="not-supported"
         )
     given = dict(known)
+    if given.get("_summary") == "count":
+        given["_count"] = "0"
+        del given["_summary"]
+    wanted = shape.asked([pair for pair in given.items() if pair[0] in _SHAPE])
     page = hub.store.history(
         request.type or None,
         request.id or None,
@@ -48,7 +54,7 @@ def history(hub: Hub, request: Request) -> Reply:
         200,
         bundle.join(
             "history",
-            _entries(request.base, page.versions),
+            _entries(request.base, page.versions, *wanted),
             total=page.total,
             links=links.of_page(path, request, known, page.next),
         ),
@@ -83,13 +89,15 @@ def _bounds(text: str, name: str) -> tuple[int, int]:
         raise Invalid("Not a date or instant", at=f"http.{name}") from exc
 
 
-def _entries(base: str, versions: Iterable[Stored]) -> Iterator[bundle.Parts]:
+def _entries(
+    base: str, versions: Iterable[Stored], summary: str | None, elements: Sequence[str]
+) -> Iterator[bundle.Parts]:
     for stored in versions:
         address = f"{stored.type}/{stored.id}"
         method, status = _REQUEST[stored.method]
         yield bundle.past(
             f"{base}/{address}",
-            None if stored.deleted else stored.body,
+            None if stored.deleted else shape.reduced(stored.body, stored.type, summary, elements),
             method,
             stored.type if method == "POST" else address,
             bundle.Response(

@@ -102,8 +102,12 @@ def response_format(accept: str | None, format_parameter: str | None = None) -> 
         if chosen and wanted.r4:
             return chosen
         raise NotAcceptable("The format asked for is not one of JSON and XML", at="http._format")
-    for wanted in accepted(accept):
-        chosen = _FORMATS.get(wanted.type) or _RANGES.get(wanted.type)
+    allowed = accepted(accept)
+    refused = {_FORMATS.get(each.type) for each in allowed if each.quality <= 0}
+    for wanted in allowed:
+        chosen = _FORMATS.get(wanted.type)
+        if chosen is None and wanted.type in _RANGES:  # any: then one that is not refused by name
+            chosen = next((each for each in Format if each not in refused), None)
         if chosen and wanted.r4 and wanted.quality > 0:
             return chosen
     raise NotAcceptable(

@@ -128,7 +128,14 @@ def _of_binary(resource: dict[str, Any]) -> tuple[str, bytes]:
 
 def _json_patch(body: bytes, patch: bytes) -> bytes:
     patched = json_patch.apply(json_patch.tree(body), json_patch.tree(patch))
-    return json_patch.text(patched)
+    return json_patch.text(_without_empty_lists(patched))
+
+
+def _without_empty_lists(tree: Any) -> Any:
+    """Return what is left when the last of a list was taken: FHIR JSON has no empty arrays."""
+    if isinstance(tree, dict):
+        return {name: _without_empty_lists(v) for name, v in tree.items() if v != []}
+    return [_without_empty_lists(item) for item in tree] if isinstance(tree, list) else tree
 
 
 def _xml_patch(body: bytes, patch: bytes) -> bytes:

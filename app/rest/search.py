@@ -19,7 +19,7 @@ from app.rest.exchange import Reply, Request, parse_query
 from app.rest.services import Hub
 from app.store.types import SearchPage, SearchRequest, Stored
 
-_FORM = "application/x-www-form-urlencoded"
+FORM = "application/x-www-form-urlencoded"
 
 
 def search(hub: Hub, request: Request) -> Reply:
@@ -50,9 +50,9 @@ def asked(request: Request) -> SearchRequest:
 
 
 def _form(request: Request) -> list[tuple[str, str]]:
-    sent = negotiate.media(request.header("CONTENT_TYPE") or _FORM)
-    if sent.type != _FORM:
-        raise UnsupportedMediaType(f"A search is sent as {_FORM}", at="http.Content-Type")
+    sent = negotiate.media(request.header("CONTENT_TYPE") or FORM)
+    if sent.type != FORM:
+        raise UnsupportedMediaType(f"A search is sent as {FORM}", at="http.Content-Type")
     try:
         form = request.body.decode("ascii")
     except UnicodeDecodeError:

@@ -30,6 +30,15 @@ def statement(api: Api) -> Any:
     return api.get("metadata").json
 
 
+def test_it_can_be_asked_for_a_part_of_it(api: Api):
+    elements = api.get("metadata?_elements=fhirVersion").json
+    summary = api.get("metadata?_summary=true").json
+
+    assert elements["fhirVersion"] == "4.0.1"
+    assert "rest" not in elements
+    assert summary["meta"]["tag"][0]["code"] == "SUBSETTED"
+
+
 def test_it_says_who_and_what_the_server_is(statement: Any):
     assert statement["resourceType"] == "CapabilityStatement"
     assert statement["fhirVersion"] == "4.0.1"

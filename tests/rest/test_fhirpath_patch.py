@@ -79,6 +79,19 @@ def test_add_of_a_backbone_element_takes_nested_parts():
     assert found["contact"] == [{"gender": "male", "name": {"text": "Li"}}]
 
 
+def test_nested_parts_make_lists_and_choices_as_the_element_has_them():
+    extension = [{"name": "url", "valueUri": "urn:x"}, {"name": "value", "valueString": "v"}]
+    telecom = {"name": "telecom", "valueContactPoint": {"system": "phone", "value": "1"}}
+
+    found = patched(
+        operation("add", "Patient", name="extension", value=extension),
+        operation("add", "Patient", name="contact", value=[telecom]),
+    )
+
+    assert found["extension"][-1] == {"url": "urn:x", "valueString": "v"}
+    assert found["contact"] == [{"telecom": [{"system": "phone", "value": "1"}]}]
+
+
 def test_delete_takes_the_extension_of_a_primitive_and_empty_lists_along():
     found = patched(
         operation("delete", "Patient.birthDate"),

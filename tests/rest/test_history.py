@@ -49,6 +49,18 @@ def test_pages_follow_each_other(api: Api, path: str):
     assert found == [f'W/"{n}"' for n in (5, 4, 3, 2, 1)]
 
 
+def test_what_is_shown_of_a_version_can_be_limited(api: Api, path: str):
+    elements = api.get(f"{path}/_history?_elements=gender")
+    summary = api.get(f"{path}/_history?_summary=count")
+
+    shown = elements.entries[0]["resource"]
+    assert shown["gender"] == "unknown"
+    assert "name" not in shown
+    assert shown["meta"]["tag"][0]["code"] == "SUBSETTED"
+    assert (summary.json["total"], summary.entries) == (5, [])
+    assert api.get(f"{path}/_history?_summary=some").status == 400
+
+
 def test_since_and_at_select_versions_by_time(api: Api, path: str):
     second = api.get(f"{path}/_history/2").json["meta"]["lastUpdated"]
 

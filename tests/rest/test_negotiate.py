@@ -32,6 +32,7 @@ JSON, XML = Format.JSON, Format.XML
         ("*/*, application/fhir+xml", None, XML),
         ("application/fhir+json;fhirVersion=5.0, application/fhir+xml", None, XML),
         ("application/fhir+json;q=0, application/xml;q=0.1", None, XML),
+        ("application/fhir+json;q=0, */*", None, XML),
         ("application/fhir+json", "xml", XML),
         ("image/png", "json", JSON),
         (None, "application/fhir xml", XML),

@@ -19,6 +19,9 @@ def parameters(**given: Any) -> dict[str, Any]:
     return {"resourceType": "Parameters", "parameter": listed}
 
 
+BASE_PROFILES = "http://hl7.org/fhir/StructureDefinition/"
+
+
 def severities(answer: Any) -> list[str]:
     assert answer.json["resourceType"] == "OperationOutcome"
     return [issue["severity"] for issue in answer.json["issue"]]
@@ -65,8 +68,19 @@ def test_validate_of_an_instance_and_of_modes(api: Api):
 
 def test_validate_does_not_pass_over_a_profile_it_does_not_know(api: Api):
     answer = api.post("Patient/$validate?profile=http://example.org/unknown", patient())
+    other = api.post(f"Patient/$validate?profile={BASE_PROFILES}Observation", patient())
 
-    assert "warning" in severities(answer)
+    assert "error" in severities(answer)
+    assert "error" in severities(other)
+
+
+@pytest.mark.parametrize("name", ["Patient", "Patient|4.0.1", "DomainResource"])
+def test_validate_knows_the_base_definitions_as_profiles(api: Api, name: str):
+    answer = api.post(
+        "Patient/$validate", parameters(resource=patient(), profile=BASE_PROFILES + name)
+    )
+
+    assert severities(answer) == ["information"]
 
 
 # --- $meta ---------------------------------------------------------------------------------------
@@ -202,6 +216,8 @@ def test_lastn_gives_the_newest_of_each_code(api: Api, world):
     assert lastn(api, f"patient={patient_id}") == ["2024-01-03", "2024-01-02"]
     assert lastn(api, f"patient={patient_id}&max=2") == ["2024-01-03", "2024-01-02", "2024-01-01"]
     assert lastn(api, f"patient={patient_id}&code=urn:x-test%7Cc0") == ["2024-01-02"]
+    posted = api.post("Observation/$lastn", parameters(patient=patient_id, max="2"))
+    assert len(posted.entries) == 3
     assert api.get("Observation/$lastn").status == 400
     assert api.get(f"Observation/$lastn?patient={patient_id}&max=0").status == 400
 

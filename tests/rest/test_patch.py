@@ -27,6 +27,15 @@ def test_json_patch_makes_a_version_and_keeps_numbers(api: Api):
     assert answer.json["status"] == "amended"
 
 
+def test_the_last_of_a_list_can_be_taken(api: Api):
+    id = api.create(patient(telecom=[{"system": "phone", "value": "1"}]))["id"]
+
+    answer = api.patch(f"Patient/{id}", [{"op": "remove", "path": "/telecom/0"}])
+
+    assert answer.status == 200
+    assert "telecom" not in answer.json
+
+
 def test_a_patch_can_take_a_label_that_an_update_would_keep(api: Api):
     red = {"system": "urn:x-test", "code": "red"}
     id = api.create(patient(meta={"tag": [red]}))["id"]

@@ -15,9 +15,10 @@ from typing import Any
 import orjson
 
 from app.errors import Invalid, TooCostly
-from app.rest import links, search
+from app.rest import links, negotiate, search
+from app.rest.criteria import PRESENTATION
 from app.rest.exchange import Reply, Request
-from app.rest.operations.call import Operation
+from app.rest.operations.call import Operation, inputs
 from app.rest.services import Hub
 from app.store.types import SearchPage, SearchRequest, Stored
 
@@ -28,7 +29,7 @@ _PAGES_MAX = 40
 
 def run(hub: Hub, request: Request) -> Reply:
     """Return the last Observations of each code as a searchset."""
-    wanted = search.asked(request)
+    wanted = _asked(request)
     if not _WHO & {name.partition(":")[0].partition(".")[0] for name, _ in wanted.params}:
         raise Invalid("A patient or subject is needed", at="http.patient", code="required")
     most = _most(wanted)
@@ -39,6 +40,29 @@ def run(hub: Hub, request: Request) -> Reply:
     kept = _last(_newest_first(hub, wanted), most)
     page = SearchPage(kept, (), len(kept), [*filters, ("max", str(most))])
     return Reply(200, search.searchset(request, page, links.path(request) + "/$lastn"))
+
+
+def _asked(request: Request) -> SearchRequest:
+    """Return what is searched for: as a search says it, or as a Parameters resource does."""
+    sent = negotiate.media(request.header("CONTENT_TYPE") or "").type
+    if not request.body or sent == search.FORM:
+        return search.asked(request)
+    given = [(name, value) for name, values in inputs(request).items() for value in values]
+    return SearchRequest(
+        request.type,
+        [(name, _text(name, value)) for name, value in given if name not in PRESENTATION],
+        strict=True,
+        base=request.base,
+    )
+
+
+def _text(name: str, value: Any) -> str:
+    """Return the value of a parameter as a query would have it."""
+    if isinstance(value, dict):  # of a reference its address
+        value = value.get("reference")
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise Invalid("The parameter has to be text, a number or a reference", at=f"http.{name}")
+    return str(value)
 
 
 def _most(wanted: SearchRequest) -> int:

@@ -2,8 +2,8 @@
 
 Checks what a write would check, the invariants of the base definitions and the bindings to value
 sets that are known here, and says it in an OperationOutcome, status 200 also when the resource is
-not valid; nothing is stored. `mode` create and update add the rules of those interactions. A
-`profile` that is not known here is reported, not passed over.
+not valid; nothing is stored. `mode` create and update add the rules of those interactions. Of
+profiles there are the base definitions: any other is an error, as the operation's definition asks.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from app.errors import Invalid, Issue, YilianError
-from app.fhir import bindings, invariants, json, validate
+from app.fhir import bindings, definitions, invariants, json, validate
 from app.fhir.outcome import ALL_OK, operation_outcome
 from app.rest.exchange import Reply, Request
 from app.rest.operations.call import Operation, core, inputs, one, text
@@ -38,11 +38,24 @@ def run(hub: Hub, request: Request) -> Reply:
         raise Invalid("There is no resource to validate", at="http.resource", code="required")
     issues = [*_problems(hub, request, resource, mode)]
     profile = text(given, "profile")
-    if profile is not None:
+    if profile is not None and not _is_base(profile, resource.get("resourceType")):
         issues.append(
-            Issue("warning", "not-supported", "The profile is not known and was not checked")
+            Issue("error", "not-supported", "The resource cannot be checked against this profile")
         )
     return Reply(200, operation_outcome(issues or [ALL_OK]))
+
+
+def _is_base(profile: str, kind: object) -> bool:
+    """Say whether a profile is the base definition of a type or of what it specialises."""
+    url, _, version = profile.partition("|")
+    name = url.removeprefix(definitions.STRUCTURE_BASE)
+    return (
+        version in ("", definitions.FHIR_VERSION)
+        and name != url
+        and isinstance(kind, str)
+        and definitions.is_resource_type(kind)
+        and name in definitions.base_types(kind)
+    )
 
 
 def _problems(

@@ -157,6 +157,8 @@ def _missing(context: Context, param: Param, value: str) -> Condition:
 def _computed(context: Context, types: Sequence[str], name: Name, value: str) -> Condition:
     if name.modifier == "missing" and name.code in ("_id", "_lastUpdated"):
         return Row("1=0" if value == "true" else "1=1", [])
+    if name.modifier == "not" and name.code == "_id":
+        return Not(_by_id(context, types, value))
     if name.modifier is not None:
         raise Invalid(f"{name.code} takes no modifier", at=f"http.{name.code}")
     return _COMPUTED[name.code](context, types, value)
@@ -201,7 +203,8 @@ def _by_filter(context: Context, types: Sequence[str], value: str) -> Condition:
 def _by_list(context: Context, types: Sequence[str], value: str) -> Condition:
     """`_list`: the resources that a List names in its entries."""
     item = searchparams.params("List")["item"]
-    lists = reference.pks_of(context, ["List"], alternatives(value))
+    ids = [unescape(each).removeprefix("List/") for each in alternatives(value)]
+    lists = reference.pks_of(context, ["List"], ids)
     if not lists:
         return Nothing()
     sql = Sql(context.db)

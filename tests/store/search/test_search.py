@@ -80,6 +80,12 @@ WORLD = {
         status="amended",
         valueString="Positive finding",
     ),
+    "listed": {
+        "resourceType": "List",
+        "status": "current",
+        "mode": "working",
+        "entry": [{"item": {"reference": "Patient/anna"}}],
+    },
     "vs": {
         "resourceType": "ValueSet",
         "status": "draft",
@@ -162,6 +168,9 @@ CASES = [
     ("Observation", "code=s|hr,s|bp&subject=Patient/anna", "o1 o3"),
     ("Observation", "code=hr&patient=anna&date=2024", "o1"),
     ("Patient", "_id=anna,wei,nobody", "anna wei"),
+    ("Patient", "_id:not=anna,wei", "none"),
+    ("Patient", "_list=listed", "anna"),
+    ("Patient", "_list=List/listed", "anna"),
     ("Patient", "_lastUpdated=lt2020", ""),
     ("Patient", "_lastUpdated=2026-03-01", "anna none wei"),
 ]

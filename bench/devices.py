@@ -31,7 +31,8 @@ from zoneinfo import ZoneInfo
 from app.clock import WallClock
 from app.feeds.iot.catalogue import Catalogue
 from app.feeds.iot.convert import Converter
-from app.feeds.iot.reading import Outside, Reader
+from app.feeds.iot.reading import Reader
+from app.feeds.iot.said import Outside
 from app.fhir.ids import Ids
 from app.mapping import assigners
 from app.mapping.run import Context
@@ -211,7 +212,7 @@ def rows(url: str, run: str, count: int) -> list[Batch]:
     known: set[tuple[str, str]] = set()
     for body in bodies(run, count):
         (read,) = reader.read(body.split(b"\n"), Outside(mapping="generic"), clock.now_us())
-        said = read.said.statements if read.said else []
+        said = read.said.everything if read.said else []
         fresh = [one for one in said if (one.type, one.id) not in known]  # devices, patients: once
         known |= {(one.type, one.id) for one in fresh}
         path.evaluate([one.prepared for one in fresh if one.prepared is not None])

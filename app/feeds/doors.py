@@ -22,7 +22,8 @@ from app.feeds.iot import convert as iot_convert
 from app.feeds.iot import door as iot_door
 from app.feeds.iot import intake, mqtt
 from app.feeds.iot.catalogue import Catalogue
-from app.feeds.iot.reading import Outside, Reader
+from app.feeds.iot.reading import Reader
+from app.feeds.iot.said import Outside
 from app.fhir.ids import Ids
 from app.mapping import assigners
 from app.mapping.run import Context

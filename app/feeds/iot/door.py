@@ -23,7 +23,8 @@ from app.feeds.dispatch import SILENCE, Incoming, Receipt
 from app.feeds.inbox import Entry
 from app.feeds.iot import messages
 from app.feeds.iot.mqtt import Published
-from app.feeds.iot.reading import Outside, Read, Reader, Wrong
+from app.feeds.iot.reading import Reader
+from app.feeds.iot.said import Outside, Read, Wrong
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,8 @@ import msgspec
 from app.errors import Unavailable, YilianError
 from app.feeds.dispatch import Receipt
 from app.feeds.inbox import State
-from app.feeds.iot.reading import Read
+from app.feeds.iot.said import Read, packed, unpacked
+from app.feeds.statement import Recent
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,6 @@ class Kept:
     state: State
 
 
-_requests = msgspec.msgpack.Decoder(list[Read])
 _replies = msgspec.msgpack.Decoder(list[Kept])
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -90,7 +90,7 @@ class Server:
 
     def _answer(self, request: bytes) -> list[Kept]:
         """Return the receipts of a request; raises when one could not be made safe."""
-        waiting = [self._accept(read) for read in _requests.decode(request)]
+        waiting = [self._accept(read) for read in unpacked(request)]
         receipts = [one.result() for one in waiting]
         return [Kept(receipt.id, receipt.state) for receipt in receipts]
 
@@ -101,10 +101,11 @@ class Client:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._local = threading.local()
+        self._sent = Recent()
 
     def keep(self, read: Sequence[Read]) -> list[Kept]:
         """Return what became of the messages, once they are safe. Raises Unavailable."""
-        request = _encode(read)
+        request = packed(read, self._sent)
         for last in (False, True):
             connection = self._connected(last)
             try:

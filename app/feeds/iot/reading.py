@@ -1,7 +1,7 @@
 """Device messages from bytes to statements: everything that needs no store.
 
-What comes out is plain values, so that another process than the one that writes may do it: reading,
-converting, checking and indexing are most of the work on a message.
+What comes out is plain values (`said.py`), so that another process than the one that writes may do
+it: reading, converting, checking and indexing are most of the work on a message.
 """
 
 from __future__ import annotations
@@ -10,73 +10,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from app import errors
 from app.clock import instant
-from app.errors import Invalid, Issue, Unavailable, YilianError
-from app.feeds.apply import Stated
+from app.errors import Issue, YilianError
 from app.feeds.iot.convert import Converter
-from app.feeds.iot.forms import Filled, Forms
-from app.feeds.iot.lifecycle import Lifecycle, told
+from app.feeds.iot.forms import Forms
+from app.feeds.iot.learning import prepared_the_long_way
+from app.feeds.iot.lifecycle import told
+from app.feeds.iot.said import Outside, Read, Said, Wrong
+from app.feeds.iot.templates import Filled
 from app.feeds.statement import Statement, statements
 from app.mapping.run import Made
 from app.store.prepare import Prepared, Preparer
-from app.store.types import Change, Method
 
 _MENTIONS: Final = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """What the transport knows about a body."""
-
-    mapping: str | None = None
-    topic: str | None = None
-    peer: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a message says. at: event time, microseconds; course: of something that lasts."""
-
-    statements: list[Statement]
-    at: int
-    course: bool
-
-    def stated(self) -> Stated:
-        return Stated(self.statements, self.at, Lifecycle(course=self.course))
-
-
-@dataclass(frozen=True, slots=True)
-class Wrong:
-    """An error of `app/errors.py` as plain values."""
-
-    kind: str
-    issues: tuple[Issue, ...]
-
-    @classmethod
-    def of(cls, error: YilianError) -> Wrong:
-        return cls(type(error).__name__, tuple(error.issues))
-
-    def error(self) -> YilianError:
-        kind: type[YilianError] = getattr(errors, self.kind, YilianError)
-        if kind is Unavailable:
-            return Unavailable(self.issues[0].text)
-        return kind.of(self.issues)
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """One entry for the inbox: what it says (None: nothing to apply), or what is wrong with it.
-
-    count: how many messages it holds; their bytes are lines of `raw`.
-    """
-
-    raw: bytes
-    outside: Outside
-    said: Said | None = None
-    wrong: Wrong | None = None
-    issues: tuple[Issue, ...] = ()
-    count: int = 1
 
 
 @dataclass(slots=True)
@@ -86,7 +32,7 @@ class _Body:
     raws: list[bytes] = field(default_factory=list)
     said: dict[str, Statement | tuple[Filled, int]] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
-    provenance: dict[str, Any] | None = None
+    provenance: Mapping[str, Any] | None = None
     issues: dict[Issue, None] = field(default_factory=dict)
     at: int | None = None
 
@@ -104,29 +50,30 @@ class _Body:
 
     def fill(self, raw: bytes, filled: Filled) -> None:
         """Add a message in its form."""
-        self._note(raw, filled.issues, filled.at)
+        self._note(raw, filled.form.issues, filled.at)
+        said = self.said
         for number, (part, id_) in enumerate(zip(filled.form.parts, filled.ids, strict=True)):
             if not part.mention:
-                self.said[id_] = filled, number
+                said[id_] = filled, number
                 if part.source is not None:
                     self.sources[id_] = part.source.fill(filled.values)
-            elif id_ not in self.said:
-                self.said[id_] = filled, number
+            elif id_ not in said:
+                said[id_] = filled, number
 
     def _note(self, raw: bytes, issues: Iterable[Issue], at: int) -> None:
         self.raws.append(raw)
-        self.issues.update(dict.fromkeys(issues))
-        self.at = at if self.at is None else max(at, self.at)
+        if issues:
+            self.issues.update(dict.fromkeys(issues))
+        if self.at is None or at > self.at:
+            self.at = at
 
-    def about(self, told: Sequence[Statement]) -> list[Statement]:
-        """Return the one Provenance about all that is told."""
+    def about(self, told: Mapping[str, str]) -> list[Statement]:
+        """Return the one Provenance about all that is told. told: id -> type."""
         if self.provenance is None:
             return []
         body = self.provenance["resource"]
-        more = {"target": [{"reference": one.local.decode()} for one in told]}
-        sources = dict.fromkeys(
-            self.sources[one.id] for one in told if not one.mention and one.id in self.sources
-        )
+        more = {"target": [{"reference": f"{type_}/{id_}"} for id_, type_ in told.items()]}
+        sources = dict.fromkeys(self.sources[id_] for id_ in told if id_ in self.sources)
         entities = {"entity": [_entity(source) for source in sources]} if sources else {}
         resource = {**body, **more, **entities}
         return statements({"entry": [{**self.provenance, "resource": resource}]})
@@ -160,10 +107,15 @@ class Reader:
         """
         found: list[Read] = []
         body = _Body()
+        forms = self._forms
         for raw in raws:
             try:
-                filled = self._filled(raw, outside, received_us) if body.raws else None
-                if filled is not None:
+                filled = forms and forms.fill(
+                    raw, received_us, mapping=outside.mapping, topic=outside.topic
+                )
+                if forms and filled:
+                    if body.provenance is None:
+                        body.provenance = forms.provenance(filled)
                     body.fill(raw, filled)
                     continue
                 made = self._made(raw, outside, received_us, provenance=body.provenance is None)
@@ -180,7 +132,7 @@ class Reader:
             else:
                 body.add(raw, made, at)
         if body.at is not None:
-            said = Said(self._all(body), body.at, course=False)
+            said = self._all(body, body.at)
             raw = b"\n".join(body.raws)
             found.append(Read(raw, outside, said, issues=tuple(body.issues), count=len(body.raws)))
         return found
@@ -194,23 +146,22 @@ class Reader:
             received_at=instant(received_us),
         ).made
 
-    def _filled(self, raw: bytes, outside: Outside, received_us: int) -> Filled | None:
-        """Return a message in its form: not the first of a body, which brings the Provenance."""
-        if self._forms is None:
-            return None
-        return self._forms.fill(raw, received_us, mapping=outside.mapping, topic=outside.topic)
-
-    def _all(self, body: _Body) -> list[Statement]:
-        told = [
-            self._ready(one) if isinstance(one, Statement) else self._of_form(*one)
-            for one in body.said.values()
-        ]
-        return told + [self._ready(one) for one in body.about(told)]
-
-    def _of_form(self, filled: Filled, number: int) -> Statement:
-        if self._forms is None:
-            raise Invalid("there are no forms")
-        return self._forms.statement(filled, number)
+    def _all(self, body: _Body, at: int) -> Said:
+        """Return all that the messages of a body say."""
+        told: dict[str, str] = {}
+        plain: list[Statement] = []
+        filled: list[tuple[Filled, int]] = []
+        for id_, one in body.said.items():
+            if isinstance(one, Statement):
+                told[id_] = one.type
+                plain.append(self._ready(one))
+            else:
+                told[id_] = one[0].form.parts[one[1]].type
+                filled.append(one)
+        more, common, fillings = self._forms.said(filled) if self._forms else ([], [], [])
+        plain += more
+        plain += [self._ready(one) for one in body.about(told)]
+        return Said(plain, at, False, common, fillings)
 
     def _alone(self, raw: bytes, outside: Outside, made: Made, at: int, *, course: bool) -> Read:
         said = Said(self._statements(made.bundle()), at, course)
@@ -233,9 +184,6 @@ class Reader:
 
 
 def _prepare(one: Statement, preparer: Preparer | None) -> Prepared | None:
-    """Return it prepared; None when something is wrong: whoever applies it finds that again."""
-    try:
-        change = Change(Method.UPDATE, one.type, one.id, one.body)
-        return preparer.prepare([change])[0] if preparer else None
-    except YilianError:
+    if preparer is None:
         return None
+    return prepared_the_long_way(one.type, one.id, one.body, preparer)

@@ -15,7 +15,8 @@ from app.feeds.iot.catalogue import Catalogue
 from app.feeds.iot.convert import Converter
 from app.feeds.iot.door import Door, read_all
 from app.feeds.iot.mqtt import Published
-from app.feeds.iot.reading import Outside, Reader
+from app.feeds.iot.reading import Reader
+from app.feeds.iot.said import Outside
 from app.feeds.lanes import Lane
 from app.fhir.ids import Ids
 from app.mapping import assigners

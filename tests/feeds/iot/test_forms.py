@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from app.clock import to_us
 from app.feeds.iot.catalogue import Catalogue
 from app.feeds.iot.convert import Converter
-from app.feeds.iot.forms import Forms, Stream
-from app.feeds.iot.reading import Outside, Reader
+from app.feeds.iot.forms import Forms
+from app.feeds.iot.reading import Reader
+from app.feeds.iot.said import Outside, packed, unpacked
+from app.feeds.iot.shapes import Stream
+from app.feeds.statement import Recent
 from app.fhir.ids import Ids
 from app.mapping import assigners
 from app.mapping.run import Context
@@ -28,6 +31,7 @@ FIXTURES = ROOT / "fixtures" / "iot"
 NAMES = ["A-1", "b.2", "D1", "患者", "x y", 'q"', "m:1", "mrn-a:7", "urn:epc:id:sgtin:0614141.1"]
 NAMES += ["00-A0-37-00-00-AB-12-CD", "eui64:00A0370000AB12CD", "B0-49-5F-00-10-71"]
 ROWS = ("keys", "refs", "urls", "pair", "strs", "qtys", "dts", "codes", "texts", "units", "idents")
+ROWS += ("links",)
 # A message of each mapping, and whether its numbers pass through.
 SAMPLES = {
     "generic": {
@@ -76,15 +80,16 @@ def encoded(message) -> bytes:
 
 
 def content(read):
-    """Return what was read so that it can be compared: index rows in any order."""
+    """Return what was read so that it can be compared: statements and index rows in any order."""
     told = []
     for one in read:
         assert one.wrong is None
         said = []
-        for each in one.said.statements:
+        for each in sorted(one.said.everything, key=lambda each: each.id):
             entries = each.prepared.entries
             rows = {name: sorted(set(map(repr, getattr(entries, name)))) for name in ROWS}
-            prepared = each.prepared.body, each.prepared.id, entries.d, entries.have, rows
+            whole = each.prepared
+            prepared = whole.body, whole.id, whole.front, entries.d, entries.have, rows
             said.append((each.type, each.key, each.id, each.mention, each.body, prepared))
         told.append((one.raw, one.said.at, one.said.course, one.issues, one.count, said))
     return told
@@ -141,6 +146,7 @@ def test_a_form_gives_what_the_mapping_gives(readers, mapping, data):
     by_form, by_mapping = (reader.read(raws, outside, received) for reader in readers)
 
     assert content(by_form) == content(by_mapping)
+    assert content(unpacked(packed(by_form, Recent()))) == content(by_form)
 
 
 def test_the_topic_names_the_device(readers):

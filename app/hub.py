@@ -32,6 +32,7 @@ from app.feeds.running import Setting as FeedsSetting
 from app.fhir.ids import CONVERT_SECRET
 from app.registry import links, peers
 from app.registry.indexed import identifier_keys
+from app.registry.unite import Devices
 from app.rest import capabilities, devices, registry, resolver, trace
 from app.rest.exchange import Request
 from app.rest.identify import Resolver
@@ -86,6 +87,7 @@ class Parts:
             zone=ZoneInfo(self.settings.time_zone),
             identifier_keys=identifier_keys,
             link_rules=self.link_rules,
+            unite=Devices(),
         )
 
     @property

@@ -8,16 +8,27 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from app.errors import Conflict
+from app.errors import Conflict, Issue
 from app.feeds.group import Group, may_be_owned
 from app.feeds.merge import Json, Lifecycle, Said, Told, fresh, same, together
 from app.feeds.statement import Statement, decode, replaced_by, with_id
+from app.fhir.ids import Ids
 from app.mapping.run import add_missing
+from app.registry import unite
 from app.store import owners
 from app.store.prepare import Prepared, Preparer
 from app.store.types import Change, Method
+
+_MERGED = frozenset(("Device", "Patient"))  # types whose resources may be merged into others
+_SHARED_NUMBER = Issue(
+    "warning",
+    "conflict",
+    "a number of this device stands on a device that has other numbers: kept apart from it",
+    "Device.identifier",
+    "shared-device-number",
+)
 
 # Resources that say what was, not what is: a merge does not re-point them.
 _HISTORICAL = frozenset(("AuditEvent", "Patient", "Person", "Provenance"))
@@ -39,14 +50,22 @@ class Stated:
 
 
 @dataclass(frozen=True, slots=True)
+class Applied:
+    """What a message did: the versions it wrote (Type/id/_history/n), and what was doubtful."""
+
+    touched: tuple[str, ...]
+    issues: tuple[Issue, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Applier:
     """Applies messages with one installation's settings."""
 
     preparer: Preparer
     repeated: Repeated = field(default_factory=lambda: Repeated(_REMEMBERED))
 
-    def apply(self, group: Group, stated: Stated) -> tuple[str, ...]:
-        """Write what a message says and return the versions it wrote (Type/id/_history/n).
+    def apply(self, group: Group, stated: Stated) -> Applied:
+        """Write what a message says.
 
         Raises YilianError when it cannot be applied, PreconditionFailed when another writer
         (PostgreSQL has many) changed what it is about; the caller undoes what was written.
@@ -74,6 +93,9 @@ class Repeated:
             self._known.popitem(last=False)
 
 
+_MERGED_INTO = unite.MERGED_INTO.encode()
+
+
 class Known:
     """A stored resource; its body is read when somebody asks."""
 
@@ -94,7 +116,9 @@ class Known:
     @property
     def replaced_by(self) -> str | None:
         """The id of the record that this one was merged into."""
-        return replaced_by(self.body) if b'"replaced-by"' in self._raw else None
+        if b'"replaced-by"' in self._raw:
+            return replaced_by(self.body)
+        return unite.merged_into(self.body) if _MERGED_INTO in self._raw else None
 
 
 @dataclass(slots=True)
@@ -138,8 +162,9 @@ class _Work:
         self.moved: dict[bytes, bytes] = {}  # references to other resources than computed
         self.repointed: dict[tuple[str, str], bytes] = {}
         self.seen: dict[tuple[str, str], str] = {}  # the versions that all this is decided on
+        self.issues: list[Issue] = []
 
-    def run(self) -> tuple[str, ...]:
+    def run(self) -> Applied:
         for said in self.stated.statements:
             target = self._target(said)
             self.targets[said.type, said.id] = target
@@ -152,7 +177,7 @@ class _Work:
             self._settle(target)
         for source in merged:
             self._merge(source)
-        return self._write()
+        return Applied(self._write(), tuple(dict.fromkeys(self.issues)))
 
     # --- which resource is meant -----------------------------------------------------------------
 
@@ -161,10 +186,35 @@ class _Work:
         if known is None and may_be_owned(said):
             known = self._owner(said)
             return _Target(said, known.id if known else said.id, known)
-        if known is not None and said.type == "Patient" and not said.replaced_by:
-            survivor = self._survivor(known)
+        if known is not None and said.type in _MERGED and not said.replaced_by:
+            survivor = self._survivor(said.type, known)
+            if said.type == "Device" and self._is_another(said, survivor):
+                return self._apart(said, survivor)
             return _Target(said, survivor.id, survivor, redirected=survivor is not known)
         return _Target(said, said.id, known)
+
+    # --- devices: one thing with many numbers ----------------------------------------------------
+
+    def _is_another(self, said: Statement, known: Known) -> bool:
+        """Say whether a statement contradicts the device that its first number stands on."""
+        if self.repeated.adds_nothing("Device", known, said.body):
+            return False
+        body = decode(said.body)
+        return len(body.get("identifier") or ()) > 1 and unite.apart(body, known.body)
+
+    def _apart(self, said: Statement, other: Known) -> _Target:
+        """Return whom a statement is about that contradicts what has its number.
+
+        A gateway's number is no number of the monitors behind it: these are known by their own.
+        """
+        self.issues.append(_SHARED_NUMBER)
+        body = unite.without(decode(said.body), other.body)
+        id_ = _derived(said.id, body)
+        said = replace(said, key=None, id=id_, body=with_id(body, id_), prepared=None)
+        known = self._stored("Device", id_) or self._owner(said)
+        if known is not None:
+            known = self._survivor("Device", known)
+        return _Target(said, known.id if known else id_, known)
 
     def _owner(self, said: Statement) -> Known | None:
         """Return the resource that carries its identifier as its own, not as a merged record's.
@@ -172,9 +222,11 @@ class _Work:
         A device is known by any of its numbers: whoever names it next may use another of them.
         """
         found: list[Known] = []
-        for system, value in (said.key or ("", ""), *_other_numbers(said)):
+        for system, value in (*((said.key,) if said.key else ()), *_other_numbers(said)):
             carriers = [Known(*one) for one in self.group.owners(said.type, system, value)]
             found = [one for one in carriers if _owns(one.body, system, value)]
+            if found and said.type == "Device":
+                found = self._agreeing(said, found)
             if found:
                 break
         if len(found) > 1:
@@ -185,13 +237,21 @@ class _Work:
         self.seen.setdefault((said.type, found[0].id), str(found[0].version_id))
         return found[0]
 
-    def _survivor(self, patient: Known) -> Known:
+    def _agreeing(self, said: Statement, found: list[Known]) -> list[Known]:
+        """Return those devices that a statement does not contradict."""
+        body = decode(said.body)
+        agreeing = [one for one in found if not unite.apart(body, one.body)]
+        if len(agreeing) < len(found):
+            self.issues.append(_SHARED_NUMBER)
+        return agreeing
+
+    def _survivor(self, type_name: str, record: Known) -> Known:
         for _ in range(_MOST_MERGES):
-            target = patient.replaced_by
-            further = self._stored("Patient", target) if target else None
+            target = record.replaced_by
+            further = self._stored(type_name, target) if target else None
             if further is None:
-                return patient
-            patient = further
+                return record
+            record = further
         raise Conflict("the merges of this record have no end")
 
     def _stored(self, type_name: str, id_: str) -> Known | None:
@@ -261,7 +321,7 @@ class _Work:
             raise Conflict(text, at="MRG-1", details="circular-merge")
         if source.known is None or source.known.replaced_by is None:
             return
-        if self._survivor(source.known).id != survivor.id:
+        if self._survivor("Patient", source.known).id != survivor.id:
             raise Conflict(
                 "the record was merged into another one before", at="MRG-1", details="merged-before"
             )
@@ -363,6 +423,12 @@ def _other_numbers(said: Statement) -> Iterator[tuple[str, str]]:
         number = (one.get("system"), one.get("value"))
         if all(number) and number != said.key:
             yield number
+
+
+def _derived(id_: str, body: Json) -> str:
+    """Return the id of a device that is told by its numbers from the one with an id."""
+    numbers = sorted(key for keys in unite.numbers(body).values() for key in keys)
+    return Ids(id_.encode()).id_of("Device", "\x1f".join(numbers))
 
 
 def _without_own_numbers(body: Json, survivor: Json) -> Json:

@@ -27,7 +27,7 @@ from typing import Any, Protocol
 from app.clock import Clock
 from app.errors import Invalid, Issue, PreconditionFailed, Unavailable, YilianError
 from app.feeds import inbox
-from app.feeds.apply import Applier, Stated
+from app.feeds.apply import Applied, Applier, Stated
 from app.feeds.group import Group
 from app.feeds.inbox import Entry, State
 from app.feeds.statement import Statement
@@ -363,7 +363,7 @@ class Dispatcher:
         if isinstance(stated, YilianError):
             return self._failed(entry, incoming, stated), stated
         try:
-            touched = self._touched(group, stated)
+            applied = self._apply(group, stated)
         except YilianError as exc:
             return self._failed(entry, incoming, exc), exc
         except Exception as exc:
@@ -372,10 +372,11 @@ class Dispatcher:
             log.exception("inbox.fault", extra={"feed": entry.feed, "inbox_id": entry.id})
             fault = YilianError("an internal error; the message is kept", details="fault")
             return self._failed(entry, incoming, fault), fault
-        done = replace(entry, state=State.APPLIED, issues=incoming.issues, touched=touched)
+        issues = (*incoming.issues, *applied.issues)
+        done = replace(entry, state=State.APPLIED, issues=issues, touched=applied.touched)
         return done, None
 
-    def _touched(self, group: Group, stated: Stated) -> tuple[str, ...]:
+    def _apply(self, group: Group, stated: Stated) -> Applied:
         """Apply a statement; on what is stored by then when others changed it at the same time."""
         for _ in range(_ATTEMPTS - 1):
             with suppress(PreconditionFailed), group.message():

@@ -16,6 +16,7 @@ import orjson
 
 from app.errors import Conflict, Invalid
 from app.paths import shipped
+from app.registry import unite
 from app.registry.indexed import identifier_keys
 from app.registry.keys import canonical_keys
 from app.registry.parse import parse
@@ -24,6 +25,7 @@ from app.store.types import Change, Method, Outcome, Result, Stored
 
 Json = dict[str, Any]
 
+_OWNERS = 5  # of the numbers of one row that are told
 _MEMBERS = frozenset({"kind", "name", "identifiers", "code", "assigner", "start", "end"})
 _OF_IDENTIFIER = frozenset({"code", "system", "value", "assigner", "start", "end", "use"})
 
@@ -79,12 +81,12 @@ def register(store: Written, row: Any) -> Outcome:
     when two things carry these identifiers already.
     """
     kind, identifiers = _read(row)
-    keys = [key for each in identifiers for key in _own_keys(each)]
+    keys = _own_keys(identifiers)
     if not keys:
         raise Invalid("no identifier of it names one thing", at="identifiers", code="required")
-    owners = {(each.type, each.id): each for each in store.find_by_keys(keys, limit=3)}
+    owners = {(each.type, each.id): each for each in store.find_by_keys(keys, limit=_OWNERS)}
     if len(owners) > 1:
-        raise Conflict("several resources carry these identifiers", code="duplicate")
+        return _united(store, kind, list(owners.values()), keys, identifiers, row.get("name"))
     if not owners:
         resource = {"resourceType": kind.type, **kind.fixed, "identifier": identifiers}
         _set_name(kind, resource, row.get("name"))
@@ -95,16 +97,49 @@ def register(store: Written, row: Any) -> Outcome:
     return _extended(store, kind, stored, identifiers, row.get("name"))
 
 
+def _united(
+    store: Written,
+    kind: Kind,
+    owners: Sequence[Stored],
+    keys: Sequence[str],
+    identifiers: Sequence[Json],
+    name: Any,
+) -> Outcome:
+    """Make one of several devices, each of which carries another of the numbers of a row.
+
+    Raises Conflict when that cannot be: two carry one number, or they contradict each other.
+    """
+    devices = [orjson.loads(each.body) for each in owners]
+    carried = [key for each in devices for key in set(identifier_keys("Device", each)) & {*keys}]
+    if (
+        any(each.type != kind.type or kind.type != "Device" for each in owners)
+        or len(carried) > len(set(carried))
+        or not unite.may_be_one([{"identifier": identifiers}, *devices])
+    ):
+        raise Conflict("several resources carry these identifiers", code="duplicate")
+    first, *others = devices
+    left = []
+    for each in others:
+        first, gone = unite.Devices().united(first, each)
+        left.append(gone)
+    changes = [
+        Change(
+            Method.UPDATE,
+            "Device",
+            body["id"],
+            orjson.dumps(body),
+            if_match=(str(stored.version_id),),
+        )
+        for stored, body in zip(owners, (_with(kind, first, identifiers, name), *left), strict=True)
+    ]
+    return store.commit(changes)[0]
+
+
 def _extended(
     store: Written, kind: Kind, stored: Stored, identifiers: Sequence[Json], name: Any
 ) -> Outcome:
     """Add identifiers, and a name where there is none, to a resource that is there."""
-    resource = orjson.loads(stored.body)
-    held = resource.setdefault("identifier", [])
-    have = {(each.get("system"), each.get("value")) for each in held}
-    held.extend(each for each in identifiers if (each.get("system"), each["value"]) not in have)
-    if kind.name_at.partition(".")[0] not in resource:
-        _set_name(kind, resource, name)
+    resource = _with(kind, orjson.loads(stored.body), identifiers, name)
     if resource == orjson.loads(stored.body):
         return Outcome(
             Result.UNCHANGED, stored.type, stored.id, stored.version_id, stored.last_updated_us
@@ -117,6 +152,16 @@ def _extended(
         if_match=(str(stored.version_id),),
     )
     return store.commit([change])[0]
+
+
+def _with(kind: Kind, resource: Json, identifiers: Sequence[Json], name: Any) -> Json:
+    """Return a resource with more identifiers, and with a name where there is none."""
+    held = resource.setdefault("identifier", [])
+    have = {(each.get("system"), each.get("value")) for each in held}
+    held.extend(each for each in identifiers if (each.get("system"), each["value"]) not in have)
+    if kind.name_at.partition(".")[0] not in resource:
+        _set_name(kind, resource, name)
+    return resource
 
 
 def _read(row: Any) -> tuple[Kind, list[Json]]:
@@ -162,10 +207,11 @@ def _identifiers(entry: Any, at: str) -> list[Json]:
     return [{"system": system, "value": value, **more} for system, value in parsed.identifiers]
 
 
-def _own_keys(identifier: Json) -> Sequence[str]:
-    """Return the keys that name one thing; of what names a model or a lot, that key itself."""
-    keys = canonical_keys(identifier.get("system"), identifier["value"])
-    return [key for key in keys if not is_shared(key)] or keys[-1:]
+def _own_keys(identifiers: Sequence[Json]) -> Sequence[str]:
+    """Return the keys that name one thing; of what only names models or lots, these keys."""
+    found = [canonical_keys(each.get("system"), each["value"]) for each in identifiers]
+    own = [key for keys in found for key in keys if not is_shared(key)]
+    return own or [key for keys in found for key in keys[-1:]]
 
 
 def _set_name(kind: Kind, resource: Json, name: Any) -> None:

@@ -30,6 +30,7 @@ from app.registry.peers import DEADLINE, HOP, Question
 from app.rest.exchange import parse_query
 from app.rest.services import Hub, Store
 from app.store.entries import local_reference
+from app.store.resolve import Thing, Wanted
 from app.store.types import Stored
 
 LISTED = 10  # observations told with a device
@@ -147,12 +148,12 @@ class Resolver:
     def _resolved(self, parsed: Parsed, at_us: int | None) -> Iterator[Json]:
         store = self._hub.store
         for key in _by_preference(parsed):
-            found = store.find_by_keys(self._naming.spellings(key), limit=_RESOURCES)
+            found = store.things(self._naming.spellings(key), limit=_RESOURCES)
             if found:
-                for stored in found:
-                    then = stored if at_us is None else _as_of(store, stored, at_us)
+                for thing in found:
+                    then = thing.stored if at_us is None else _as_of(store, thing.stored, at_us)
                     if then is not None:
-                        yield _told(store, then, key, at_us)
+                        yield _told(store, Thing(then, thing.pks), key, at_us)
                 return
 
 
@@ -185,11 +186,12 @@ def _as_of(store: Store, stored: Stored, at_us: int) -> Stored | None:
     return next((one for one in page.versions if not one.deleted), None)
 
 
-def _told(store: Store, stored: Stored, key: str, at_us: int | None) -> Json:
+def _told(store: Store, thing: Thing, key: str, at_us: int | None) -> Json:
+    stored = thing.stored
     resource = orjson.loads(stored.body)
     told = _summary(stored.type, stored.id, resource) | {"key": key}
     more = _MORE.get(stored.type)
-    return told | more(store, stored, resource, at_us) if more else told
+    return told | more(store, thing, resource, at_us) if more else told
 
 
 def _summary(type_: str, id_: str, resource: Mapping[str, Any]) -> Json:
@@ -200,21 +202,23 @@ def _summary(type_: str, id_: str, resource: Mapping[str, Any]) -> Json:
 # --- devices -------------------------------------------------------------------------------------
 
 
-def _of_device(store: Store, stored: Stored, device: Mapping[str, Any], at_us: int | None) -> Json:
+_OF_A_DEVICE = (
+    Wanted("Observation", "device", LISTED, COUNTED),
+    Wanted("DeviceUseStatement", "device", USES, USES),
+)
+
+
+def _of_device(store: Store, thing: Thing, device: Mapping[str, Any], at_us: int | None) -> Json:
     """Return what a device measured (newest first), the patient it is on, and its owner."""
-    found = store.referring(
-        "Observation",
-        "device",
-        ("Device", stored.id),
-        listed=LISTED,
-        counted=COUNTED,
-        until_us=at_us,
-    )
+    named = [each for name in ("patient", "owner") if (each := _local(device.get(name)))]
+    around = store.around(thing, _OF_A_DEVICE, named, until_us=at_us)
+    found = around.referring["Observation"]
     made = [(each, orjson.loads(each.body)) for each in found.newest]
     listed = [_reading(each, observation) for each, observation in made]
     more = found.count >= COUNTED
     told: Json = {"observations": {"total": found.count, "more": more, "listed": listed}}
-    uses = _uses(store, stored, at_us)
+    stated = around.referring["DeviceUseStatement"].newest
+    uses = [(each, orjson.loads(each.body)) for each in stated]
     if uses:
         told["uses"] = [_use(each, statement) for each, statement in uses]
     patient = (
@@ -224,21 +228,8 @@ def _of_device(store: Store, stored: Stored, device: Mapping[str, Any], at_us: i
     )
     for name, reference in (("patient", patient), ("owner", device.get("owner"))):
         if reference:
-            told[name] = _followed(store, reference)
+            told[name] = _followed(store, reference, around.read)
     return told
-
-
-def _uses(store: Store, stored: Stored, at_us: int | None) -> list[tuple[Stored, Json]]:
-    """Return the newest DeviceUseStatements of a device."""
-    found = store.referring(
-        "DeviceUseStatement",
-        "device",
-        ("Device", stored.id),
-        listed=USES,
-        counted=USES,
-        until_us=at_us,
-    )
-    return [(each, orjson.loads(each.body)) for each in found.newest]
 
 
 def _use(stored: Stored, statement: Mapping[str, Any]) -> Json:
@@ -276,16 +267,24 @@ def _is_patient(reference: Any) -> bool:
     return isinstance(reference, dict) and str(reference.get("reference")).startswith("Patient/")
 
 
-def _followed(store: Store, reference: Mapping[str, Any]) -> Json:
+def _followed(
+    store: Store, reference: Mapping[str, Any], known: Mapping[tuple[str, str], Stored]
+) -> Json:
     """Return what a reference leads to; what is not here stays as it is written."""
-    local = local_reference(str(reference.get("reference", "")))
+    local = _local(reference)
     if local is not None:
         try:
-            target = store.read(*local)
+            target = known.get(local) or store.read(*local)
         except (NotFound, Deleted):
             return dict(reference)
         return _summary(*local, orjson.loads(target.body))
     return dict(reference)
+
+
+def _local(reference: Any) -> tuple[str, str] | None:
+    """Return type and id of a reference to something of this hub."""
+    text = reference.get("reference") if isinstance(reference, dict) else None
+    return local_reference(text) if isinstance(text, str) else None
 
 
 # What is told beyond the resource itself.

@@ -10,7 +10,7 @@ from typing import Protocol
 from app.clock import Clock
 from app.registry.peers import Peers
 from app.store.graph import Graph
-from app.store.resolve import Referring
+from app.store.resolve import Around, Thing, Wanted
 from app.store.types import Change, HistoryPage, Outcome, SearchPage, SearchRequest, Stored
 from app.terminology.service import Terminology
 from app.terminology.tables import Tables
@@ -73,17 +73,19 @@ class Store(Tables, Protocol):
         """Return the resources that carry one of these canonical identifier keys."""
         ...
 
-    def referring(
+    def things(self, keys: Sequence[str], *, limit: int) -> list[Thing]:
+        """Return the resources that carry one of these keys, and what is one with each."""
+        ...
+
+    def around(
         self,
-        source: str,
-        code: str,
-        target: tuple[str, str],
+        thing: Thing,
+        wanted: Sequence[Wanted],
+        also: Sequence[tuple[str, str]] = (),
         *,
-        listed: int,
-        counted: int,
         until_us: int | None = None,
-    ) -> Referring:
-        """Return the newest resources of a type that refer to `target`, and how many there are."""
+    ) -> Around:
+        """Return the newest resources that refer to a thing, their patients, and `also` others."""
         ...
 
 

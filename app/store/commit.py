@@ -8,7 +8,7 @@ of it or nothing. R4 http.html (create, update, delete, conditional variants), #
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Protocol
@@ -19,13 +19,13 @@ from app.clock import Clock, instant
 from app.errors import Conflict, Invalid, NotFound, PreconditionFailed, YilianError
 from app.fhir import definitions, references
 from app.fhir import json as fhir_json
-from app.store import keys
+from app.store import keys, unite
 from app.store.batch import Batch, write
 from app.store.database import POSTGRESQL, Connection
 from app.store.entries import SELF, Entries, local_reference, owner_params, pair_params
 from app.store.ids import new_id
 from app.store.prepare import Prepared, Preparer, located
-from app.store.types import Method, Outcome, Result
+from app.store.types import Change, Method, Outcome, Result
 
 CREATED, UPDATED, DELETED, STUB = 0, 1, 2, -1
 
@@ -120,6 +120,7 @@ class WritePath:
         # Whether a row is taken before it is filled: who only refers to it might make it else.
         self.reserving = False
         self._touched: set[int] = set()  # keys in `ix` that this transaction has changed
+        self._uniting: set[int] = set()  # uniting keys in `ident` of resources in the batch
 
     # --- the transaction around it ---------------------------------------------------------------
 
@@ -142,6 +143,7 @@ class WritePath:
         for target in self._unwritten:
             self._looked_up.pop(target, None)
         self._unwritten.clear()
+        self._uniting.clear()
         return batch
 
     def committed(self) -> None:
@@ -168,6 +170,7 @@ class WritePath:
         self._unwritten.clear()
         self._looked_up.clear()
         self._touched.clear()
+        self._uniting.clear()
 
     def mark(self) -> tuple[list[int], int, int]:
         """Return what is collected and learned so far, for `back_to`."""
@@ -224,11 +227,60 @@ class WritePath:
         if self._has_to_see(changes):
             self.flush()
         mark = self.mark()
+        rule = self._preparer.unite
         try:
-            return self._evaluate(changes)
+            outcomes = self._evaluate(changes)
+            if rule is not None and any(change.type == rule.type for change in changes):
+                outcomes = self._unite(rule, outcomes)
+            return outcomes
         except BaseException:
             self.back_to(mark)
             raise
+
+    def _unite(self, rule: unite.Unite, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Merge into what was written what turns out to be the same thing (`unite.py`)."""
+        after: dict[Target, Outcome] = {}
+        for one in outcomes:
+            target = one.type, one.id
+            body = after.get(target, one).body
+            if one.type == rule.type and one.result in (Result.CREATED, Result.UPDATED) and body:
+                changes = self._merges(rule, unite.read(body))
+                if changes:
+                    ready = self._preparer.prepare(changes)  # before anything is written
+                    self.flush()
+                    after.update(((each.type, each.id), each) for each in self._evaluate(ready))
+        return [
+            replace(after[target], result=one.result)
+            if (target := (one.type, one.id)) in after
+            else one
+            for one in outcomes
+        ]
+
+    def _merges(self, rule: unite.Unite, written: dict[str, Any]) -> list[Change]:
+        """Return the changes that unite a resource with those that carry one of its numbers."""
+        db, tenant = self._db, self._tenant
+        numbers = unite.numbers_of(rule, tenant, written)
+        if not numbers:
+            return []
+        unite.lock(db, numbers)
+        if not self._uniting.isdisjoint(numbers):
+            self.flush()
+        self._uniting |= numbers
+        others = self._bodies(
+            rule.type, unite.holders(db, tenant, rule.type, numbers, written["id"])
+        )
+        same = unite.same_thing(rule, written, others) if others else []
+        if not same:
+            return []
+        self.flush()
+        pks = [pk for each in same if (pk := self._pk((rule.type, each["id"])))]
+        before = self._bodies(rule.type, unite.merged_here(db, pks))
+        return unite.merges(rule, written, same, before)
+
+    def _bodies(self, type_name: str, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Return resources that nobody else can change until we are done."""
+        states = [self._locked((type_name, id_)) for id_ in ids]
+        return [unite.read(state.body) for state in states if state is not None and state.exists]
 
     def _has_to_see(self, changes: Sequence[Prepared]) -> bool:
         """Say whether a set is about rows that were collected before it and are not written.

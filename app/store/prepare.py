@@ -22,6 +22,7 @@ from app.store.effects import Effects
 from app.store.entries import Entries, IdentifierKeys, Link, LinkRules, entries_of, links
 from app.store.posted import Posted
 from app.store.types import Change, Method
+from app.store.unite import Unite
 
 
 class Prepared(msgspec.Struct, array_like=True, gc=False):
@@ -56,7 +57,8 @@ class Preparer:
     zone: for dates without one; bases: own base URLs with a trailing slash: references that begin
     with one are local; identifier_keys: canonical identifier keys of a resource, for `ident`;
     link_rules: what a resource links, for `link`;
-    effects: what else writes of some types do; posted: the posted search parameters.
+    effects: what else writes of some types do; posted: the posted search parameters;
+    unite: when resources of a type are one thing.
     """
 
     tenant: int
@@ -66,6 +68,7 @@ class Preparer:
     effects: Effects = field(default_factory=dict)
     posted: Posted | None = None
     link_rules: LinkRules | None = None
+    unite: Unite | None = None
 
     @property
     def generation(self) -> int:

@@ -34,7 +34,7 @@ from app.store.handover import SocketWriter
 from app.store.posted import Posted
 from app.store.prepare import Preparer
 from app.store.reindex import Upkeep
-from app.store.resolve import Referring
+from app.store.resolve import Around, Thing, Wanted
 from app.store.search import demand, run
 from app.store.search.context import Codes, Context, Learned
 from app.store.search.systems import Systems
@@ -46,6 +46,7 @@ from app.store.types import (
     SearchRequest,
     Stored,
 )
+from app.store.unite import Unite
 from app.store.writer import Writer, local_writer
 
 T = TypeVar("T")
@@ -57,7 +58,7 @@ class Setting:
 
     tenant: number of the tenant this store serves; zone: for dates without one; bases: own base
     URLs with a trailing slash; identifier_keys: canonical keys of a resource's identifiers;
-    link_rules: what a resource links with what.
+    link_rules: what a resource links with what; unite: when resources of a type are one thing.
     """
 
     tenant: int = 0
@@ -65,6 +66,7 @@ class Setting:
     bases: tuple[str, ...] = ()
     identifier_keys: IdentifierKeys | None = None
     link_rules: LinkRules | None = None
+    unite: Unite | None = None
 
     def preparer(self, posted: Posted | None = None) -> Preparer:
         """Return what prepares writes; `posted` also learns of each SearchParameter written."""
@@ -79,6 +81,7 @@ class Setting:
             effects,
             posted,
             self.link_rules,
+            self.unite,
         )
 
 
@@ -182,29 +185,21 @@ class Store:
         """Return the identifier systems that NamingSystems say are the same, itself first."""
         return self._read(lambda db: self._systems.same(db, system))
 
-    def referring(
+    def things(self, keys: Sequence[str], *, limit: int) -> list[Thing]:
+        """Return the resources that carry one of these keys, and what is one with each."""
+        return self._read(lambda db: resolve.things(db, self._setting.tenant, keys, limit))
+
+    def around(
         self,
-        source: str,
-        code: str,
-        target: tuple[str, str],
+        thing: Thing,
+        wanted: Sequence[Wanted],
+        also: Sequence[tuple[str, str]] = (),
         *,
-        listed: int,
-        counted: int,
         until_us: int | None = None,
-    ) -> Referring:
-        """Return the newest resources of a type that refer to `target`, and how many there are."""
-        return self._read(
-            lambda db: resolve.referring(
-                db,
-                self._setting.tenant,
-                source,
-                code,
-                target,
-                listed=listed,
-                counted=counted,
-                until_us=until_us,
-            )
-        )
+    ) -> Around:
+        """Return the newest resources that refer to a thing, their patients, and `also` others."""
+        tenant = self._setting.tenant
+        return self._read(lambda db: resolve.around(db, tenant, thing.pks, wanted, also, until_us))
 
     def count_types(self, most: int) -> dict[str, int]:
         """Return how many resources there are by type, each counted up to `most`."""

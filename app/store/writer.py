@@ -402,6 +402,7 @@ class PostgresWriter:
             change.id is None
             and not change.conditional
             and change.type not in self._preparer.effects
+            and (self._preparer.unite is None or change.type != self._preparer.unite.type)
             for change in changes
         )
         if not plain:

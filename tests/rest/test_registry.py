@@ -10,6 +10,7 @@ import pytest
 from app.registry.indexed import identifier_keys
 from app.registry.links import shipped_rules
 from app.registry.peers import Peer, Peers
+from app.registry.unite import Devices
 from app.rest import registry, trace
 from app.rest.services import Options
 from app.store.store import Setting, open_store
@@ -22,7 +23,9 @@ SID = "https://yilian.example/fhir/sid/"
 @pytest.fixture(scope="module")
 def api(backend_url: str) -> Iterator[Api]:
     rules = shipped_rules()
-    setting = Setting(bases=(f"{BASE}/",), identifier_keys=identifier_keys, link_rules=rules)
+    setting = Setting(
+        bases=(f"{BASE}/",), identifier_keys=identifier_keys, link_rules=rules, unite=Devices()
+    )
     store = open_store(backend_url, setting)
     hub = OneProcess(store)
     yield Api(hub, [registry.blueprint(hub, rules.kinds), trace.blueprint(hub, rules.kinds)])

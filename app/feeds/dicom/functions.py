@@ -14,19 +14,12 @@ from app.feeds.dicom.values import PersonName, fhir_date, fhir_datetime, offset_
 from app.fhir.ids import encode_part
 from app.mapping.assigners import universal_system
 from app.mapping.source import Function
+from app.registry import carrier
 from app.registry.parse import parse
 
 DICOMWEB: Final = "https://yilian.example/dicomweb"
 UID_SYSTEM: Final = "urn:dicom:uid"
 V2_0203: Final = "http://terminology.hl7.org/CodeSystem/v2-0203"
-
-# R4 Device.udiCarrier.issuer by the registry's scheme (identifiers.md section 5).
-_UDI_ISSUERS: Final = {
-    "gs1": "http://hl7.org/fhir/NamingSystem/gs1-di",
-    "hibc": "http://hl7.org/fhir/NamingSystem/hibcc-dI",
-    "isbt": "http://hl7.org/fhir/NamingSystem/iccbba-blood-di",
-    "ma": "https://yilian.example/fhir/NamingSystem/ma-di",
-}
 
 
 def _study_uid(value: Any, _: Any) -> dict[str, str]:
@@ -172,25 +165,12 @@ def _serial(value: Any, _: Any, manufacturer: Any = None) -> dict[str, str] | No
 
 def _udi_key(value: Any, _: Any) -> dict[str, str] | None:
     """Return the registry's key of a UDI that names one device (DI and serial)."""
-    found = parse(str(value))
-    if not found.valid or found.level != "instance" or not found.canonical:
-        return None
-    system, key = found.identifiers[-1]
-    return {"system": system, "value": key}
+    return carrier.key_of(str(value))
 
 
 def _udi(value: Any, _: Any) -> dict[str, Any]:
-    """Return a udiCarrier with what the registry reads in the human readable form."""
-    text = str(value).strip()
-    carrier: dict[str, Any] = {"carrierHRF": text}
-    found = parse(text)
-    device_id = found.fields.get("gtin") or found.fields.get("di") if found.valid else None
-    if device_id:
-        carrier["deviceIdentifier"] = str(device_id)
-        issuer = next((uri for name, uri in _UDI_ISSUERS.items() if name in found.scheme), None)
-        if issuer:
-            carrier["issuer"] = issuer
-    return carrier
+    """Return a udiCarrier with what the registry reads in it."""
+    return carrier.carrier_of(str(value))
 
 
 def _udi_part(name: str) -> Callable[[Any, Any], str | None]:

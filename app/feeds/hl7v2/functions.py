@@ -19,7 +19,7 @@ from app.feeds.hl7v2.er7 import Message
 from app.fhir.ids import encode_part
 from app.mapping.functions import number
 from app.mapping.source import Function
-from app.registry.parse import parse
+from app.registry import carrier
 
 _DTM = re.compile(
     r"(\d{4})(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:\.(\d{1,9}))?)?)?)?)?)?"
@@ -374,11 +374,12 @@ def eui64(value: str, _: Any) -> str | None:
 
 def udi_key(value: str, _: Any) -> dict[str, str] | None:
     """Return the registry's key of a UDI that names one device (DI and serial)."""
-    found = parse(value)
-    if not found.valid or found.level != "instance" or not found.canonical:
-        return None
-    system, key = found.identifiers[-1]
-    return {"system": system, "value": key}
+    return carrier.key_of(value)
+
+
+def udi(value: str, _: Any) -> dict[str, Any]:
+    """Return a UDI as a Device.udiCarrier."""
+    return carrier.carrier_of(value)
 
 
 # --- observation values --------------------------------------------------------------------------
@@ -512,6 +513,7 @@ def digits(value: Any, _: Any) -> str | None:
 _DATE_FAILS = ("impossible-date", "a date or time that cannot be read was left out")
 
 FUNCTIONS: dict[str, Function] = {
+    "udi": Function(udi, type="BackboneElement"),
     "udi-key": Function(udi_key, type="Identifier"),
     "dateTime": Function(date_time, type="dateTime", fails=_DATE_FAILS),
     "date": Function(date, type="date", fails=_DATE_FAILS),

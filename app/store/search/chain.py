@@ -28,7 +28,8 @@ from app.store.search.conditions import (
 )
 from app.store.search.context import Context, plain
 from app.store.search.plan import list_owners, list_pks
-from app.store.search.reference import pks_of, targets
+from app.store.search.reference import all_of, targets
+from app.store.unite import TYPE, with_merged
 
 _EXPAND_MAX = 200  # targets that are turned into keys
 _TARGETS_MAX = 100_000
@@ -57,6 +58,8 @@ def forward(
 def _through(context: Context, param: Param, target: str, inner: Condition) -> Condition:
     rows = plain(param)
     pks = list_pks(context, target, [inner], _EXPAND_MAX + 1)
+    if target == TYPE:
+        pks = with_merged(context.db, pks)
     if len(pks) <= _EXPAND_MAX:
         found = [keys.reference(row.number, pk) for row in rows for pk in pks]
         return Keys(found, owner=target == "Patient") if found else Nothing()
@@ -149,4 +152,4 @@ def referred_by(context: Context, source: str, param: Param, bodies: Sequence[by
             local = local_reference(text, context.bases) if number in numbers else None
             if local is not None and local[0] in allowed:
                 wanted.setdefault(local[0], set()).add(local[1])
-    return [pk for t, ids in wanted.items() for pk in pks_of(context, [t], sorted(ids))]
+    return [pk for t, ids in wanted.items() for pk in all_of(context, [t], sorted(ids))]

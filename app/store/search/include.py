@@ -19,6 +19,7 @@ from app.store.search.conditions import Sql, one_of
 from app.store.search.context import Context, plain
 from app.store.search.reference import targets
 from app.store.types import Stored
+from app.store.unite import TYPE, with_merged
 
 _INCLUDE_MAX = 10_000
 _ROW = "pk,type,id,vid,lu,method,body"
@@ -173,6 +174,8 @@ def _reverse(context: Context, found: Sequence[Found], wish: Wish) -> list[Found
                 for each in found
                 if each.stored.type in allowed and wish.target in (None, each.stored.type)
             ]
+            if TYPE in allowed and any(each.stored.type == TYPE for each in found):
+                pks = with_merged(context.db, pks)
             wanted += [keys.reference(row.number, pk) for row in plain(param) for pk in pks]
     if not wanted:
         return []

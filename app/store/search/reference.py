@@ -12,6 +12,7 @@ from app.store.entries import local_reference
 from app.store.search.conditions import Condition, Keys, Sql, one_of
 from app.store.search.context import Context, plain
 from app.store.search.parse import alternatives, token_parts, unescape
+from app.store.unite import TYPE, with_merged
 
 
 def condition(context: Context, param: Param, modifier: str | None, value: str) -> Condition:
@@ -53,6 +54,12 @@ def pks_of(context: Context, types: Sequence[str], ids: Sequence[str]) -> list[i
     return [row[0] for row in rows]
 
 
+def all_of(context: Context, types: Sequence[str], ids: Sequence[str]) -> list[int]:
+    """Return the pks as `pks_of`, and those of what is one with them."""
+    pks = pks_of(context, types, ids)
+    return with_merged(context.db, pks) if TYPE in types else pks
+
+
 def _keys(context: Context, param: Param, modifier: str | None, text: str) -> list[int]:
     rows = plain(param)
     allowed = targets(param, modifier)
@@ -60,12 +67,12 @@ def _keys(context: Context, param: Param, modifier: str | None, text: str) -> li
     if local is not None and (not param.is_canonical or "Reference" in param.datatypes):
         if local[0] not in allowed:
             return []
-        found = pks_of(context, [local[0]], [local[1]])
+        found = all_of(context, [local[0]], [local[1]])
         return [keys.reference(row.number, pk) for row in rows for pk in found]
     result: list[int] = []
     if param.allows_bare_id and "/" not in text and ":" not in text:
         if text:
-            found = pks_of(context, allowed, [text])
+            found = all_of(context, allowed, [text])
             result += [keys.reference(row.number, pk) for row in rows for pk in found]
         if not param.is_canonical:
             return result

@@ -33,7 +33,7 @@ from app.fhir.ids import CONVERT_SECRET
 from app.registry import links, peers
 from app.registry.indexed import identifier_keys
 from app.registry.unite import Devices
-from app.rest import capabilities, devices, registry, resolver, trace
+from app.rest import capabilities, devices, registry, resolver, rsgi, trace
 from app.rest.exchange import Request
 from app.rest.identify import Resolver
 from app.rest.process import process
@@ -390,8 +390,17 @@ def _parts(chosen: Settings) -> Parts:
     return Parts(chosen, known or CONVERT_SECRET.decode(), socket_path)
 
 
-def application(parts: Parts) -> rest.Wsgi:
-    """Return the HTTP application of one worker process."""
+def runs_on_loop(parts: Parts) -> bool:
+    """Say whether an HTTP worker runs on an event loop: a server's answers are waited for on
+    threads."""
+    return parts.database.dialect == SQLITE
+
+
+def application(parts: Parts, threads: int) -> rest.Wsgi | rsgi.Application:
+    """Return the HTTP application of one worker process: RSGI if it `runs_on_loop`, else WSGI.
+
+    threads: how many an RSGI application has for what takes long.
+    """
     hub = Hub(parts)
     doors_setting = replace(parts.doors, preparer=hub.store.preparer)
     intake = HttpIntake(doors_setting, hub.clock, hub.store.notice)
@@ -406,7 +415,12 @@ def application(parts: Parts) -> rest.Wsgi:
     warming = threading.Timer(_WARM_AFTER_S, _warm, (hub,))
     warming.daemon = True
     warming.start()
-    return rest.create_app(hub, doors)
+    wsgi = metrics.counted(rest.create_app(hub, doors))
+    if not runs_on_loop(parts):
+        return wsgi
+    most = max(MAX_BODY_BYTES, hub.http.max_body_bytes)
+    asks_peers = hub.http.peers is not None
+    return rsgi.Application(wsgi, hub.store, threads=threads, most=most, asks_peers=asks_peers)
 
 
 def _warm(hub: Hub) -> None:

@@ -114,7 +114,7 @@ def counted(application: Wsgi) -> Wsgi:
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         begun = clock()
-        code = "500"
+        code = ""  # as long as nothing was answered
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             nonlocal code
@@ -124,7 +124,8 @@ def counted(application: Wsgi) -> Wsgi:
         try:
             return application(environ, start)
         finally:
-            count(environ["REQUEST_METHOD"], code, clock() - begun)
+            if code:
+                count(environ["REQUEST_METHOD"], code, clock() - begun)
 
     return answer
 

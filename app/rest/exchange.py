@@ -102,6 +102,17 @@ class Request:
         key = name if name == "CONTENT_TYPE" else "HTTP_" + name
         return self.environ.get(key) or None
 
+    def condition(self, name: str) -> str | None:
+        """Return a header that the request depends on.
+
+        Raises Invalid for an empty one: it is as well how a server passes one on that is not ASCII.
+        """
+        value: str | None = self.environ.get("HTTP_" + name)
+        if value == "":
+            at = f"http.{name.replace('_', '-').title()}"
+            raise Invalid("the header is empty or not ASCII; percent-encode it", at=at)
+        return value
+
     @property
     def params(self) -> list[tuple[str, str]]:
         """The query's parameters, decoded."""
@@ -129,7 +140,7 @@ class Request:
     @property
     def if_match(self) -> tuple[str, ...]:
         """The version ids of If-Match: weak, strong or bare tags, also a list."""
-        return tags(self.header("IF_MATCH"))
+        return tags(self.condition("IF_MATCH"))
 
 
 @lru_cache(maxsize=256)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 import orjson
 
-from app.errors import Invalid, Unavailable
+from app.errors import Invalid, NotSupported, Unavailable
 
 SQLITE = "sqlite"
 POSTGRESQL = "postgresql"
@@ -32,6 +32,7 @@ _CACHE_KIB = 64 * 1024
 _READER_CACHE_KIB = 2 * 1024
 _MAPPED_BYTES = 2 << 30
 _CHECKPOINT_PAGES = 4000
+_WATCH_STEPS = 20_000  # of SQLite's virtual machine: some tenths of a millisecond
 
 # The server plans (performance.md section 2): every statement is written for its index, also on
 # tables that were never analysed, and is planned once.
@@ -108,6 +109,10 @@ class Connection(Protocol):
 
     def script(self, sql: str) -> None: ...
 
+    def watch(self, is_over: Callable[[], bool]) -> None:
+        """End statements that run while `is_over`, with an error of the driver."""
+        ...
+
     def array(self, values: Sequence[Any]) -> Any:
         """Return `values` as the one parameter that `in_list` expects."""
         ...
@@ -174,6 +179,9 @@ class SqliteConnection:
             if statement.strip():
                 self._db.execute(statement)
 
+    def watch(self, is_over: Callable[[], bool]) -> None:
+        self._db.set_progress_handler(is_over, _WATCH_STEPS)
+
     def array(self, values: Sequence[Any]) -> Any:
         return orjson.dumps(list(values)).decode()
 
@@ -236,6 +244,9 @@ class PostgresConnection:
 
     def script(self, sql: str) -> None:
         self._db.execute(sql.encode())
+
+    def watch(self, is_over: Callable[[], bool]) -> None:
+        raise NotSupported("a server is not waited for on an event loop")
 
     def array(self, values: Sequence[Any]) -> Any:
         return list(values)

@@ -1,6 +1,7 @@
 """How HTTP workers hand their writes to the writer process of a SQLite file, and are answered.
 
-A worker's thread has a connection of its own (`SocketWriter`) and waits on it. At the other end
+A worker's thread has a connection of its own (`SocketWriter`) and waits on it; the requests of a
+worker's event loop share one, which answers in the order of what was handed over. At the other end
 there are no threads: the writer's own thread looks at all connections before each transaction
 (`Doors`), takes whole requests out of what has come (`WriterServer`) and leaves the answers in the
 sockets afterwards. Threads that read for it would take Python's lock from it at every statement
@@ -15,6 +16,8 @@ import os
 import selectors
 import socket
 import threading
+from asyncio import AbstractEventLoop, Future
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +26,7 @@ from app.errors import NotSupported, Unavailable, YilianError
 from app.store import wire
 from app.store.aside import Aside
 from app.store.prepare import Prepared
+from app.store.turns import Turn, may_park, parked
 from app.store.types import Outcome
 
 log = logging.getLogger(__name__)
@@ -47,6 +51,7 @@ class Doors:
         os.set_blocking(self._bell, False)
         self._selector.register(self._bell_read, selectors.EVENT_READ, self._silence)
         self._asleep = False
+        self._later: list[Callable[[], None]] = []
 
     def look(self, is_busy: Callable[[], bool]) -> None:
         """Do what the sockets are ready for; unless there is work already, wait until one is."""
@@ -58,6 +63,16 @@ class Doors:
         self._asleep = False
         for key, mask in ready:
             key.data(mask)
+
+    def later(self, work: Callable[[], None]) -> None:
+        """Have something done once all of a transaction have been answered."""
+        self._later.append(work)
+
+    def settle(self) -> None:
+        """Do what was to be done later."""
+        works, self._later = self._later, []
+        for work in works:
+            work()
 
     def wake(self) -> None:
         """End the wait of `look`; from any thread."""
@@ -147,6 +162,7 @@ class _Worker:
         self._submit = submit
         self._came = bytearray()
         self._unsent = bytearray()
+        self._is_behind = False  # the worker reads more slowly than it is answered
         doors.watch(sock, self._ready, write=False)
 
     def _ready(self, mask: int) -> None:
@@ -173,31 +189,28 @@ class _Worker:
 
     def _answer(self, result: list[Outcome] | YilianError) -> None:
         reply = wire.failed(result) if isinstance(result, YilianError) else wire.Reply(result)
-        data = wire.frame(reply)
+        if not self._unsent:  # the answers to all that one worker asked for go out together
+            self._doors.later(self._send_all)
+        self._unsent += wire.frame(reply)
+
+    def _send_all(self) -> None:
         try:
-            if self._unsent or (sent := self._sock.send(data)) == 0:
-                self._unsent += data
-            elif sent < len(data):
-                self._unsent += memoryview(data)[sent:]
-            else:
-                return
-        except BlockingIOError:
-            self._unsent += data
+            self._send()
         except OSError:  # the worker is gone; what it asked for is on disk
             self._drop()
             return
         if len(self._unsent) > _UNREAD_MAX:
             log.warning("store.worker_lost")
             self._drop()
-        else:
-            self._doors.watch(self._sock, self._ready, write=True)
 
     def _send(self) -> None:
         with contextlib.suppress(BlockingIOError):
             sent = self._sock.send(self._unsent)
             del self._unsent[:sent]
-        if not self._unsent:
-            self._doors.watch(self._sock, self._ready, write=False)
+        is_behind = bool(self._unsent)
+        if is_behind != self._is_behind:
+            self._is_behind = is_behind
+            self._doors.watch(self._sock, self._ready, write=is_behind)
 
     def finish(self) -> None:
         """Send the rest of the answers, as long as the worker takes them, and close."""
@@ -218,6 +231,11 @@ class SocketWriter:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._local = threading.local()
+        self._loop: _LoopConnection | None = None
+
+    def serve_loop(self, loop: AbstractEventLoop, turn: Turn) -> None:
+        """Let those wait who run on this event loop, without keeping it from others."""
+        self._loop = _LoopConnection(self._path, loop, turn)
 
     def run(self, work: Callable[[Any], T]) -> T:
         """Refuse: work runs where the file is owned."""
@@ -233,16 +251,24 @@ class SocketWriter:
         self._hand_over(rows)
 
     def _hand_over(self, message: list[Prepared] | Aside) -> list[Outcome]:
+        if self._loop is not None and may_park():
+            return wire.outcomes(self._loop.ask(message))
         try:
             sock = self._socket()
             wire.send(sock, message)
             reply = wire.receive_reply(sock)
         except (OSError, Unavailable) as exc:
-            self.close()
+            self._hang_up()
             raise Unavailable("the writer is restarting") from exc
         return wire.outcomes(reply)
 
     def close(self) -> None:
+        """Close the connections of this thread and of the loop."""
+        self._hang_up()
+        if self._loop is not None:
+            self._loop.close()
+
+    def _hang_up(self) -> None:
         sock: socket.socket | None = getattr(self._local, "sock", None)
         if sock is not None:
             sock.close()
@@ -251,11 +277,102 @@ class SocketWriter:
     def _socket(self) -> socket.socket:
         sock: socket.socket | None = getattr(self._local, "sock", None)
         if sock is None:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                sock.connect(str(self._path))
-            except OSError:
-                sock.close()
-                raise
-            self._local.sock = sock
+            self._local.sock = sock = _connected(self._path)
         return sock
+
+
+class _LoopConnection:
+    """The one connection of an event loop; used by the loop's thread only."""
+
+    def __init__(self, path: Path, loop: AbstractEventLoop, turn: Turn) -> None:
+        self._path = path
+        self._loop = loop
+        self._turn = turn
+        self._sock: socket.socket | None = None
+        self._waiting: deque[Future[wire.Reply]] = deque()  # in the order they will be answered
+        self._came = bytearray()
+        self._unsent = bytearray()
+
+    def ask(self, message: list[Prepared] | Aside) -> wire.Reply:
+        """Hand a message over and park until it is answered. Raises Unavailable."""
+        future: Future[wire.Reply] = self._loop.create_future()
+        data = wire.frame(message)
+        self._turn.lift()
+        try:
+            sock = self._connection()
+            sent = 0 if self._unsent else sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as exc:
+            self.close()
+            raise Unavailable("the writer is restarting") from exc
+        self._waiting.append(future)
+        if sent < len(data):
+            if not self._unsent:
+                self._loop.add_writer(sock, self._send)
+            self._unsent += memoryview(data)[sent:]
+        try:
+            return parked(future)
+        finally:
+            self._turn.lift()  # another's turn was begun meanwhile
+
+    def _connection(self) -> socket.socket:
+        if self._sock is None:
+            self._sock = _connected(self._path)
+            self._sock.setblocking(False)
+            self._loop.add_reader(self._sock, self._receive)
+        return self._sock
+
+    def _send(self) -> None:
+        assert self._sock is not None
+        try:
+            sent = self._sock.send(self._unsent)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+            return
+        del self._unsent[:sent]
+        if not self._unsent:
+            self._loop.remove_writer(self._sock)
+
+    def _receive(self) -> None:
+        assert self._sock is not None
+        try:
+            data = self._sock.recv(_RECEIVE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            return
+        self._came += data
+        while (frame := wire.take(self._came)) is not None:
+            future = self._waiting.popleft()
+            if not future.done():  # whom it was for has not given up
+                future.set_result(wire.reply(frame))
+
+    def close(self) -> None:
+        """Close; of what was handed over nobody knows whether it will be written."""
+        if self._sock is not None:
+            self._loop.remove_reader(self._sock)
+            self._loop.remove_writer(self._sock)
+            self._sock.close()
+            self._sock = None
+        self._came.clear()
+        self._unsent.clear()
+        lost, self._waiting = self._waiting, deque()
+        for future in lost:
+            if not future.done():
+                future.set_exception(Unavailable("the writer is restarting"))
+
+
+def _connected(path: Path) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.connect(str(path))
+    except OSError:
+        sock.close()
+        raise
+    return sock

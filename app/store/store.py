@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from asyncio import AbstractEventLoop
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
@@ -38,6 +39,7 @@ from app.store.resolve import Around, Thing, Wanted
 from app.store.search import demand, run
 from app.store.search.context import Codes, Context, Learned
 from app.store.search.systems import Systems
+from app.store.turns import Overdue, Turn
 from app.store.types import (
     Change,
     HistoryPage,
@@ -114,6 +116,16 @@ class Store:
         self._learned = Learned()
         self._systems = Systems(setting.tenant)
         self.codes: Codes | None = None  # the terminology service, once there is one
+
+    def take_turns(self, turn: Turn, loop: AbstractEventLoop) -> None:
+        """Read and write for an event loop: `loop`, which runs in this thread of a worker.
+
+        Its reads raise Overdue when a turn is over; while something is written it goes on.
+        """
+        self._local.turn = turn
+        self._db.watch(turn.is_over)
+        if isinstance(self._writer, SocketWriter):
+            self._writer.serve_loop(loop, turn)
 
     def lookup(self, type: str, id: str) -> Stored | None:
         """Return the newest version, a deletion too; None for what was never written."""
@@ -271,9 +283,14 @@ class Store:
     def _read(self, work: Callable[[Connection], T]) -> T:
         """Do `work` over this thread's connection. Raises Unavailable when the server is gone."""
         db = self._db
+        turn: Turn | None = getattr(self._local, "turn", None)
+        if turn is not None and turn.is_over():
+            raise Overdue
         try:
             return work(db)
         except driver_errors(db.dialect) as exc:
+            if turn is not None and turn.is_over():
+                raise Overdue from None
             if db.lost:
                 raise Unavailable("the database cannot be read now") from exc
             if isinstance(exc, timeouts(db.dialect)):

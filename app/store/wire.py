@@ -67,6 +67,11 @@ def request(data: bytes) -> list[Prepared] | Aside:
     return _requests.decode(data)
 
 
+def reply(data: bytes) -> Reply:
+    """Read an answer from a frame."""
+    return _replies.decode(data)
+
+
 def send(sock: socket.socket, message: list[Prepared] | Aside) -> None:
     """Write one frame."""
     sock.sendall(frame(message))

@@ -263,6 +263,7 @@ class GroupWriter:
             _settle(self._preparer, self._db)  # nobody else writes this file: it is known in time
         for job, result in zip(group, results, strict=True):
             job.done(result)
+        self._doors.settle()
 
     def _transaction(self, group: list[_Job]) -> list[Any]:
         results: list[Any] = []

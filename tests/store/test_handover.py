@@ -1,5 +1,6 @@
 """The socket between HTTP workers and the writer: requests in pieces, slow and lost workers."""
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -16,6 +17,7 @@ from app.store import schema, wire
 from app.store.database import Address
 from app.store.handover import SocketWriter
 from app.store.prepare import Prepared, Preparer
+from app.store.turns import Turn, finished
 from app.store.types import Change, Method, Result
 from app.store.writer import GroupWriter
 
@@ -95,3 +97,53 @@ def test_what_is_no_request_ends_its_connection_alone(path: Path, sent: bytes):
 def test_without_a_writer_it_says_so(tmp_path: Path):
     with pytest.raises(Unavailable):
         SocketWriter(tmp_path / "none.sock").commit(create())
+
+
+async def commits(writer: SocketWriter, count: int, size: int = 0) -> list[Result | str]:
+    """Commit that many sets at once from the running loop: their results, or what was wrong."""
+
+    def commit() -> Result | str:
+        try:
+            return writer.commit(create(size))[0].result
+        except Unavailable as exc:
+            return str(exc)
+
+    return list(await asyncio.gather(*(finished(commit) for _ in range(count))))
+
+
+def test_the_requests_of_a_loop_share_a_connection(path: Path):
+    writer = SocketWriter(path)
+
+    async def run() -> list[Result | str]:
+        writer.serve_loop(asyncio.get_running_loop(), Turn())
+        small = await commits(writer, 50)
+        large = await commits(writer, 20, 200_000)  # more than the socket takes at once
+        writer.close()
+        return small + large
+
+    assert asyncio.run(run()) == [Result.CREATED] * 70
+
+
+def test_a_loop_outlives_the_writer(path: Path):
+    writer = SocketWriter(path)
+
+    async def run() -> None:
+        writer.serve_loop(asyncio.get_running_loop(), Turn())
+        assert await commits(writer, 1) == [Result.CREATED]
+        writer.close()
+        path.rename(path.with_name("real"))
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            listener.listen()
+            asked = asyncio.ensure_future(commits(writer, 3))
+            listener.setblocking(False)
+            came, _ = await asyncio.get_running_loop().sock_accept(listener)
+            came.close()  # it ends in the middle of its work
+            assert await asked == ["the writer is restarting"] * 3
+        path.unlink()
+        assert await commits(writer, 1) == ["the writer is restarting"]
+        path.with_name("real").rename(path)
+        assert await commits(writer, 2) == [Result.CREATED] * 2
+        writer.close()
+
+    asyncio.run(run())

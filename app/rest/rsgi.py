@@ -1,0 +1,187 @@
+"""The HTTP application on an event loop: what is cheap runs there, the rest on threads. RSGI 1.6.
+
+Reads, searches and writes of a worker run one after the other on the loop of its main thread;
+threads would take Python's lock from each other in the middle of each. What is known to take long
+(large bodies, operations, everything that is not FHIR), and a read that turns out to, runs on a
+few threads. The doors themselves are WSGI (PEP 3333) and know nothing of this.
+"""
+
+from __future__ import annotations
+
+import sys
+from asyncio import AbstractEventLoop
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from io import BytesIO
+from typing import Any, Protocol
+
+from granian import rsgi as server
+
+from app.rest.base import MOUNT
+from app.rest.wsgi import Wsgi
+from app.store.turns import Overdue, Turn, finished
+
+Headers = list[tuple[str, str]]
+Answer = tuple[int, Headers, bytes]
+
+_CHEAP_BYTES = 32 * 1024
+_READS = frozenset(("GET", "HEAD"))
+_NO_BODY = frozenset(("GET", "HEAD", "DELETE", "OPTIONS"))
+# A client that is still sending misses an answer that comes too early (see `bodies.py`).
+_PATIENCE = 4
+_CGI = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
+
+
+_Gone: type[Exception] = server.ProtocolError  # type: ignore[attr-defined] # it is there
+
+
+class Exchange(Protocol):
+    """One request's body, whole or in chunks, and what answers it: the server's own object."""
+
+    async def __call__(self) -> bytes: ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    def response_bytes(self, status: int, headers: Headers, body: bytes) -> None: ...
+
+    def response_empty(self, status: int, headers: Headers) -> None: ...
+
+
+class Reads(Protocol):
+    """The store, as far as it reads for the loop."""
+
+    def take_turns(self, turn: Turn, loop: AbstractEventLoop) -> None: ...
+
+
+class Application:
+    """One worker's RSGI application around its WSGI one.
+
+    threads: how many requests that take long run at a time. most: no door takes a longer body.
+    asks_peers: a code may be asked of other hubs.
+    """
+
+    def __init__(
+        self, application: Wsgi, reads: Reads, *, threads: int, most: int, asks_peers: bool
+    ) -> None:
+        self._application = application
+        self._reads = reads
+        self._most = most
+        self._asks_peers = asks_peers
+        self._turn = Turn()
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="http")
+        self._loop: AbstractEventLoop | None = None
+
+    def __rsgi_init__(self, loop: AbstractEventLoop) -> None:
+        self._loop = loop
+        self._reads.take_turns(self._turn, loop)
+
+    def __rsgi_del__(self, loop: AbstractEventLoop) -> None:
+        self._threads.shutdown()
+
+    async def __rsgi__(self, scope: server.Scope, protocol: Exchange) -> None:
+        method = scope.method
+        environ = _environ(scope, method)
+        try:
+            body = b"" if _has_none(environ) else await self._body(environ, protocol)
+        except _Gone:  # the client has gone in the middle of its request
+            return
+        answer = await self._answer(environ, method, body)
+        status, headers, content = answer
+        if content:
+            protocol.response_bytes(status, headers, content)
+        else:
+            protocol.response_empty(status, headers)
+
+    async def _answer(self, environ: dict[str, Any], method: str, body: bytes) -> Answer:
+        if len(body) <= _CHEAP_BYTES and self._is_cheap(method, environ["PATH_INFO"]):
+            try:
+                if method in _READS:
+                    return self._in_turn(environ, body)
+                return await finished(partial(self._in_turn, environ, body))
+            except Overdue:
+                pass
+        assert self._loop is not None
+        return await self._loop.run_in_executor(self._threads, self._call, environ, body)
+
+    def _is_cheap(self, method: str, path: str) -> bool:
+        if path.startswith(MOUNT):
+            return "$" not in path
+        return path == "/id" and method == "GET" and not self._asks_peers
+
+    def _in_turn(self, environ: dict[str, Any], body: bytes) -> Answer:
+        self._turn.begin()
+        return self._call(environ, body)
+
+    def _call(self, environ: dict[str, Any], body: bytes) -> Answer:
+        environ["wsgi.input"] = BytesIO(body)
+        status = ""
+        headers: Headers = []
+
+        def start(given: str, named: Headers, exc_info: Any = None) -> None:
+            nonlocal status, headers
+            status, headers = given, named
+
+        parts = self._application(environ, start)
+        content = parts[0] if type(parts) is list and len(parts) == 1 else b"".join(parts)
+        close: Callable[[], None] | None = getattr(parts, "close", None)
+        if close is not None:
+            close()
+        return int(status[:3]), headers, content
+
+    async def _body(self, environ: Mapping[str, Any], protocol: Exchange) -> bytes:
+        """Return the body, or of one that no door takes as much as shows that."""
+        announced = environ.get("CONTENT_LENGTH", "")
+        if announced.isdecimal() and int(announced) <= _CHEAP_BYTES:
+            return await protocol()
+        kept = bytearray()
+        read = 0
+        async for chunk in protocol:
+            read += len(chunk)
+            if len(kept) <= self._most:
+                kept += chunk
+            if read > _PATIENCE * self._most:
+                break
+        return bytes(kept)
+
+
+def _has_none(environ: Mapping[str, Any]) -> bool:
+    """Say whether the request has no body (RFC 9112 section 6.3)."""
+    return "CONTENT_LENGTH" not in environ and "HTTP_TRANSFER_ENCODING" not in environ
+
+
+def _environ(scope: server.Scope, method: str) -> dict[str, Any]:
+    path, query = scope.path, scope.query_string
+    environ = {
+        "REQUEST_METHOD": method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": path if path.isascii() else _latin(path),
+        "QUERY_STRING": query if query.isascii() else _latin(query),
+        "SERVER_PROTOCOL": "HTTP/1.1" if scope.http_version == "1.1" else "HTTP/1.0",
+        "wsgi.url_scheme": scope.scheme,
+        "wsgi.errors": sys.stderr,
+        "wsgi.version": (1, 0),
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    server, _, port = scope.server.rpartition(":")
+    environ["SERVER_NAME"], environ["SERVER_PORT"] = server, port
+    environ["REMOTE_ADDR"] = scope.client.rpartition(":")[0]
+    given = scope.headers
+    for name, value in given.items():
+        key = _CGI.get(name) or _cgi(name)
+        environ[key] = f"{environ[key]},{value}" if key in environ else value
+    for name in given.keys():  # noqa: SIM118 - no mapping: it has no `in` of its own
+        environ.setdefault(_CGI.get(name) or _cgi(name), "")  # not ASCII: the value is not told
+    return environ
+
+
+def _latin(text: str) -> str:
+    """Return text as PEP 3333 wants it: its bytes as Latin-1."""
+    return text.encode().decode("latin-1")
+
+
+@lru_cache(maxsize=1024)
+def _cgi(name: str) -> str:
+    return "HTTP_" + name.upper().replace("-", "_")

@@ -239,16 +239,27 @@ class WritePath:
 
     def _unite(self, rule: unite.Unite, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Merge into what was written what turns out to be the same thing (`unite.py`)."""
+        written = {
+            (one.type, one.id): unite.read(one.body)
+            for one in outcomes
+            if one.type == rule.type and one.result in (Result.CREATED, Result.UPDATED) and one.body
+        }
+        numbers = [n for one in written.values() for n in unite.numbers_of(rule, self._tenant, one)]
+        if not numbers:
+            return list(outcomes)
+        unite.lock(self._db, numbers)
+        if len(numbers) > len(set(numbers)) or not self._uniting.isdisjoint(numbers):
+            self.flush()
+        self._uniting.update(numbers)
         after: dict[Target, Outcome] = {}
-        for one in outcomes:
-            target = one.type, one.id
-            body = after.get(target, one).body
-            if one.type == rule.type and one.result in (Result.CREATED, Result.UPDATED) and body:
-                changes = self._merges(rule, unite.read(body))
-                if changes:
-                    ready = self._preparer.prepare(changes)  # before anything is written
-                    self.flush()
-                    after.update(((each.type, each.id), each) for each in self._evaluate(ready))
+        for target, resource in written.items():
+            known = after.get(target)
+            changes = self._merges(rule, unite.read(known.body or b"{}") if known else resource)
+            if changes:
+                ready = self._preparer.prepare(changes)  # before anything is written
+                self.flush()
+                after.update(((each.type, each.id), each) for each in self._evaluate(ready))
+                self.flush()
         return [
             replace(after[target], result=one.result)
             if (target := (one.type, one.id)) in after
@@ -260,15 +271,8 @@ class WritePath:
         """Return the changes that unite a resource with those that carry one of its numbers."""
         db, tenant = self._db, self._tenant
         numbers = unite.numbers_of(rule, tenant, written)
-        if not numbers:
-            return []
-        unite.lock(db, numbers)
-        if not self._uniting.isdisjoint(numbers):
-            self.flush()
-        self._uniting |= numbers
-        others = self._bodies(
-            rule.type, unite.holders(db, tenant, rule.type, numbers, written["id"])
-        )
+        ids = unite.holders(db, tenant, rule.type, numbers, written["id"]) if numbers else []
+        others = self._bodies(rule.type, ids)
         same = unite.same_thing(rule, written, others) if others else []
         if not same:
             return []

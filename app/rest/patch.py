@@ -21,10 +21,10 @@ from app.errors import (
 )
 from app.fhir import json, validate, xml
 from app.rest import criteria, fhirpath_patch, json_patch, negotiate, write, xml_patch
-from app.rest.exchange import Reply, Request, parse_query
+from app.rest.exchange import Reply, Request
 from app.rest.negotiate import Format
 from app.rest.services import Hub
-from app.store.types import Change, Method, SearchRequest, Stored
+from app.store.types import Change, Method, Stored
 
 T = TypeVar("T")
 
@@ -60,13 +60,12 @@ def change(hub: Hub, request: Request) -> Change:
 
 def conditional_change(hub: Hub, request: Request) -> Change:
     """As `change`, for the one match of the criteria in the address."""
-    params = parse_query(criteria.of_address(request))
-    found = hub.store.search(SearchRequest(request.type, [*params, ("_count", "2")]))
-    if not found.matches:
+    found = hub.store.matching(request.type, criteria.of_address(request), 2)
+    if not found:
         raise NotFound("No resource meets the criteria")
-    if len(found.matches) > 1:
+    if len(found) > 1:
         raise PreconditionFailed("The criteria match several resources", code="multiple-matches")
-    request.id = found.matches[0].id
+    request.id = found[0].id
     return change(hub, request)
 
 

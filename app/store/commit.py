@@ -310,7 +310,9 @@ class WritePath:
                 _name_entry(exc, change)
                 raise
         _refuse_doubles(steps)
-        targets = self._rewriting(changes, steps)
+        return self._applied(steps, self._rewriting(changes, steps))
+
+    def _applied(self, steps: Sequence[_Step], targets: Mapping[str, str]) -> list[Outcome]:
         # In one order for everybody, so that no two writers wait for each other; before any row
         # is made, so that references among the set find the pks.
         for step in sorted(steps, key=lambda step: (step.change.type, step.id)):
@@ -329,9 +331,11 @@ class WritePath:
         """Return the step with its id, from the address, the criteria or a fresh one."""
         if change.criteria is not None:
             step = self._decide_conditional(change)
-            if change.method is Method.CREATE and step.fresh:
+            if step.fresh:
                 first = wished.setdefault((change.type, change.criteria), step.id)
                 if first != step.id:  # an entry before has the same wish: both mean one resource
+                    if change.method is Method.UPDATE:
+                        raise _addressed_twice()
                     return _Step(change, first, Result.UNCHANGED, shared=True)
             return step
         if change.method is Method.CREATE:
@@ -352,8 +356,13 @@ class WritePath:
             return self._fresh(change)
         if change.method is Method.DELETE:
             return _Step(change, found[0]) if found else _Step(change, "", Result.ABSENT)
+        if not found and change.body_id:
+            state = self.state(change.type, change.body_id)
+            if state is not None and state.exists:  # it does not meet the criteria
+                raise Conflict("another resource has the id in the body", at=f"{change.type}.id")
+            return _Step(change, change.body_id)
         if not found:
-            return _Step(change, change.body_id) if change.body_id else self._fresh(change)
+            return self._fresh(change)
         if change.body_id not in (None, found[0]):
             raise Invalid("the id in the body is not that of the match", at=f"{change.type}.id")
         return _Step(change, found[0])
@@ -390,15 +399,44 @@ class WritePath:
             tail = "/".join(url.rsplit("/", 2)[-2:])
             if "://" in url and tail != local and tail.startswith(step.change.type + "/"):
                 targets[tail] = local  # a relative reference resolves against the fullUrl's base
+        if any(change.conditional for change in changes):
+            targets.update(self._conditional_targets(changes, steps, targets))
+        return targets
+
+    def _conditional_targets(
+        self, changes: Sequence[Prepared], steps: Sequence[_Step], targets: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Return what conditional references stand for: criteria -> Type/id.
+
+        What the set itself writes counts too. So it is written on trial where it has resources of
+        a type that is asked for.
+        """
+        written = {step.change.type for step in steps if step.result is None}
+        asked = {reference.partition("?")[0] for c in changes for reference in c.conditional}
+        if asked.isdisjoint(written):
+            return self._found_conditional(changes)
+        mark = self.mark()
+        self._db.run("SAVEPOINT trial")
+        try:
+            self._applied(steps, targets)
+            self.flush()
+            return self._found_conditional(changes)
+        finally:
+            self._db.run("ROLLBACK TO SAVEPOINT trial")
+            self._db.run("RELEASE SAVEPOINT trial")
+            self.back_to(mark)
+
+    def _found_conditional(self, changes: Sequence[Prepared]) -> dict[str, str]:
+        found: dict[str, str] = {}
         for change in changes:
-            for criteria in change.conditional:
-                if criteria not in targets:
+            for reference in change.conditional:
+                if reference not in found:
                     try:
-                        targets[criteria] = self._conditional_target(criteria)
+                        found[reference] = self._conditional_target(reference)
                     except YilianError as exc:
                         _name_entry(exc, change)
                         raise
-        return targets
+        return found
 
     def _conditional_target(self, reference: str) -> str:
         type_name, _, criteria = reference.partition("?")
@@ -761,12 +799,14 @@ def _refuse_doubles(steps: Sequence[_Step]) -> None:
         if not step.id or step.result is Result.UNCHANGED:
             continue
         if target in seen:
-            raise Invalid(
-                "the same resource is addressed twice in one transaction",
-                at=None if step.change.entry is None else f"Bundle.entry[{step.change.entry}]",
-                code="invariant",
-            )
+            error = _addressed_twice()
+            _name_entry(error, step.change)
+            raise error
         seen.add(target)
+
+
+def _addressed_twice() -> Invalid:
+    return Invalid("the same resource is addressed twice in one transaction", code="invariant")
 
 
 def _check_versions(change: Prepared, state: State | None) -> None:

@@ -199,6 +199,31 @@ def test_conditional_entries_stand_for_what_they_match(api: Api):
     assert subjects == [f"Patient/{there}", located(answer.entries[1]), f"Patient/{there}"]
 
 
+def test_conditional_references_find_what_the_bundle_itself_writes(api: Api):
+    fresh, both = api.value(), api.value()
+    api.create(patient(identifier=identified(both)))
+
+    def refers(value: str) -> Any:
+        about = {"reference": f"Patient?identifier=urn:x-test|{value}"}
+        return entry("POST", "Observation", observation(subject=about))
+
+    def makes(value: str) -> Any:
+        return entry("POST", "Patient", patient(identifier=identified(value)), uuid())
+
+    made = api.post("", bundle(refers(fresh), makes(fresh), refers(fresh)))
+    several = api.post("", bundle(refers(both), makes(both)))
+    none = api.post("", bundle(refers(api.value()), makes(api.value())))
+
+    assert statuses(made) == ["201", "201", "201"], made.body
+    subjects = [made.entries[n]["resource"]["subject"]["reference"] for n in (0, 2)]
+    assert subjects == [located(made.entries[1])] * 2
+    assert made.entries[1]["resource"]["meta"]["versionId"] == "1"
+    assert len(api.get(f"Observation?subject={located(made.entries[1])}").entries) == 2
+    assert (several.status, none.status) == (412, 412)
+    assert len(api.get(f"Patient?identifier=urn:x-test|{both}").entries) == 1
+    assert several.issue["expression"] == ["Bundle.entry[0]"]
+
+
 @pytest.mark.parametrize(
     ("bad", "status", "place"),
     [
@@ -248,7 +273,14 @@ def test_the_same_resource_or_full_url_twice_is_refused(api: Api):
         bundle(entry("POST", "Patient", patient(), url), entry("POST", "Patient", patient(), url)),
     )
 
+    value = api.value()
+    wished = entry(
+        "PUT", f"Patient?identifier=urn:x-test|{value}", patient(identifier=identified(value))
+    )
+    by_criteria = api.post("", bundle(wished, wished))
+
     assert (twice.status, equal.status) == (400, 400)
+    assert (by_criteria.status, by_criteria.issue["expression"]) == (400, ["Bundle.entry[1]"])
     assert equal.issue["expression"] == ["Bundle.entry[1].fullUrl"]
 
 

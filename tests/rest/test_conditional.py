@@ -18,6 +18,39 @@ def found(api: Api, value: str) -> list[str]:
     return [e["resource"]["id"] for e in api.get(f"Patient?{criteria(value)}").entries]
 
 
+def test_an_update_by_criteria_does_not_take_the_id_of_another(api: Api):
+    value = api.value()
+    id = api.create(patient())["id"]
+
+    answer = api.put(f"Patient?{criteria(value)}", patient(id=id, identifier=identified(value)))
+
+    assert (answer.status, answer.issue["code"]) == (409, "conflict")
+    assert api.get(f"Patient/{id}").json["meta"]["versionId"] == "1"
+
+
+def test_an_identifier_that_a_merge_left_is_not_meant_by_a_conditional_write(api: Api):
+    value, own = api.value(), api.value()
+    merged = api.create(patient())["id"]
+    survivor = patient(
+        identifier=[{**identified(value)[0], "use": "old"}, *identified(own)],
+        link=[{"other": {"reference": f"Patient/{merged}"}, "type": "replaces"}],
+    )
+    survivor = api.create(survivor)
+
+    created = api.post(
+        "Patient", patient(identifier=identified(value)), If_None_Exist=criteria(value)
+    )
+    known = api.post("Patient", patient(identifier=identified(own)), If_None_Exist=criteria(own))
+    patched = api.patch(
+        f"Patient?{criteria(value)}", [{"op": "add", "path": "/active", "value": True}]
+    )
+
+    assert len(found(api, value)) == 2  # a search finds the survivor by it as well
+    assert (created.status, known.status, patched.status) == (201, 200, 200)
+    assert known.json["id"] == survivor["id"]
+    assert patched.json["id"] == created.json["id"]
+
+
 @pytest.mark.parametrize("encoded", [False, True])
 def test_create_only_if_none_exists(api: Api, encoded: bool):
     value = api.value()

@@ -11,12 +11,14 @@ from app.store.search import include, sort
 from app.store.search.conditions import Condition
 from app.store.search.context import Context
 from app.store.search.demand import demand, in_compartment, in_compartment_of_types
+from app.store.search.merged import is_meant
 from app.store.search.page import Cursor, page, total
 from app.store.search.plan import Plan, make
 from app.store.types import SearchPage, SearchRequest, Stored
 
 COUNT_DEFAULT = 20
 COUNT_MAX = 1000
+_MERGED_MAX = 1000  # survivors of merges that a conditional write looks through
 _SUMMARIES = ("true", "text", "data", "count", "false")
 _TOTALS = ("none", "estimate", "accurate")
 _NOT_OURS = frozenset({"_format", "_pretty"})  # the door's own
@@ -54,8 +56,11 @@ def search(context: Context, request: SearchRequest) -> SearchPage:
             used.append((name, value))
             continue
         try:
-            reader = _RESULT.get(name.partition(":")[0])
+            code, colon, _ = name.partition(":")
+            reader = _RESULT.get(code)
             if reader is not None:
+                if colon and reader is not _include:
+                    raise Invalid(f"{code} takes no modifier", at=f"http.{code}")
                 reader(context, types, wishes, name, value)
             elif value:
                 conditions.append(demand(context, types, name, value))
@@ -90,8 +95,13 @@ def matching(
     conditions = [demand(context, [type_name], name, value) for name, value in criteria if value]
     if not conditions:
         raise Invalid("a conditional interaction needs criteria", code="required")
-    found, _ = page(make(context, [type_name], conditions), [], most, None)
-    return [each.stored for each in found]
+    plan = make(context, [type_name], conditions)
+    found = [each.stored for each in page(plan, [], most, None)[0]]
+    meant = [each for each in found if is_meant(each.body, criteria, context.same_systems)]
+    if len(meant) < len(found) == most:  # what is not meant took the place of others
+        found = [each.stored for each in page(plan, [], most + _MERGED_MAX, None)[0]]
+        meant = [each for each in found if is_meant(each.body, criteria, context.same_systems)]
+    return meant[:most]
 
 
 def _answer(

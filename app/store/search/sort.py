@@ -13,6 +13,8 @@ from typing import Any
 from app.errors import Invalid, NotSupported, UnknownParameter
 from app.fhir import searchparams
 from app.fhir.searchparams import Param
+from app.fhir.searchpaths import Get
+from app.store.database import POSTGRESQL, SQLITE
 from app.store.search.context import Context, plain
 
 
@@ -84,6 +86,8 @@ def _extreme(
 
 def _token(context: Context, params: Sequence[Param], descending: bool) -> tuple[str, list[Any]]:
     """Order by code. The dictionary of codes seen gives the text of each key."""
+    if any("Identifier" in param.datatypes for param in params):
+        return _identifier(context, params, descending)
     choose = "max" if descending else "min"
     marks = ",".join("?" * len(params))
     return (
@@ -93,6 +97,37 @@ def _token(context: Context, params: Sequence[Param], descending: bool) -> tuple
     )
 
 
+def _identifier(
+    context: Context, params: Sequence[Param], descending: bool
+) -> tuple[str, list[Any]]:
+    """Order by the value of identifiers, which no table holds: it is read from the resources."""
+    dialect = _VALUES[context.db.dialect]
+    choose = "max" if descending else "min"
+    picks = []
+    for where in (where for param in params for where in param.locations):
+        match where.steps:
+            case (Get(name, many),) if where.type == "Identifier":
+                picks.append(dialect[many].format(name=name))
+            case _:
+                raise NotSupported("identifiers below other elements cannot be sorted by")
+    return f"(SELECT {choose}(x.v) FROM ({' UNION ALL '.join(picks)}) AS x)", []
+
+
+# dialect -> SELECT of the values of one identifier, of a list of them
+_VALUES: Mapping[str, tuple[str, str]] = {
+    SQLITE: (
+        "SELECT json_extract(CAST(r.body AS TEXT),'$.{name}.value') AS v"
+        " FROM res r WHERE r.pk=a.pk",
+        "SELECT json_extract(e.value,'$.value') AS v"
+        " FROM res r,json_each(CAST(r.body AS TEXT),'$.{name}') e WHERE r.pk=a.pk",
+    ),
+    POSTGRESQL: (
+        "SELECT convert_from(r.body,'UTF8')::jsonb->'{name}'->>'value' COLLATE \"C\" AS v"
+        " FROM res r WHERE r.pk=a.pk",
+        "SELECT e->>'value' COLLATE \"C\" AS v FROM res r,"
+        "jsonb_array_elements(convert_from(r.body,'UTF8')::jsonb->'{name}') e WHERE r.pk=a.pk",
+    ),
+}
 _COLUMNS: Mapping[str, str] = {"_id": "id", "_lastUpdated": "lu"}
 _EXPRESSIONS = {
     "string": _string,

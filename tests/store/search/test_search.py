@@ -80,6 +80,8 @@ WORLD = {
         status="amended",
         valueString="Positive finding",
     ),
+    "b1": {"resourceType": "Bundle", "type": "collection", "identifier": {"value": "1"}},
+    "b2": {"resourceType": "Bundle", "type": "collection", "identifier": {"value": "2"}},
     "listed": {
         "resourceType": "List",
         "status": "current",
@@ -195,6 +197,7 @@ REFUSED = [
     ("Patient", "birthdate=1980-13-01", Invalid),
     ("Patient", "_count=-1", Invalid),
     ("Patient", "_sort=nosuch", UnknownParameter),
+    ("Patient", "_sort:desc=family", Invalid),
     ("Patient", "gender:missing=maybe", Invalid),
     ("Patient", "name.family=x", Invalid),
     ("Observation", "patient.nosuch=1", Invalid),
@@ -231,6 +234,10 @@ ORDERS = [
     ("Patient", "_sort=family", "anna wei none"),
     ("Patient", "_sort=-family", "wei anna none"),
     ("Patient", "_sort=_id", "anna none wei"),
+    ("Patient", "_sort=identifier,_id", "anna wei none"),
+    ("Patient", "_sort=-identifier", "wei anna none"),
+    ("ValueSet", "_sort=-identifier", "vs"),
+    ("Bundle", "_sort=-identifier", "b2 b1"),
     ("Patient", "_sort=-_lastUpdated,_id", "anna none wei"),
 ]
 

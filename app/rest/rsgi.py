@@ -33,7 +33,11 @@ _PATIENCE = 4
 _CGI = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 
 
-_Gone: type[Exception] = server.ProtocolError  # type: ignore[attr-defined] # it is there
+# The client has gone in the middle of its request. (The module has these names, untyped.)
+_GONE: tuple[type[Exception], ...] = (
+    server.ProtocolClosed,  # type: ignore[attr-defined]
+    server.ProtocolError,  # type: ignore[attr-defined]
+)
 
 
 class Exchange(Protocol):
@@ -84,7 +88,7 @@ class Application:
         environ = _environ(scope, method)
         try:
             body = b"" if _has_none(environ) else await self._body(environ, protocol)
-        except _Gone:  # the client has gone in the middle of its request
+        except _GONE:
             return
         answer = await self._answer(environ, method, body)
         status, headers, content = answer

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from granian import rsgi
 
 from app.rest.rsgi import Application
 from app.store.turns import Overdue, Turn
@@ -69,7 +70,13 @@ class Reads:
 Seen = Callable[[dict[str, Any]], bytes]
 
 
-def asked(see: Seen, scope: Scope, *chunks: bytes, peers: bool = False) -> Protocol:
+def asked(
+    see: Seen,
+    scope: Scope,
+    *chunks: bytes,
+    peers: bool = False,
+    protocol: Protocol | None = None,
+) -> Protocol:
     """Answer one request with what `see` makes of its environ."""
 
     def wsgi(environ: dict[str, Any], start: Any) -> list[bytes]:
@@ -78,7 +85,7 @@ def asked(see: Seen, scope: Scope, *chunks: bytes, peers: bool = False) -> Proto
         return [body] if body else []
 
     application = Application(wsgi, Reads(), threads=1, most=MOST, asks_peers=peers)
-    protocol = Protocol(*chunks)
+    protocol = protocol or Protocol(*chunks)
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
@@ -165,3 +172,12 @@ def test_of_a_body_that_no_door_takes_no_more_is_kept_than_shows_it():
     protocol = asked(see, scope, *[b"x" * 50_000] * 20)
     assert MOST < kept[0] <= MOST + 50_000
     assert len(protocol.left) > 0  # the rest is not read for ever
+
+
+def test_who_has_gone_in_the_middle_of_a_request_is_not_answered():
+    class Gone(Protocol):
+        async def __call__(self) -> bytes:
+            raise rsgi.ProtocolClosed
+
+    scope = Scope("POST", "/fhir", headers=Headers([("content-length", "9")]))
+    assert asked(where, scope, protocol=Gone()).answers == []

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from app.store.database import POSTGRESQL, Connection
 from app.store.effects import Effect
 
 Row = tuple[Any, ...]
+
+_TOGETHER = 16  # rows that one statement inserts: a row costs a third less than alone
+_first = itemgetter(0)
 
 # table, its columns with PostgreSQL's array types, what to do with a row that is there already
 _INSERTS: Sequence[tuple[str, str, str, str, str]] = (
@@ -120,12 +125,19 @@ def write(db: Connection, batch: Batch) -> int:
 
 
 def _insert_by_table(db: Connection, batch: Batch) -> None:
-    for name, sql in _SQLITE:
+    for name, one, several in _SQLITE:
         rows = getattr(batch, name)
-        if rows:
-            if name == "ix":
-                rows.sort()
-            db.many(sql, rows)
+        if not rows:
+            continue
+        if name == "ix":
+            rows.sort(key=_first)  # of one key, they come in the order of time as it is
+        whole = len(rows) // _TOGETHER * _TOGETHER
+        if whole:
+            values = list(chain.from_iterable(rows[:whole]))
+            size = len(values) // whole * _TOGETHER
+            db.many(several, [values[at : at + size] for at in range(0, len(values), size)])
+        if whole < len(rows):
+            db.many(one, rows[whole:])
 
 
 def _insert_at_once(db: Connection, batch: Batch) -> None:
@@ -163,10 +175,10 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _sqlite(table: str, columns: str, existing: str) -> str:
-    marks = ",".join("?" * len(columns.split(",")))
+def _sqlite(table: str, columns: str, existing: str, count: int) -> str:
+    marks = f"({','.join('?' * len(columns.split(',')))})"
     verb = "INSERT OR IGNORE" if existing else "INSERT"
-    return f"{verb} INTO {table} ({columns}) VALUES ({marks})"
+    return f"{verb} INTO {table} ({columns}) VALUES {','.join([marks] * count)}"
 
 
 def _postgresql(table: str, columns: str, types: str, existing: str) -> str:
@@ -175,5 +187,5 @@ def _postgresql(table: str, columns: str, types: str, existing: str) -> str:
     return f"INSERT INTO {table} ({columns}) SELECT * FROM unnest({arrays}){end}"
 
 
-_SQLITE = tuple((n, _sqlite(t, c, e)) for n, t, c, _, e in _INSERTS)
+_SQLITE = tuple((n, _sqlite(t, c, e, 1), _sqlite(t, c, e, _TOGETHER)) for n, t, c, _, e in _INSERTS)
 _POSTGRESQL = tuple((n, _postgresql(t, c, k, e), k.split(",")) for n, t, c, k, e in _INSERTS)

@@ -86,6 +86,7 @@ def of_type(tenant: int, type_number: int) -> int:
     return _hash("y", tenant, 0, str(type_number))
 
 
+@lru_cache(maxsize=65536)  # a patient is measured again and again
 def pair(tenant: int, p: int, target_pk: int, token_key: int) -> int:
     """Key of a reference and a token of one resource taken together (patient and code)."""
     return _hash("c", tenant, p, str(target_pk), str(token_key))

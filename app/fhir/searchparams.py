@@ -182,8 +182,6 @@ class Param:
         allowed = _MODIFIERS[self.type]
         if self.type == "token" and "Identifier" in self.datatypes:
             return allowed | {"of-type"}
-        if self.type == "reference" and "canonical" in self.datatypes:
-            return allowed | {"above", "below"}
         return allowed
 
     @property

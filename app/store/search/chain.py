@@ -17,6 +17,7 @@ from app.fhir.searchparams import Param
 from app.fhir.searchpaths import Get
 from app.store import keys
 from app.store.entries import local_reference, owner_params
+from app.store.search import canonical
 from app.store.search.conditions import (
     Any_,
     Condition,
@@ -33,6 +34,7 @@ from app.store.unite import TYPE, with_merged
 
 _EXPAND_MAX = 200  # targets that are turned into keys
 _TARGETS_MAX = 100_000
+_CANONICAL_MAX = 1000  # resources that are read for the urls they have or name
 
 
 def forward(
@@ -57,6 +59,8 @@ def forward(
 
 def _through(context: Context, param: Param, target: str, inner: Condition) -> Condition:
     rows = plain(param)
+    if param.is_canonical and not param.allows_bare_id:
+        return canonical.referring(context, param, _bodies(context, target, inner))
     pks = list_pks(context, target, [inner], _EXPAND_MAX + 1)
     if target == TYPE:
         pks = with_merged(context.db, pks)
@@ -69,6 +73,17 @@ def _through(context: Context, param: Param, target: str, inner: Condition) -> C
     if len(pks) > _TARGETS_MAX:
         raise TooCostly("the chain leads to too many resources", at=f"http.{param.code}")
     return Keys([keys.reference(row.number, pk) for row in rows for pk in pks])
+
+
+def _bodies(context: Context, target: str, inner: Condition) -> list[bytes]:
+    """Return the bodies of all that meets a condition. Raises TooCostly."""
+    pks = list_pks(context, target, [inner], _CANONICAL_MAX + 1)
+    if len(pks) > _CANONICAL_MAX:
+        raise TooCostly("the chain leads to too many resources", at="http.query")
+    rows = context.db.all(
+        f"SELECT body FROM res WHERE {context.db.in_list('pk')}", (context.db.array(pks),)
+    )
+    return [row[0] for row in rows]
 
 
 def reverse(
@@ -86,6 +101,8 @@ def reverse(
     if context.inner is None:
         raise Invalid("_has cannot be used here", at="http._has")
     inner = context.inner(context, source, rest, value)
+    if param.is_canonical and not param.allows_bare_id:
+        return Pks(_named(context, source, param, types, _bodies(context, source, inner)))
     pks = list_pks(context, source, [inner], _EXPAND_MAX + 1)
     rows = plain(param)
     if (
@@ -130,6 +147,22 @@ def _deciding(type_name: str) -> int:
         for location in first.locations
     )
     return first.number if alone and len(first.locations) == 1 else 0
+
+
+def _named(
+    context: Context, source: str, param: Param, types: Sequence[str], bodies: Sequence[bytes]
+) -> list[int]:
+    """Return the pks of the resources of `types` whose canonical url these refer to."""
+    numbers = {row.number for row in plain(param)}
+    urls = {
+        url
+        for body in bodies
+        for number, url in extractor(source)(fhir_json.load(body), context.zone).canonicals
+        if number in numbers
+    }
+    owned = [searchparams.find(t, "url") for t in types if t in targets(param)]
+    by_url = [each for each in owned if each is not None]
+    return [pk for url in sorted(urls) for pk, _, _ in canonical.named(context, url, by_url)]
 
 
 def _referred(context: Context, source: str, param: Param, pks: Sequence[int]) -> list[int]:

@@ -15,6 +15,7 @@ from app.fhir.searchparams import Param
 from app.store import keys
 from app.store.entries import local_reference
 from app.store.read import current
+from app.store.search import canonical
 from app.store.search.conditions import Sql, one_of
 from app.store.search.context import Context, plain
 from app.store.search.reference import targets
@@ -148,27 +149,33 @@ def _canonical(
     """Return the local resources that canonical urls of the wanted parameters name."""
     found: dict[tuple[str, str], None] = {}
     for number, url in canonicals:
-        bare, _, version = url.partition("|")
-        for target in sorted(allowed.get(number, ())):
-            param = searchparams.find(target, "url")
-            if param is None or wish.target not in (None, target):
-                continue
-            rows = context.db.all(
-                "SELECT r.id,r.body FROM ix x JOIN res r ON r.pk=x.pk WHERE x.k=?",
-                (keys.uri(context.tenant, param.number, bare),),
-            )
-            for id_, body in rows:
-                if not version or fhir_json.load(body).get("version") == version:
-                    found[target, id_] = None
+        owned = [
+            searchparams.find(target, "url")
+            for target in sorted(allowed.get(number, ()))
+            if wish.target in (None, target)
+        ]
+        by_url = [param for param in owned if param is not None]
+        for _, param, id_ in canonical.named(context, url, by_url):
+            found[param.resource_type, id_] = None
     return found
 
 
 def _reverse(context: Context, found: Sequence[Found], wish: Wish) -> list[Found]:
     sources = definitions.resource_types() if wish.source == "*" else [wish.source]
     wanted: list[int] = []
+    named: list[tuple[Param, list[Found]]] = []
     for source in sources:
         for param in _params(source, wish.code):
             allowed = set(targets(param))
+            if param.is_canonical and not param.allows_bare_id:
+                owners = [
+                    each
+                    for each in found
+                    if each.stored.type in allowed and wish.target in (None, each.stored.type)
+                ]
+                if owners:
+                    named.append((param, owners))
+                continue
             pks = [
                 each.pk
                 for each in found
@@ -177,6 +184,28 @@ def _reverse(context: Context, found: Sequence[Found], wish: Wish) -> list[Found
             if TYPE in allowed and any(each.stored.type == TYPE for each in found):
                 pks = with_merged(context.db, pks)
             wanted += [keys.reference(row.number, pk) for row in plain(param) for pk in pks]
+    by_url = [each for param, owners in named for each in _naming(context, param, owners)]
+    return [*_with_keys(context, wanted), *by_url]
+
+
+def _naming(context: Context, param: Param, owners: Sequence[Found]) -> list[Found]:
+    """Return what refers by a parameter to the canonical urls of these."""
+    names = {name for each in owners for name in canonical.names_of(each.stored.body)}
+    found = _with_keys(
+        context,
+        [keys.uri(context.tenant, row.number, n) for row in plain(param) for n in sorted(names)],
+    )
+    return [
+        each
+        for each in found
+        if canonical.names_one_of(
+            context, each.stored.type, fhir_json.load(each.stored.body), param, names
+        )
+    ]
+
+
+def _with_keys(context: Context, wanted: Sequence[int]) -> list[Found]:
+    """Return the resources that have one of these keys in `ix`."""
     if not wanted:
         return []
     sql = Sql(context.db)

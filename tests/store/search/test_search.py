@@ -425,3 +425,56 @@ def test_a_reference_to_another_entry_is_found_by_the_parameters_of_its_type(kit
 
     assert len(kit.found("AuditEvent", f"patient=Patient/{id_}")) == 1
     assert len(kit.found("Observation", f"patient=Patient/{id_}&patient:missing=false")) == 1
+
+
+# --- canonical references ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def forms(kit):
+    for id_, more in (("q1", {"version": "1"}), ("q2", {"version": "2"}), ("q3", {})):
+        url = "http://e.org/q" if more else "http://e.org/other"
+        kit.update(
+            {"resourceType": "Questionnaire", "id": id_, "url": url, "status": "draft", **more}
+        )
+    for id_, url in (("any", ""), ("one", "|1"), ("two", "|2"), ("else", "|3")):
+        kit.update(
+            {
+                "resourceType": "QuestionnaireResponse",
+                "id": id_,
+                "status": "completed",
+                "questionnaire": f"http://e.org/q{url}",
+            }
+        )
+    return kit
+
+
+def test_chains_follow_canonical_urls_in_their_version(forms):
+    def found(query):
+        return sorted(forms.found("QuestionnaireResponse", query))
+
+    assert found("questionnaire.version=1") == ["any", "one"]
+    assert found("questionnaire:Questionnaire.url=http://e.org/q") == ["any", "one", "two"]
+    assert found("questionnaire.version=9") == []
+    has = "_has:QuestionnaireResponse:questionnaire:_id"
+    assert sorted(forms.found("Questionnaire", f"{has}=one")) == ["q1"]
+    assert sorted(forms.found("Questionnaire", f"{has}=any,else")) == ["q1", "q2"]
+    assert forms.found("Questionnaire", f"{has}=else") == []
+
+
+def test_reverse_includes_follow_canonical_urls_in_their_version(forms):
+    wish = "_revinclude=QuestionnaireResponse:questionnaire"
+
+    page = forms.page("Questionnaire", f"_id=q1&{wish}")
+    everything = forms.page("Questionnaire", "_id=q2&_revinclude=*")
+    none = forms.page("Questionnaire", f"_id=q3&{wish}")
+
+    assert sorted(each.id for each in page.includes) == ["any", "one"]
+    assert sorted(each.id for each in everything.includes) == ["any", "two"]
+    assert list(none.includes) == []
+
+
+def test_what_a_canonical_reference_cannot_be_asked_is_refused(forms):
+    for modifier in ("below", "above"):
+        with pytest.raises(Invalid):
+            forms.found("QuestionnaireResponse", f"questionnaire:{modifier}=http://e.org")

@@ -22,7 +22,7 @@ from flask import Blueprint, Response, request
 
 from app.clock import from_us
 from app.errors import Deleted, Invalid, Malformed, NotFound, TooMuch, YilianError
-from app.fhir import dates
+from app.fhir import dates, definitions
 from app.fhir.display import display, value
 from app.registry import Parsed, parse
 from app.registry.naming import Naming
@@ -41,6 +41,7 @@ _CODES = 10_000  # codes in one request
 _LINES = ("application/x-ndjson", "application/jsonl", "application/ndjson")
 _REMEMBERED = 4096  # codes whose reading is kept
 _REMEMBERED_LENGTH = 256
+_READINGS = 8192  # readings of devices, and those they are about, that are kept as they are told
 _DAY_S = 86400
 # Headers of requests of other hubs.
 _UNUSUAL = tuple("HTTP_" + name.upper().replace("-", "_") for name in (HOP, DEADLINE))
@@ -203,18 +204,21 @@ def _summary(type_: str, id_: str, resource: Mapping[str, Any]) -> Json:
 
 
 _OF_A_DEVICE = (
-    Wanted("Observation", "device", LISTED, COUNTED),
+    Wanted("Observation", "device", LISTED, COUNTED, patients=True),
     Wanted("DeviceUseStatement", "device", USES, USES),
 )
 
 
 def _of_device(store: Store, thing: Thing, device: Mapping[str, Any], at_us: int | None) -> Json:
     """Return what a device measured (newest first), the patient it is on, and its owner."""
-    named = [each for name in ("patient", "owner") if (each := _local(device.get(name)))]
+    named = [
+        each
+        for name in ("patient", "owner")
+        if (each := _local(device.get(name))) and definitions.is_resource_type(each[0])
+    ]
     around = store.around(thing, _OF_A_DEVICE, named, until_us=at_us)
     found = around.referring["Observation"]
-    made = [(each, orjson.loads(each.body)) for each in found.newest]
-    listed = [_reading(each, observation) for each, observation in made]
+    listed = [_reading(each) for each in found.newest]
     more = found.count >= COUNTED
     told: Json = {"observations": {"total": found.count, "more": more, "listed": listed}}
     stated = around.referring["DeviceUseStatement"].newest
@@ -224,7 +228,7 @@ def _of_device(store: Store, thing: Thing, device: Mapping[str, Any], at_us: int
     patient = (
         device.get("patient")
         or next((s["subject"] for _, s in uses if _is_in_use(s)), None)
-        or next((subject for _, o in made if _is_patient(subject := o.get("subject"))), None)
+        or next(({"reference": each["subject"]} for each in listed if _on_patient(each)), None)
     )
     for name, reference in (("patient", patient), ("owner", device.get("owner"))):
         if reference:
@@ -250,7 +254,10 @@ def _is_in_use(statement: Mapping[str, Any]) -> bool:
     )
 
 
-def _reading(stored: Stored, observation: Mapping[str, Any]) -> Json:
+@lru_cache(maxsize=_READINGS)
+def _reading(stored: Stored) -> Json:
+    """Return what is told of an Observation: the same for as long as it is the same version."""
+    observation = orjson.loads(stored.body)
     told = _summary(stored.type, stored.id, observation)
     effective = observation.get("effectivePeriod") or {}
     told["effective"] = (
@@ -263,8 +270,18 @@ def _reading(stored: Stored, observation: Mapping[str, Any]) -> Json:
     return {name: text for name, text in told.items() if text is not None}
 
 
+def _on_patient(reading: Json) -> bool:
+    return str(reading.get("subject")).startswith("Patient/")
+
+
 def _is_patient(reference: Any) -> bool:
     return isinstance(reference, dict) and str(reference.get("reference")).startswith("Patient/")
+
+
+@lru_cache(maxsize=_READINGS)
+def _target(stored: Stored) -> Json:
+    """Return what is told of a resource that a device refers to."""
+    return _summary(stored.type, stored.id, orjson.loads(stored.body))
 
 
 def _followed(
@@ -277,7 +294,7 @@ def _followed(
             target = known.get(local) or store.read(*local)
         except (NotFound, Deleted):
             return dict(reference)
-        return _summary(*local, orjson.loads(target.body))
+        return _target(target)
     return dict(reference)
 
 

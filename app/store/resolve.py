@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from app.fhir import definitions, searchparams
@@ -12,8 +13,6 @@ from app.store.commit import CREATED, UPDATED
 from app.store.database import Connection
 from app.store.types import Stored
 from app.store.unite import MERGED
-
-_LAST = (1 << 63) - 1
 
 
 class Thing(NamedTuple):
@@ -52,12 +51,16 @@ def find_by_keys(db: Connection, tenant: int, canonical: Sequence[str], limit: i
 
 
 class Wanted(NamedTuple):
-    """Which resources are asked for: of a type, by a reference, how many listed and counted."""
+    """Which resources are asked for: of a type, by a reference, how many listed and counted.
+
+    patients: also whom those that are listed are about.
+    """
 
     source: str
     code: str
     listed: int
     counted: int
+    patients: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +79,26 @@ class Around:
     read: Mapping[tuple[str, str], Stored]
 
 
-# Each a SELECT of: tag, date, type, id, vid, lu, method, body.
+# Each a SELECT of: tag, date, type, id, vid, lu, method, body. Small numbers stand in the text, for
+# a bound value costs the driver as much as a row.
 _LISTED = (
-    "SELECT {tag},w.d,res.type,res.id,res.vid,res.lu,res.method,res.body FROM"
-    " (SELECT pk,d FROM ix WHERE k=? AND d<=? ORDER BY d DESC LIMIT ?) w JOIN res ON res.pk=w.pk"
+    "SELECT {tag},w.d,res.type,res.id,res.vid,res.lu,res.method,res.body FROM (SELECT pk,d FROM ix"
+    " WHERE k=?{until} ORDER BY d DESC LIMIT {most}) w JOIN res ON res.pk=w.pk"
 )
 # `lu` is the number.
 _COUNTED = (
     "SELECT {tag},NULL,NULL,NULL,NULL,count(*),NULL,NULL FROM"
-    " (SELECT 1 FROM ix WHERE k=? AND d<=? LIMIT ?) w"
+    " (SELECT 1 FROM ix WHERE k=?{until} LIMIT {most}) w"
 )
 # Whom the newest are about: `ix.s`, the patient whose compartment they are in.
 _PATIENTS = (
-    "SELECT -1,NULL,type,id,vid,lu,method,body FROM res WHERE type=? AND pk IN"
-    " (SELECT s FROM (SELECT s FROM ix WHERE k=? AND d<=? ORDER BY d DESC LIMIT ?) w)"
+    "SELECT -1,NULL,type,id,vid,lu,method,body FROM res WHERE type={patient} AND pk IN (SELECT s"
+    " FROM (SELECT s FROM ix WHERE k=?{until} ORDER BY d DESC LIMIT {most}) w)"
 )
-_READ = "SELECT -1,NULL,type,id,vid,lu,method,body FROM res WHERE tenant=? AND type=? AND id=?"
+_READ = (
+    "SELECT -1,NULL,type,id,vid,lu,method,body FROM res"
+    " WHERE tenant={tenant} AND type={number} AND id=?"
+)
 
 
 def around(
@@ -107,24 +114,46 @@ def around(
     One statement, which walks indexes by `listed` and `counted` rows at most, whatever a device has
     sent. until_us: only those whose date begins no later.
     """
-    latest = _LAST if until_us is None else 2 * until_us + 1  # `ix.d`: see tables.py
+    until = () if until_us is None else (2 * until_us + 1,)  # `ix.d`: see tables.py
+    types = tuple(type_name for type_name, _ in also)
+    params: list[Any] = []
+    for one in wanted:
+        param = searchparams.find(one.source, one.code)
+        number = param.number if param else 0
+        parts = 1 + (one.counted > one.listed) + one.patients
+        for pk in pks:
+            params += (keys.reference(number, pk), *until) * parts
+    params += [id_ for _, id_ in also]
+    sql = _around(tuple(wanted), len(pks), types, tenant, timed=bool(until))
+    return _sorted(db.all(sql, params), wanted)
+
+
+@lru_cache(maxsize=256)
+def _around(
+    wanted: Sequence[Wanted], things: int, types: Sequence[str], tenant: int, *, timed: bool
+) -> str:
+    """Return the statement of `around`."""
+    until = " AND d<=?" if timed else ""
     patient = definitions.type_number("Patient")
     parts: list[str] = []
-    params: list[Any] = []
     for tag, one in enumerate(wanted):
-        param = searchparams.find(one.source, one.code)
-        for key in [keys.reference(param.number, pk) for pk in pks] if param else ():
-            parts += [_LISTED.format(tag=tag), _COUNTED.format(tag=tag), _PATIENTS]
-            params += [key, latest, one.listed, key, latest, one.counted]
-            params += [patient, key, latest, one.listed]
-    for type_name, id_ in also:
-        if definitions.is_resource_type(type_name):
-            parts.append(_READ)
-            params += [tenant, definitions.type_number(type_name), id_]
+        found = [_LISTED.format(tag=tag, until=until, most=one.listed)]
+        if one.counted > one.listed:
+            found.append(_COUNTED.format(tag=tag, until=until, most=one.counted))
+        if one.patients:
+            found.append(_PATIENTS.format(until=until, most=one.listed, patient=patient))
+        parts += found * things
+    numbers = (definitions.type_number(name) for name in types)
+    parts += [_READ.format(tenant=tenant, number=number) for number in numbers]
+    return " UNION ALL ".join(parts)
+
+
+def _sorted(rows: Iterable[tuple[Any, ...]], wanted: Sequence[Wanted]) -> Around:
+    """Return what the rows of `around` say."""
     listed: list[list[tuple[int, Stored]]] = [[] for _ in wanted]
     counts = [0] * len(wanted)
     others: dict[tuple[str, str], Stored] = {}
-    for tag, d, kind, id_, *version in db.all(" UNION ALL ".join(parts), params):
+    for tag, d, kind, id_, *version in rows:
         if kind is None:
             counts[tag] += version[1]
         elif tag >= 0:
@@ -135,7 +164,9 @@ def around(
     for each in listed:
         each.sort(key=lambda pair: -pair[0])  # stable: equal ones in the order of the index
     referring = {
-        one.source: Referring([stored for _, stored in each[: one.listed]], min(n, one.counted))
+        one.source: Referring(
+            [stored for _, stored in each[: one.listed]], min(max(n, len(each)), one.counted)
+        )
         for one, each, n in zip(wanted, listed, counts, strict=True)
     }
     return Around(referring, others)

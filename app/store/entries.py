@@ -376,6 +376,7 @@ def _references(entries: Entries, values: Values, tenant: int, bases: tuple[str,
             entries.keys.append(keys.uri(tenant, p, bare))
     for p, system, value in values.reference_identifiers:
         entries.keys.append(keys.reference_identifier(tenant, p, system, value))
+        entries.codes.append((tenant << 32 | p, "", system or "", 0))
 
 
 def _ranges(entries: Entries, values: Values, tenant: int, primary: int) -> None:

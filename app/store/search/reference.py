@@ -12,6 +12,7 @@ from app.store.entries import local_reference
 from app.store.search.conditions import Condition, Keys, Sql, one_of
 from app.store.search.context import Context, plain
 from app.store.search.parse import alternatives, token_parts, unescape
+from app.store.search.token import identifier_systems
 from app.store.unite import TYPE, with_merged
 
 
@@ -85,10 +86,9 @@ def _by_identifier(context: Context, param: Param, value: str) -> list[int]:
         system, code = token_parts(text)
         if code is None:
             raise Invalid(":identifier needs a value", at=f"http.{param.code}")
-        same = context.same_systems(system) if system else [""]
         found += [
             keys.reference_identifier(context.tenant, row.number, each or None, code)
             for row in plain(param)
-            for each in same
+            for each in identifier_systems(context, row, system)
         ]
     return found

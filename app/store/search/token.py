@@ -77,15 +77,23 @@ def _identifiers(
     context: Context, param: Param, system: str | None, value: str | None
 ) -> list[int]:
     tenant, number = context.tenant, param.number
-    same = context.same_systems(system) if system else [""]
+    systems = identifier_systems(context, param, system)
     if value is None:
-        return [keys.identifier_system(tenant, number, each) for each in same]
-    if system is not None:
-        return [keys.identifier(tenant, number, each or None, value) for each in same]
-    seen = context.db.all(
-        "SELECT system FROM code WHERE p=? AND code='' AND k=0", (context.scope(param),)
-    )
-    return [keys.identifier(tenant, number, row[0] or None, value) for row in seen]
+        return [keys.identifier_system(tenant, number, each) for each in systems]
+    return [keys.identifier(tenant, number, each or None, value) for each in systems]
+
+
+def identifier_systems(context: Context, param: Param, system: str | None) -> Sequence[str]:
+    """Return the systems that a search for identifiers means; "" stands for none.
+
+    system: None for any: those are meant that were seen with the parameter.
+    """
+    if system is None:
+        rows = context.db.all(
+            "SELECT system FROM code WHERE p=? AND code='' AND k=0", (context.scope(param),)
+        )
+        return [row[0] for row in rows]
+    return context.same_systems(system) if system else [""]
 
 
 def _of_type(context: Context, param: Param, value: str) -> list[int]:

@@ -11,6 +11,7 @@ probability of about 5e-4 (performance.md section 2).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -28,6 +29,21 @@ def _hash(family: str, tenant: int, p: int, *parts: str | None) -> int:
     return int.from_bytes(digest, "big", signed=True) | _TOP
 
 
+def _seeded(family: str, tenant: int, p: int, *parts: str | None) -> Callable[[str], int]:
+    """Return `_hash` of one more part; the parts before it are hashed once."""
+    text = f"{family}{_SEP}{tenant}{_SEP}{p}"
+    for part in parts:
+        text += _SEP + (_NONE if part is None else part)
+    seed = blake2b((text + _SEP).encode("utf-8", "surrogatepass"), digest_size=8)
+
+    def key(value: str) -> int:
+        found = seed.copy()
+        found.update(value.encode("utf-8", "surrogatepass"))
+        return int.from_bytes(found.digest(), "big", signed=True) | _TOP
+
+    return key
+
+
 def reference(p: int, target_pk: int) -> int:
     """Key of a reference parameter that points to the resource `target_pk` of this store."""
     return (p << PK_BITS) | target_pk
@@ -42,6 +58,11 @@ def token(tenant: int, p: int, system: str | None, code: str) -> int:
 def identifier(tenant: int, p: int, system: str | None, value: str) -> int:
     """Key of an Identifier's system and value, case as written: numbers of people and things."""
     return _hash("t", tenant, p, system or None, value)
+
+
+def identifiers(tenant: int, p: int, system: str | None) -> Callable[[str], int]:
+    """Return what gives `identifier` of the values of one system."""
+    return _seeded("t", tenant, p, system or None)
 
 
 @lru_cache(maxsize=4096)
@@ -67,6 +88,11 @@ def uri(tenant: int, p: int, value: str) -> int:
     All resources of a message have one meta.source, and canonical references repeat.
     """
     return _hash("u", tenant, p, value)
+
+
+def uris(tenant: int, p: int) -> Callable[[str], int]:
+    """Return what gives `uri` of one parameter."""
+    return _seeded("u", tenant, p)
 
 
 def text(tenant: int, p: int, folded: str) -> int:

@@ -103,6 +103,11 @@ class Catalogue:
         most = max(counts.values(), default=0)
         return [name for name, count in counts.items() if count == most]
 
+    def fits(self, name: str, payload: Any) -> bool:
+        """Say whether a payload has any of the paths of the mapping that it is said to be for."""
+        paths = self._match[name]
+        return not paths or any(present(payload, path) for path in paths)
+
 
 def _given(path: Path) -> File:
     """Return a mapping file given on the command line: YAML, or JSON (which is YAML too)."""

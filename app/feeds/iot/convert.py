@@ -81,6 +81,10 @@ class Converter:
         entry = self.catalogue.get(self.name(message), trace=self.traced)
         zone = times.zone_of(message.utc_offset) or self.zone
         payload = _payload(message, zone)
+        if not self.catalogue.fits(entry.name, payload):
+            raise Invalid(
+                "the message holds nothing that its mapping looks for", details="mapping-none"
+            )
         doc = document(message, payload, entry.name, vocabulary or entry.vocabulary, zone)
         trace = Trace() if self.traced else None
         made = entry.mapping.run(doc, self._context(entry, provenance), trace)
@@ -123,9 +127,12 @@ class Converter:
 def _payload(message: Message, zone: Any) -> Any:
     """Return the content as paths see it: JSON as it is, Bluetooth octets as named readings."""
     if message.characteristic is None:
-        if not isinstance(message.payload, dict):
+        content = message.payload
+        if isinstance(content, str):  # a gateway that passes on what it got as text
+            content = messages.decode(content.encode("utf-8", "surrogatepass"))
+        if not isinstance(content, dict):
             raise Malformed("a message is a JSON object")
-        return message.payload
+        return content
     if not isinstance(message.payload, str):
         raise Malformed("a Bluetooth value is hexadecimal text", at="$.payload")
     octets = ble_gatt.octets_of(message.payload)

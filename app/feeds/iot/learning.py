@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -117,7 +116,7 @@ def learn(
     generation = preparer.generation
     vocabulary = converter.catalogue.get(shape.key[0]).vocabulary
     try:
-        one, two = (_probe(shape, message, zone, converter, probe) for probe in _PROBES)
+        one, two = (_probe(shape, message, zone, converter, preparer, how) for how in _PROBES)
         if one.issues != two.issues or len(one.said) != len(two.said):
             return None
         measures = tuple(_measures(one, two))
@@ -153,10 +152,15 @@ def prepared_the_long_way(
 
 
 def _probe(
-    shape: Shape, message: Message, zone: tzinfo, converter: Converter, probe: Sequence[str]
+    shape: Shape,
+    message: Message,
+    zone: tzinfo,
+    converter: Converter,
+    preparer: Preparer,
+    how: Sequence[str],
 ) -> _Probe:
     """Make up a message of the shape and have it converted. Raises YilianError."""
-    text, time, number, received_at = probe
+    text, time, number, received_at = how
     blanks = Blanks(
         [text.format(n) for n in range(len(shape.blanks.texts))],
         [
@@ -175,11 +179,15 @@ def _probe(
     at, alone, _ = told((one.body or {} for one in done.entries), received)
     if alone:
         raise _NoForm
+    said = statements(done.bundle())
+    for one in said:
+        if prepared_the_long_way(one.type, one.id, one.body, preparer) is None:
+            raise _NoForm
     return _Probe(
         blanks,
         again.digest[:_DIGEST],
         (received_at, received),
-        [one for one in statements(done.bundle()) if one.type != "Provenance"],
+        [one for one in said if one.type != "Provenance"],
         _about(done),
         tuple(done.issues),
         at,
@@ -357,12 +365,12 @@ class _Moving:
     def identifiers(
         self, p: int, system: str | None, value: str, _: str | None, code: str | None
     ) -> bool:
-        key = partial(keys.identifier, self._tenant, p, system)
+        key = keys.identifiers(self._tenant, p, system)
         self.hashed.append((key, Template.of(value, self._values)))
         return code is None
 
     def uris(self, p: int, uri: str) -> bool:
-        self.hashed.append((partial(keys.uri, self._tenant, p), Template.of(uri, self._values)))
+        self.hashed.append((keys.uris(self._tenant, p), Template.of(uri, self._values)))
         return True
 
     def references(self, p: int, text: str, _: str | None) -> bool:

@@ -18,6 +18,7 @@ from app.errors import YilianError
 from app.feeds.iot import messages
 from app.feeds.iot.messages import Message
 from app.feeds.iot.shapes import (
+    DAY_US,
     DIGITS,
     NUMBER,
     PLAIN,
@@ -26,7 +27,6 @@ from app.feeds.iot.shapes import (
     Blanks,
     Shape,
     Stamp,
-    is_ahead,
     stamp,
 )
 
@@ -69,11 +69,9 @@ class Pattern:
         stamps: list[Stamp] = []
         for n in self.times:
             known = stamp(int(groups[n]) if n in self.counted else groups[n], self.zone)
-            if known is None:
+            if known is None or known.us > received_us + DAY_US:
                 raise Strange
             stamps.append(known)
-        if is_ahead(stamps, received_us):
-            raise Strange
         return Blanks([groups[n] for n in self.texts], stamps, [groups[n] for n in self.numbers])
 
 

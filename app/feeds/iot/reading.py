@@ -19,8 +19,10 @@ from app.feeds.iot.lifecycle import told
 from app.feeds.iot.said import Outside, Read, Said, Wrong
 from app.feeds.iot.templates import Filled
 from app.feeds.statement import Statement, statements
+from app.fhir.json import front
 from app.mapping.run import Made
 from app.store.prepare import Prepared, Preparer
+from app.store.types import Method
 
 _MENTIONS: Final = 4096
 
@@ -33,6 +35,7 @@ class _Body:
     said: dict[str, Statement | tuple[Filled, int]] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] | None = None
+    checked: bool = False  # whether the Provenance comes from a form, which was checked
     issues: dict[Issue, None] = field(default_factory=dict)
     at: int | None = None
 
@@ -67,16 +70,17 @@ class _Body:
         if self.at is None or at > self.at:
             self.at = at
 
-    def about(self, told: Mapping[str, str]) -> list[Statement]:
-        """Return the one Provenance about all that is told. told: id -> type."""
+    def about(self, told: Mapping[str, str]) -> tuple[Statement, dict[str, Any]] | None:
+        """Return the one Provenance about all that is told, and its body. told: id -> type."""
         if self.provenance is None:
-            return []
+            return None
         body = self.provenance["resource"]
         more = {"target": [{"reference": f"{type_}/{id_}"} for id_, type_ in told.items()]}
         sources = dict.fromkeys(self.sources[id_] for id_ in told if id_ in self.sources)
         entities = {"entity": [_entity(source) for source in sources]} if sources else {}
         resource = {**body, **more, **entities}
-        return statements({"entry": [{**self.provenance, "resource": resource}]})
+        (statement,) = statements({"entry": [{**self.provenance, "resource": resource}]})
+        return statement, resource
 
 
 def _entity(source: str) -> dict[str, Any]:
@@ -116,6 +120,7 @@ class Reader:
                 if forms and filled:
                     if body.provenance is None:
                         body.provenance = forms.provenance(filled)
+                        body.checked = True
                     body.fill(raw, filled)
                     continue
                 made = self._made(raw, outside, received_us, provenance=body.provenance is None)
@@ -160,8 +165,28 @@ class Reader:
                 filled.append(one)
         more, common, fillings = self._forms.said(filled) if self._forms else ([], [], [])
         plain += more
-        plain += [self._ready(one) for one in body.about(told)]
+        about = body.about(told)
+        if about is not None:
+            plain.append(self._about(*about) if body.checked else self._ready(about[0]))
         return Said(plain, at, False, common, fillings)
+
+    def _about(self, one: Statement, resource: dict[str, Any]) -> Statement:
+        """Return the Provenance of a body, prepared without a check.
+
+        From the one that was checked when its form was learnt it differs by more references of the
+        same kinds.
+        """
+        preparer = self._preparer
+        if preparer is None or one.type in preparer.effects or b"urn:uuid:" in one.body:
+            return self._ready(one)
+        generation = preparer.generation  # before the entries: may be too old, never too new
+        resource = {**resource, "id": one.id}
+        prepared = Prepared(
+            Method.UPDATE, one.type, one.id, None, (), False, False, None, None,
+            body=one.body, body_id=one.id, generation=generation,
+            entries=preparer.entries(one.type, resource), front=front(one.body, resource),
+        )  # fmt: skip
+        return replace(one, prepared=prepared)
 
     def _alone(self, raw: bytes, outside: Outside, made: Made, at: int, *, course: bool) -> Read:
         said = Said(self._statements(made.bundle()), at, course)

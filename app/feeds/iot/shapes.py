@@ -30,7 +30,7 @@ PLAIN: Final = (
 _is_plain: Final = re.compile(PLAIN, re.ASCII).fullmatch
 is_digits: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII).fullmatch
 _is_datetime: Final = primitives.RULES["dateTime"]
-_DAY_US: Final = 86_400_000_000
+DAY_US: Final = 86_400_000_000  # a time further ahead than this is not believed
 encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 
 # What stands for a blank in the shape of a message; no JSON, so that no message contains it.
@@ -138,7 +138,7 @@ def _cut(
         blanks.texts.append(value)
     else:
         found = stamp(value, zone) if type(value) in (str, int, Decimal) else None
-        if found is None or found.us > received_us + _DAY_US:
+        if found is None or found.us > received_us + DAY_US:
             return None
         blanks.stamps.append(found)
     return mark
@@ -153,11 +153,6 @@ def stamp(value: str | int | Decimal, zone: tzinfo) -> Stamp | None:
     if len(moment.text) <= len("2026-03-01"):
         return None
     return Stamp(moment.text, moment.utc.replace(":", "%3A"), to_us(moment.at))
-
-
-def is_ahead(stamps: Sequence[Stamp], received_us: int) -> bool:
-    """Say whether a time lies so far ahead that it is not believed."""
-    return any(one.us > received_us + _DAY_US for one in stamps)
 
 
 def _places(payload: dict[str, Any], steps: Sequence[str]) -> list[tuple[Any, Any]]:

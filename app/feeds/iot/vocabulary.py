@@ -159,7 +159,9 @@ class Vocabulary:
             return Measured(None, absent="unknown")
         if isinstance(value, bool):
             return Measured(value)
-        reason = self._code("no-value", str(value).strip()) if concept.known else None
+        reason = self._code("no-value", text := str(value).strip()) if concept.known else None
+        if reason and self._code("value-after-all", f"{concept.loinc} {text}"):
+            reason = None
         if reason and (concept.category == "vital-signs" or not isinstance(value, int | Decimal)):
             return Measured(None, absent=reason)
         number = _number(value)

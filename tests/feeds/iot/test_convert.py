@@ -269,6 +269,46 @@ def test_a_broken_line_is_an_outcome_in_its_place_and_the_others_convert():
     assert [line["resourceType"] for line in lines] == ["Bundle", "OperationOutcome", "Bundle"]
 
 
+def test_a_message_that_holds_nothing_of_its_mapping_is_refused():
+    code, (line,) = convert("--mapping", "monitor", GENERIC)
+
+    assert code == 1
+    assert line["issue"][0]["details"]["coding"][0]["code"] == "mapping-none"
+
+
+def test_a_payload_that_was_passed_on_as_text_is_read():
+    payload = {"deviceId": "B1", "measurements": [{"code": "8867-4", "value": 72}]}
+    envelope = {"envelope": "yilian-iot/1", "mapping": "generic", "payload": json.dumps(payload)}
+
+    _, (bundle,) = convert(json.dumps(envelope).encode())
+
+    assert resources(bundle, "Observation")[0]["valueQuantity"]["value"] == 72
+
+
+@pytest.mark.parametrize(
+    ("code", "value", "unit", "quantity"),
+    [
+        ("8867-4", 2047, "/min", None),
+        ("8867-4", "2047", "/min", None),
+        ("29463-7", 2047, "g", ("2.047", "kg")),
+        ("29463-7", "154", "lb", ("69.8532", "kg")),
+        ("8302-2", 67, "in", ("170.18", "cm")),
+        ("55423-8", 2047, "{steps}", ("2047", "{steps}")),
+    ],
+)
+def test_vital_signs_have_the_units_of_their_profile_and_no_sentinels(code, value, unit, quantity):
+    reading = {"code": code, "value": value, "unit": unit}
+    body = {"deviceId": "B1", "time": "2026-03-01T08:15:00+08:00", "measurements": [reading]}
+
+    _, (bundle,) = convert("--mapping", "generic", json.dumps(body).encode())
+
+    (found,) = resources(bundle, "Observation")
+    if quantity is None:
+        assert found["dataAbsentReason"]["coding"][0]["code"] == "not-a-number"
+    else:
+        assert (str(found["valueQuantity"]["value"]), found["valueQuantity"]["code"]) == quantity
+
+
 @pytest.mark.parametrize(
     ("body", "details"),
     [

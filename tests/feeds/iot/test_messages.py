@@ -14,9 +14,9 @@ def test_one_value_over_several_lines_is_one_message():
     assert list(split(b'{\n "a": 1\n}\n')) == [b'{\n "a": 1\n}']
 
 
-def test_an_array_is_a_batch():
+def test_an_array_is_a_batch_of_messages_as_they_were_sent():
     assert list(split('[{"a": 1.50}, {"名": "b"}]'.encode())) == [
-        b'{"a": 1.5}',
+        b'{"a": 1.50}',
         '{"名": "b"}'.encode(),
     ]
 

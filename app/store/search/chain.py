@@ -16,23 +16,26 @@ from app.fhir.extract import extractor
 from app.fhir.searchparams import Param
 from app.fhir.searchpaths import Get
 from app.store import keys
-from app.store.entries import local_reference, owner_params
+from app.store.entries import local_reference, owner_params, pair_params
 from app.store.search import canonical
 from app.store.search.conditions import (
     Any_,
     Condition,
     Keys,
     Nothing,
+    OwnerIn,
     OwnerMeets,
     Pks,
     PointedAt,
+    PointedAtPair,
 )
-from app.store.search.context import Context, plain
+from app.store.search.context import FREQUENT, Context, plain
 from app.store.search.plan import list_owners, list_pks
 from app.store.search.reference import all_of, targets
 from app.store.unite import TYPE, with_merged
 
 _EXPAND_MAX = 200  # targets that are turned into keys
+_OWNERS_MAX = 3000  # patients that are listed rather than tested one by one
 _TARGETS_MAX = 100_000
 _CANONICAL_MAX = 1000  # resources that are read for the urls they have or name
 
@@ -61,13 +64,19 @@ def _through(context: Context, param: Param, target: str, inner: Condition) -> C
     rows = plain(param)
     if param.is_canonical and not param.allows_bare_id:
         return canonical.referring(context, param, _bodies(context, target, inner))
-    pks = list_pks(context, target, [inner], _EXPAND_MAX + 1)
+    of_owner = len(rows) == 1 and target == "Patient" and decides_owner(rows[0])
+    most = _OWNERS_MAX if of_owner else _EXPAND_MAX
+    pks = list_pks(context, target, [inner], most + 1)
+    if not pks:
+        return Nothing()
     if target == TYPE:
         pks = with_merged(context.db, pks)
+    if of_owner and len(pks) <= most:
+        return OwnerIn(keys.reference(rows[0].number, 0), pks)
     if len(pks) <= _EXPAND_MAX:
         found = [keys.reference(row.number, pk) for row in rows for pk in pks]
-        return Keys(found, owner=target == "Patient") if found else Nothing()
-    if len(rows) == 1 and target == "Patient" and decides_owner(rows[0]) and not inner.verifiers():
+        return Keys(found, owner=target == "Patient")
+    if of_owner and not inner.verifiers():
         return OwnerMeets(keys.reference(rows[0].number, 0), [inner])
     pks = list_pks(context, target, [inner], _TARGETS_MAX + 1)
     if len(pks) > _TARGETS_MAX:
@@ -103,21 +112,33 @@ def reverse(
     inner = context.inner(context, source, rest, value)
     if param.is_canonical and not param.allows_bare_id:
         return Pks(_named(context, source, param, types, _bodies(context, source, inner)))
-    pks = list_pks(context, source, [inner], _EXPAND_MAX + 1)
     rows = plain(param)
-    if (
-        len(pks) <= _EXPAND_MAX
-        and len(rows) == 1
-        and list(types) == ["Patient"]
-        and decides_owner(rows[0])
-        and not inner.verifiers()
-    ):
-        return Pks(list_owners(context, source, [inner], keys.reference(rows[0].number, 0)))
-    if len(pks) <= _EXPAND_MAX or inner.verifiers():
-        if len(pks) > _EXPAND_MAX:
-            pks = list_pks(context, source, [inner], _TARGETS_MAX)
-        return Pks(_referred(context, source, param, pks))
-    return PointedAt([keys.reference(row.number, 0) for row in rows], [inner])
+    bases = [keys.reference(row.number, 0) for row in rows]
+    of_owner = len(rows) == 1 and list(types) == ["Patient"] and decides_owner(rows[0])
+    if not _is_frequent(context, inner):
+        pks = list_pks(context, source, [inner], FREQUENT)
+        if len(pks) <= _EXPAND_MAX and of_owner and not inner.verifiers():
+            return Pks(list_owners(context, source, [inner], bases[0]))
+        if len(pks) <= _EXPAND_MAX or inner.verifiers():
+            if len(pks) > _EXPAND_MAX:
+                pks = list_pks(context, source, [inner], _TARGETS_MAX)
+            return Pks(_referred(context, source, param, pks))
+        if len(pks) == FREQUENT and isinstance(inner, Keys) and len(inner.keys) == 1:
+            context.learned.keep_frequent(inner.keys[0])
+    pair = pair_params(source)
+    if of_owner and isinstance(inner, Keys) and pair == (rows[0].number, inner.param):
+        return PointedAtPair(bases, [inner], context.tenant, rows[0].number, inner.keys)
+    return PointedAt(bases, [inner])
+
+
+def _is_frequent(context: Context, inner: Condition) -> bool:
+    """Say whether it is known that more resources meet a condition than can be listed."""
+    return (
+        isinstance(inner, Keys)
+        and len(inner.keys) == 1
+        and inner.verify is None
+        and inner.keys[0] in context.learned.frequent
+    )
 
 
 def decides_owner(param: Param) -> bool:

@@ -12,6 +12,7 @@ from itertools import count
 from typing import Any
 
 from app.errors import TooCostly
+from app.store import keys
 from app.store.database import POSTGRESQL, Connection
 
 Verify = Callable[[str, Mapping[str, Any]], bool]
@@ -110,10 +111,10 @@ class Rows(Condition):
         )
 
     def pks(self, sql: Sql) -> Fragment:
-        """Return a SELECT of the pks that meet it."""
+        """Return a SELECT of the pks that meet it, as `n`."""
         x = sql.alias()
         return (
-            f"SELECT {x}.pk FROM {self.table} {x} WHERE {self.where.replace('#', x)}",
+            f"SELECT {x}.pk AS n FROM {self.table} {x} WHERE {self.where.replace('#', x)}",
             list(self.params),
         )
 
@@ -149,11 +150,16 @@ class Row(Condition):
 
 @dataclass(slots=True)
 class Primary(Condition):
-    """A test of the primary date: `low` and `high` bound `d` (inclusive, exclusive)."""
+    """A test of the primary date: `low` and `high` bound `d` (inclusive, exclusive).
+
+    near: a tighter `low`, as long as `dt` has no row of `long` (intervals longer than a year).
+    """
 
     test: Condition
-    low: int | None
+    low: int
+    near: int | None
     high: int | None
+    long: int
 
     def sql(self, sql: Sql, row: str) -> Fragment:
         return self.test.sql(sql, row)
@@ -214,6 +220,54 @@ class PointedAt(Condition):
             )
             params += [base, *more]
         return "(" + " OR ".join(parts) + ")", params
+
+
+@dataclass(slots=True)
+class PointedAtPair(PointedAt):
+    """`PointedAt` by the parameters of `PAIRS`: one key for each resource pointed at.
+
+    tokens: the token keys, of which one has to be there; param: number of the reference parameter.
+    """
+
+    tenant: int = 0
+    param: int = 0
+    tokens: Sequence[int] = ()
+
+    def among(self, db: Connection, pks: Sequence[int]) -> set[int]:
+        """Return those of `pks` that meet it: a probe by exact key for each."""
+        by_key = {
+            keys.pair(self.tenant, self.param, pk, token): pk for pk in pks for token in self.tokens
+        }
+        rows = db.all(
+            f"SELECT e.value FROM {db.listed('e')}"
+            f" WHERE EXISTS (SELECT 1 FROM ix x WHERE x.k=e.value{Sql(db).fence})",
+            (db.array(list(by_key)),),
+        )
+        return {by_key[row[0]] for row in rows}
+
+
+@dataclass(slots=True)
+class OwnerIn(Condition):
+    """The row refers by a parameter to one of these patients, in whose compartment it then is.
+
+    base: the parameter's number at its place in the key.
+    """
+
+    base: int
+    pks: Sequence[int]
+
+    def keys(self) -> Keys:
+        """Return the same as keys that can be listed."""
+        return Keys([self.base + pk for pk in self.pks], owner=True)
+
+    def sql(self, sql: Sql, row: str) -> Fragment:
+        x = sql.alias()
+        test, params = one_of(sql, f"{row}.s", self.pks)
+        return (
+            f"{test} AND EXISTS (SELECT 1 FROM ix {x} WHERE {x}.k=?+{row}.s AND {x}.d={row}.d"
+            f" AND {x}.pk={row}.pk{sql.fence})",
+            [*params, self.base],
+        )
 
 
 @dataclass(slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +13,10 @@ from app.store.search.systems import Systems
 
 if TYPE_CHECKING:
     from app.store.search.conditions import Condition
+    from app.store.search.sort import Key
+
+
+FREQUENT = 500  # rows of a key from which on nobody counts them
 
 
 class Codes(Protocol):
@@ -40,15 +43,20 @@ class Learned:
     """What a process may keep of a database: it never becomes wrong, or only chooses a plan.
 
     pks: (type, id) -> pk of resources that were looked up: a number is given once and stays;
-    frequent: keys of `ix` that had too many rows to begin with.
+    frequent: keys of `ix` that had `FREQUENT` rows or more;
+    conditions: what parameters as they are written ask for, where nothing but the text says it;
+    sorts: the same for `_sort`.
     """
 
-    __slots__ = ("frequent", "pks")
+    __slots__ = ("conditions", "frequent", "pks", "sorts")
     MOST = 50_000
+    MOST_TEXTS = 5_000
 
     def __init__(self) -> None:
         self.pks: dict[tuple[str, str], int] = {}
         self.frequent: set[int] = set()
+        self.conditions: dict[tuple[object, ...], Condition] = {}
+        self.sorts: dict[tuple[object, ...], Sequence[Key]] = {}
 
     def keep_pk(self, target: tuple[str, str], pk: int) -> None:
         if len(self.pks) >= self.MOST:
@@ -60,30 +68,81 @@ class Learned:
             self.frequent.clear()
         self.frequent.add(key)
 
+    def keep_condition(self, text: tuple[object, ...], condition: Condition) -> None:
+        if len(self.conditions) >= self.MOST_TEXTS:
+            self.conditions.clear()
+        self.conditions[text] = condition
 
-@dataclass(frozen=True, slots=True)
+    def keep_sort(self, text: tuple[object, ...], keys: Sequence[Key]) -> None:
+        if len(self.sorts) >= self.MOST_TEXTS:
+            self.sorts.clear()
+        self.sorts[text] = keys
+
+
 class Context:
     """One search's surroundings.
 
-    bases: own base URLs with a trailing slash; codes: None until there is a terminology service;
-    inner: how a chain or `_has` has its own parameters read: (type, name, value) -> condition;
-    learned: what searches before have found out, never what an open transaction has written;
-    systems: which identifier systems are one, None if each stands for itself.
+    bases: own base URLs with a trailing slash; inner: how a chain or `_has` has its own parameters
+    read: (type, name, value) -> condition; learned: what searches before have found out, never what
+    an open transaction has written; varies: something that may be otherwise next time was asked for
+    since this was last set to False.
     """
 
-    db: Connection
-    tenant: int
-    zone: tzinfo
-    now_us: int
-    bases: tuple[str, ...] = ()
-    codes: Codes | None = None
-    inner: Callable[[Context, str, str, str], Condition] | None = None
-    learned: Learned = field(default_factory=Learned)
-    systems: Systems | None = None
+    __slots__ = (
+        "_codes",
+        "_db",
+        "_now_us",
+        "_systems",
+        "bases",
+        "inner",
+        "learned",
+        "tenant",
+        "varies",
+        "zone",
+    )
+
+    def __init__(
+        self,
+        db: Connection,
+        tenant: int,
+        zone: tzinfo,
+        now_us: int,
+        bases: tuple[str, ...] = (),
+        codes: Codes | None = None,
+        inner: Callable[[Context, str, str, str], Condition] | None = None,
+        learned: Learned | None = None,
+        systems: Systems | None = None,
+    ) -> None:
+        self._db = db
+        self.tenant = tenant
+        self.zone = zone
+        self._now_us = now_us
+        self.bases = bases
+        self._codes = codes
+        self.inner = inner
+        self.learned = Learned() if learned is None else learned
+        self._systems = systems
+        self.varies = False
+
+    @property
+    def db(self) -> Connection:
+        self.varies = True
+        return self._db
+
+    @property
+    def now_us(self) -> int:
+        self.varies = True
+        return self._now_us
+
+    @property
+    def codes(self) -> Codes | None:
+        """None until there is a terminology service."""
+        self.varies = True
+        return self._codes
 
     def same_systems(self, system: str) -> Sequence[str]:
         """Return the identifier systems that are the same as one, itself first."""
-        return (system,) if self.systems is None else self.systems.same(self.db, system)
+        return (system,) if self._systems is None else self._systems.same(self.db, system)
 
     def scope(self, param: Param) -> int:
         """Return the parameter's number as the tables carry it."""

@@ -13,7 +13,6 @@ from app.errors import Invalid
 from app.fhir import searchparams
 from app.fhir.dates import around, parse_date_search
 from app.fhir.searchparams import Param
-from app.store import keys
 from app.store.entries import D_MISSING, LONG, LONG_US
 from app.store.search.conditions import Any_, Condition, Nothing, Primary, Row, Rows, either
 from app.store.search.context import Context, plain
@@ -54,10 +53,10 @@ def last_updated(context: Context, value: str) -> Condition:
     params: list[Any] = []
     for each in alternatives(value):
         try:
-            prefix, low, high = parse_date_search(each, context.zone)
+            prefix, low, high = _asked(context, each)
         except Invalid as exc:
             raise Invalid(str(exc), at="http._lastUpdated") from exc
-        test, more = _test(prefix, low, high, "@.lu", "(@.lu+1000)", context.now_us)
+        test, more = _test(prefix, low, high, "@.lu", "(@.lu+1000)")
         tests.append(test)
         params += more
     return Row(either(tests) if tests else "1=0", params)
@@ -65,17 +64,21 @@ def last_updated(context: Context, value: str) -> Condition:
 
 def _parse(context: Context, param: Param, text: str) -> tuple[str, int, int]:
     try:
-        return parse_date_search(text, context.zone)
+        return _asked(context, text)
     except Invalid as exc:
         raise Invalid("not a date", at=f"http.{param.code}") from exc
 
 
-def _test(
-    prefix: str, low: int, high: int, low_sql: str, high_sql: str, now_us: int
-) -> tuple[str, list[Any]]:
-    """Return the test of a stored interval, with its parameters in order."""
+def _asked(context: Context, text: str) -> tuple[str, int, int]:
+    """Return prefix and interval of a searched date, for `ap` already widened."""
+    prefix, low, high = parse_date_search(text, context.zone)
     if prefix == "ap":
-        low, high = around(low, high, now_us)
+        low, high = around(low, high, context.now_us)
+    return prefix, low, high
+
+
+def _test(prefix: str, low: int, high: int, low_sql: str, high_sql: str) -> tuple[str, list[Any]]:
+    """Return the test of a stored interval, with its parameters in order."""
     text, ends = _written(prefix, low_sql, high_sql)
     return text, [low if end == "a" else high for end in ends]
 
@@ -91,16 +94,16 @@ def _written(prefix: str, low_sql: str, high_sql: str) -> tuple[str, str]:
 
 def _one(context: Context, param: Param, prefix: str, low: int, high: int) -> Condition:
     scope = context.scope(param)
-    test, params = _test(prefix, low, high, "#.lo", "#.hi", context.now_us)
+    test, params = _test(prefix, low, high, "#.lo", "#.hi")
     rows = Rows("dt", f"#.p IN (?,?) AND {test}", [scope, scope | LONG, *params])
     primary = searchparams.primary_date(param.resource_type)
     if primary is None or primary.number != param.number:
         return rows
-    fine, fine_params = _test(prefix, low, high, _LOW, _HIGH, context.now_us)
+    fine, fine_params = _test(prefix, low, high, _LOW, _HIGH)
     exact = Row(f"#.d%2=0 AND {fine}", fine_params)
     coarse = _Coarse(rows)
-    lower, upper = _range(context, param, prefix, low, high)
-    return Primary(Any_([exact, coarse]), lower, upper)
+    lower, near, upper = _range(prefix, low, high)
+    return Primary(Any_([exact, coarse]), lower, near, upper, scope | LONG)
 
 
 class _Coarse(Condition):
@@ -114,32 +117,21 @@ class _Coarse(Condition):
         return f"{row}.d%2<>0 AND {row}.d<>{D_MISSING} AND {text}", params
 
 
-def _range(
-    context: Context, param: Param, prefix: str, low: int, high: int
-) -> tuple[int | None, int | None]:
-    """Return bounds of `d` outside which nothing can match; None where there is none."""
-    if prefix == "ap":
-        low, high = around(low, high, context.now_us)
-    reach = None if _has_long(context, param) else LONG_US
-    before = None if reach is None else low - reach
-    lower, upper = {
-        "eq": (low, high),
-        "ne": (None, None),
-        "gt": (before, None),
-        "ge": (before, None),
-        "lt": (None, low),
-        "le": (None, high),
-        "sa": (high, None),
-        "eb": (None, low),
-        "ap": (before, high),
+def _range(prefix: str, low: int, high: int) -> tuple[int, int | None, int | None]:
+    """Return bounds of `d` outside which nothing can match: lower, near, upper (see `Primary`)."""
+    lower, near, upper = {
+        "eq": (low, None, high),
+        "ne": (None, None, None),
+        "gt": (None, low - LONG_US, None),
+        "ge": (None, low - LONG_US, None),
+        "lt": (None, None, low),
+        "le": (None, None, high),
+        "sa": (high, None, None),
+        "eb": (None, None, low),
+        "ap": (None, low - LONG_US, high),
     }[prefix]
     return (
         _D_MIN if lower is None else max(2 * lower, _D_MIN),
+        None if near is None else max(2 * near, _D_MIN),
         None if upper is None else min(2 * upper + 1, _D_MAX),
     )
-
-
-def _has_long(context: Context, param: Param) -> bool:
-    """Say whether any interval of this parameter is longer than a year."""
-    scope = keys.scoped(context.tenant, param.number) | LONG
-    return context.db.one("SELECT 1 FROM dt WHERE p=? LIMIT 1", (scope,)) is not None

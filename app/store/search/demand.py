@@ -46,8 +46,28 @@ def demand(
 ) -> Condition:
     """Return what `text=value` asks of resources of `types`. own: our modifiers are allowed too.
 
+    What only the text says (a code, a day, a name; not what takes a look into the database, the
+    time or terminology) is remembered: codes and days come again and again.
+
     Raises UnknownParameter, Invalid (a modifier or value that does not fit), NotSupported.
     """
+    if own or len(types) != 1:
+        return _demand(context, types, text, value, own=own)
+    learned, outer = context.learned, context.varies
+    written = (types[0], text, value, context.bases, searchparams.shared.generation)
+    found = learned.conditions.get(written)
+    if found is None:
+        context.varies = False
+        found = _demand(context, types, text, value)
+        if not context.varies and not found.verifiers():
+            learned.keep_condition(written, found)
+        context.varies |= outer
+    return found
+
+
+def _demand(
+    context: Context, types: Sequence[str], text: str, value: str, *, own: bool = False
+) -> Condition:
     name = parse_name(text)
     if name.has is not None:
         return chain.reverse(context, types, name.has, name.rest or "", value)

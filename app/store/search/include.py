@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import tzinfo
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from app.errors import Invalid, TooCostly, UnknownParameter
 from app.fhir import definitions, searchparams
 from app.fhir import json as fhir_json
-from app.fhir.extract import Extractor, compiled_for
+from app.fhir.extract import compiled_for
 from app.fhir.searchparams import Param
 from app.store import keys
 from app.store.entries import local_reference
@@ -18,12 +19,16 @@ from app.store.read import current
 from app.store.search import canonical
 from app.store.search.conditions import Sql, one_of
 from app.store.search.context import Context, plain
+from app.store.search.glance import References
+from app.store.search.glance import reader as glancing
 from app.store.search.reference import targets
 from app.store.types import Stored
 from app.store.unite import TYPE, with_merged
 
 _INCLUDE_MAX = 10_000
 _ROW = "pk,type,id,vid,lu,method,body"
+# What references and what canonical urls, (parameter number, as written), a body has.
+_Reader = Callable[[bytes, tzinfo], tuple[References, Sequence[tuple[int, str]]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,30 +119,44 @@ def _found(row: Sequence[Any]) -> Found:
 
 def _forward(context: Context, sources: Sequence[Found], wish: Wish) -> list[Found]:
     wanted: dict[tuple[str, str], None] = {}
-    for source in sources:
-        type_name = source.stored.type
+    for type_name in dict.fromkeys(source.stored.type for source in sources):
         if wish.source not in ("*", type_name):
             continue
-        params = _params(type_name, wish.code)
-        allowed = {row.number: set(targets(p)) for p in params for row in plain(p)}
+        allowed = {
+            row.number: set(targets(p)) for p in _params(type_name, wish.code) for row in plain(p)
+        }
         read = _reader(type_name, wish.code, searchparams.shared.generation)
-        values = read(fhir_json.load(source.stored.body), context.zone)
-        for number, text, _ in values.references:
-            local = local_reference(text, context.bases)
-            if (
-                local is not None
-                and local[0] in allowed.get(number, ())
-                and wish.target in (None, local[0])
-            ):
-                wanted[local] = None
-        wanted.update(_canonical(context, values.canonicals, allowed, wish))
+        for source in sources:
+            if source.stored.type != type_name:
+                continue
+            references, canonicals = read(source.stored.body, context.zone)
+            for number, text in references:
+                local = local_reference(text, context.bases)
+                if (
+                    local is not None
+                    and local[0] in allowed.get(number, ())
+                    and wish.target in (None, local[0])
+                ):
+                    wanted[local] = None
+            if canonicals:
+                wanted.update(_canonical(context, canonicals, allowed, wish))
     return _by_names(context, list(wanted))
 
 
 @lru_cache(maxsize=256)
-def _reader(type_name: str, code: str, generation: int) -> Extractor:
-    """Return what extracts these references alone: a tenth of the cost of all values."""
-    return compiled_for(type_name, [row for p in _params(type_name, code) for row in plain(p)])
+def _reader(type_name: str, code: str, generation: int) -> _Reader:
+    """Return what reads these references from a body, and canonical urls."""
+    params = [row for p in _params(type_name, code) for row in plain(p)]
+    glance = glancing(params)
+    if glance is not None:
+        return lambda body, zone: (glance(body), ())
+    extract = compiled_for(type_name, params)  # a tenth of the cost of all values
+
+    def read(body: bytes, zone: tzinfo) -> tuple[References, Sequence[tuple[int, str]]]:
+        values = extract(fhir_json.load(body), zone)
+        return [(number, text) for number, text, _ in values.references], values.canonicals
+
+    return read
 
 
 def _canonical(

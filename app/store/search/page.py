@@ -8,24 +8,28 @@ does not depend on the page.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any, cast
 
 from app.errors import Invalid
 from app.fhir import json as fhir_json
 from app.store import pagelink
 from app.store.entries import D_MISSING
-from app.store.read import current
-from app.store.search.conditions import Fragment, Sql
+from app.store.read import METHODS, current
+from app.store.search.conditions import Fragment, PointedAtPair, Sql
 from app.store.search.include import Found, fetch
 from app.store.search.plan import Plan, passes
 from app.store.search.sort import Key
+from app.store.types import Stored
 
 _VERIFY_STEP = 4  # rows read for each match wanted when bodies decide
+_PROBE_MOST = 500  # rows read at once when further probes decide
 _ROUNDS_MAX = 1000
 # The highest pk there is bounds all pages after the first.
 _RESOURCE = "r.type,r.id,r.vid,r.lu,r.method,r.body,(SELECT max(pk) FROM res)"
 _BOUND = 6  # where it stands
+_BY_DATE = itemgetter(-2, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,36 +52,86 @@ class Cursor:
 def page(
     plan: Plan, sort: Sequence[Key], count: int, cursor: Cursor | None
 ) -> tuple[list[Found], Cursor | None]:
-    """Return at most `count` matches and where the page after them begins."""
-    bound = cursor.bound if cursor else None
-    last = cursor.last if cursor else None
+    """Return at most `count` matches, not 0, and where the page after them begins."""
+    bound, last = (cursor.bound, cursor.last) if cursor else (None, None)
+    plan, probes = _stepwise(plan)
+    if probes or plan.verifiers:
+        found, places, bound = _sifted(plan, probes, sort, count + 1, bound, last)
+    else:
+        rows = _rows(plan, sort, count + 1, bound, last)
+        bound = rows[0][_BOUND] if rows and bound is None else bound
+        found = _found(plan, rows)
+        places = rows
+    if len(found) <= count:
+        return found, None
+    return found[:count], Cursor(bound or 0, places[count - 1][_BOUND + 1 :])
+
+
+def _sifted(
+    plan: Plan,
+    probes: Sequence[PointedAtPair],
+    sort: Sequence[Key],
+    wanted: int,
+    bound: int | None,
+    last: tuple[Any, ...] | None,
+) -> tuple[list[Found], list[tuple[Any, ...]], int | None]:
+    """Return the matches among rows that are only candidates, their rows, and the bound of pk."""
     found: list[Found] = []
-    places: list[tuple[Any, ...]] = []  # the seek keys of what was found
-    wanted = count + 1
-    limit = wanted * _VERIFY_STEP if plan.verifiers else wanted
+    places: list[tuple[Any, ...]] = []
+    limit = wanted * _VERIFY_STEP if plan.verifiers else wanted + wanted // 2
     for _ in range(_ROUNDS_MAX):
         rows = _rows(plan, sort, limit, bound, last)
         if bound is None and rows:
             bound = rows[0][_BOUND]
-        for row in rows:
-            stored = current(row[0], row[1:_BOUND])
+        for row in _probed(plan, probes, rows):
+            each = Found(row[-1], current(row[0], row[1:_BOUND]))
             if plan.verifiers and not passes(
-                stored.type, fhir_json.load(stored.body), plan.verifiers
+                each.stored.type, fhir_json.load(each.stored.body), plan.verifiers
             ):
                 continue
-            found.append(Found(row[-1], stored))
-            places.append(row[_BOUND + 1 :])
+            found.append(each)
+            places.append(row)
             if len(found) == wanted:
-                return found[:count], Cursor(bound or 0, places[count - 1]) if count else None
+                return found, places, bound
         if len(rows) < limit:
             break
         last = rows[-1][_BOUND + 1 :]
-    return found, None
+        if not plan.verifiers:
+            limit = min(2 * limit, _PROBE_MOST)
+    return found, places, bound
+
+
+def _stepwise(plan: Plan) -> tuple[Plan, list[PointedAtPair]]:
+    """Return a plan without those of its tests that cost less when they are asked together."""
+    probes = [test for test in plan.tests if isinstance(test, PointedAtPair)]
+    if not probes:
+        return plan, []
+    return replace(plan, tests=[test for test in plan.tests if test not in probes]), probes
+
+
+def _probed(
+    plan: Plan, probes: Sequence[PointedAtPair], rows: list[tuple[Any, ...]]
+) -> list[tuple[Any, ...]]:
+    for probe in probes:
+        good = probe.among(plan.context.db, [row[-1] for row in rows])
+        rows = [row for row in rows if row[-1] in good]
+    return rows
+
+
+def _found(plan: Plan, rows: Sequence[tuple[Any, ...]]) -> list[Found]:
+    """Return what rows of `_RESOURCE` stand for, for all of one type at once."""
+    if len(plan.types) != 1:
+        return [Found(row[-1], current(row[0], row[1:_BOUND])) for row in rows]
+    name = plan.types[0]
+    return [
+        Found(row[-1], Stored(name, row[1], row[2], row[3], row[5], False, METHODS[row[4]]))
+        for row in rows
+    ]
 
 
 def total(plan: Plan) -> int:
     """Return how many resources match, exactly."""
-    context = plan.context
+    context, plan = plan.context, plan.settled()
     sql = Sql(context.db)
     text, params = plan.rows(sql)
     if plan.verifiers:
@@ -103,13 +157,16 @@ def _rows(
     sql = Sql(plan.context.db)
     if len(plan.types) == 1 and (not sort or (len(sort) == 1 and sort[0].sql is None)):
         descending = sort[0].descending if sort else True
-        text, params = plan.in_order(
-            sql, descending=descending, extra=_after(descending, bound, last), limit=limit
-        )
-        rows = sql.db.all(f"SELECT {_RESOURCE},q.d,q.pk FROM ({text}) AS q {sql.body}", params)
-        # They come in this order; sorting them in the statement would copy the bodies.
-        rows.sort(key=_by_date, reverse=descending)
-        return rows
+        extra = _after(descending, bound, last)
+        if plan.walk_rows:
+            text, params = plan.walked(sql, descending=descending, extra=extra, limit=limit)
+            rows = _in_order(sql, text, params, descending=descending)
+            if len(rows) == limit:
+                return rows
+            plan = plan.settled()
+        text, params = plan.in_order(sql, descending=descending, extra=extra, limit=limit)
+        return _in_order(sql, text, params, descending=descending)
+    plan = plan.settled()
     names = [f"k{n}" for n in range(len(sort))]
     order = "".join(
         f"q.{name} IS NULL,q.{name} {'DESC' if key.descending else 'ASC'},"
@@ -123,8 +180,13 @@ def _rows(
     )
 
 
-def _by_date(row: Sequence[Any]) -> tuple[int, int]:
-    return row[-2], row[-1]
+def _in_order(
+    sql: Sql, text: str, params: Sequence[Any], *, descending: bool
+) -> list[tuple[Any, ...]]:
+    rows = sql.db.all(f"SELECT {_RESOURCE},q.d,q.pk FROM ({text}) AS q {sql.body}", params)
+    # They come in this order; sorting them in the statement would copy the bodies.
+    rows.sort(key=_BY_DATE, reverse=descending)
+    return rows
 
 
 def _up_to(bound: int | None) -> Fragment:

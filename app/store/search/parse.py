@@ -47,6 +47,8 @@ def split(text: str, mark: str) -> list[str]:
     """Split at `mark` where it is not escaped; the escapes stay."""
     if mark not in text:
         return [text]
+    if "\\" not in text:
+        return text.split(mark)
     parts: list[str] = []
     at = 0
     while True:
@@ -66,11 +68,16 @@ def unescape(text: str) -> str:
 
 def alternatives(text: str) -> list[str]:
     """Return the values of one parameter that are joined by OR, without the empty ones."""
+    if "," not in text:
+        return [text] if text else []
     return [part for part in split(text, ",") if part]
 
 
 def token_parts(text: str) -> tuple[str | None, str | None]:
     """Return (system, code) of `s|c`; without a bar system is None, of `s|` code is None."""
+    if "\\" not in text:
+        before, bar, after = text.partition("|")
+        return (before, after or None) if bar else (None, text)
     parts = split(text, "|")
     if len(parts) == 1:
         return None, unescape(parts[0])

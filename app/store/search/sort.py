@@ -27,8 +27,17 @@ class Key:
     descending: bool
 
 
-def parse(context: Context, types: Sequence[str], text: str) -> list[Key]:
+def parse(context: Context, types: Sequence[str], text: str) -> Sequence[Key]:
     """Return the keys of a `_sort` value. Raises UnknownParameter, NotSupported."""
+    written = (*types, text, searchparams.shared.generation)
+    found = context.learned.sorts.get(written)
+    if found is None:
+        found = _parsed(context, types, text)
+        context.learned.keep_sort(written, found)
+    return found
+
+
+def _parsed(context: Context, types: Sequence[str], text: str) -> Sequence[Key]:
     found = []
     for part in text.split(","):
         code = part.strip()

@@ -37,12 +37,13 @@ def decode(text: str, *, plus: bool = True) -> str:
 
 def parse_query(query: str) -> list[tuple[str, str]]:
     """Return names and values of a query or form, in order: split at `&`, then decoded."""
-    pairs = []
-    for part in query.split("&"):
-        if part:
-            name, _, value = part.partition("=")
-            pairs.append((decode(name), decode(value)))
-    return pairs
+    return [_pair(part) for part in query.split("&") if part]
+
+
+@lru_cache(maxsize=4096)  # codes, orders and counts come again and again
+def _pair(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return decode(name), decode(value)
 
 
 class Request:
@@ -54,7 +55,6 @@ class Request:
     """
 
     __slots__ = (
-        "_first",
         "_params",
         "base",
         "body",
@@ -95,7 +95,6 @@ class Request:
         self.other = ""
         self.operation = ""
         self._params: list[tuple[str, str]] | None = None
-        self._first: dict[str, str] | None = None
 
     def header(self, name: str) -> str | None:
         """Return a header by its name in CGI form: IF_MATCH, ACCEPT, CONTENT_TYPE."""
@@ -122,9 +121,10 @@ class Request:
 
     def param(self, name: str) -> str | None:
         """Return the first value of a parameter."""
-        if self._first is None:
-            self._first = dict(reversed(self.params))
-        return self._first.get(name)
+        for known, value in self.params:
+            if known == name:
+                return value
+        return None
 
     @property
     def prefer(self) -> Prefer:

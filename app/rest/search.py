@@ -7,7 +7,7 @@ out a filter looks like a right one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from urllib.parse import quote_plus
 
 from app.errors import NotSupported, UnsupportedMediaType
@@ -20,6 +20,7 @@ from app.rest.services import Hub
 from app.store.types import SearchPage, SearchRequest, Stored
 
 FORM = "application/x-www-form-urlencoded"
+_NO_CRITERIA = PRESENTATION | {""}
 
 
 def search(hub: Hub, request: Request) -> Reply:
@@ -36,13 +37,14 @@ def asked(request: Request) -> SearchRequest:
     params = request.params
     if request.method == "POST" and request.body:
         params = [*params, *_form(request)]
-    if not all(name for name, _ in params):
+    kept = [pair for pair in params if pair[0] not in _NO_CRITERIA]
+    if len(kept) < len(params) and any(not name for name, _ in params):
         raise NotSupported("A parameter has no name", at="http.query")
     compartment = (request.type, request.id) if request.id else None
     type = request.other if compartment else request.type
     return SearchRequest(
         None if type in ("", "*") else type,
-        [pair for pair in params if pair[0] not in PRESENTATION],
+        kept,
         compartment,
         request.prefer.handling != "lenient",
         request.base,
@@ -70,18 +72,26 @@ def searchset(request: Request, page: SearchPage, path: str) -> bytes:
     )
 
 
-def _entries(base: str, page: SearchPage) -> Iterator[bundle.Parts]:
-    yield from _found(base, page.matches, "match", page.summary, tuple(page.elements))
-    # _elements names elements of the type searched for; _summary goes for all.
-    yield from _found(base, page.includes, "include", page.summary, ())
+def _entries(base: str, page: SearchPage) -> list[bundle.Parts]:
+    entries = _found(base, page.matches, "match", page.summary, tuple(page.elements))
+    if page.includes:
+        # _elements names elements of the type searched for; _summary goes for all.
+        entries += _found(base, page.includes, "include", page.summary, ())
     if page.ignored:
-        yield bundle.remark(operation_outcome(page.ignored))
+        entries.append(bundle.remark(operation_outcome(page.ignored)))
+    return entries
 
 
 def _found(
     base: str, found: Iterable[Stored], mode: str, summary: str | None, elements: Sequence[str]
-) -> Iterator[bundle.Parts]:
-    whole = not (summary or elements)
-    for stored in found:
-        body = stored.body if whole else shape.reduced(stored.body, stored.type, summary, elements)
-        yield bundle.found(f"{base}/{stored.type}/{stored.id}", body, mode)
+) -> list[bundle.Parts]:
+    if not (summary or elements):
+        return [bundle.found(f"{base}/{each[0]}/{each[1]}", each[4], mode) for each in found]
+    return [
+        bundle.found(
+            f"{base}/{each.type}/{each.id}",
+            shape.reduced(each.body, each.type, summary, elements),
+            mode,
+        )
+        for each in found
+    ]

@@ -1,13 +1,14 @@
 """`make bench`: the hub under load beside the bare driver, in one run.
 
     python -m bench [--sizes 10000,100000,1000000] [--backends sqlite,postgresql] [--secs 8]
-                    [--only create,read,...] [--postgres URL]
+                    [--only create,read,...] [--postgres URL] [--keep FOLDER]
 
 For each size and backend a database is filled (`bench/fill.py`) and a fresh hub measured over it
 with wrk, its HL7 v2 door with senders of our own; `driver` is how many such searches, or messages'
 rows, a second the bare driver does over one connection, the other yardsticks of `bench/limit.py`
 run on a copy of the same database. A million observations are filled in some minutes and take 2 GB
-below TMPDIR, removed afterwards. Needs wrk. PostgreSQL: a server's URL, else the one from the test
+below TMPDIR, removed afterwards; with --keep the filled SQLite databases stay in a folder and later
+runs measure copies of them. Needs wrk. PostgreSQL: a server's URL, else the one from the test
 packages.
 """
 
@@ -120,15 +121,30 @@ def _answers(port: int) -> bool:
         return False
 
 
+def kept(folder: Path, size: int) -> Path:
+    """Return the SQLite database of a size that is kept in a folder, filled if it is not yet."""
+    database = folder / f"sqlite-{size}" / "yilian.db"
+    if not database.exists():
+        database.parent.mkdir(parents=True, exist_ok=True)
+        filling = database.with_suffix(".filling")
+        fill(f"sqlite:///{filling}", size)
+        filling.rename(database)  # what was broken off is filled again
+    return database
+
+
 def measure(backend: str, size: int, url: str | None, args: argparse.Namespace) -> None:
     """Fill one hub and print its figures, beside those of the bare driver."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "data").mkdir()
         database = folder / "data" / "yilian.db"
+        if url is None and args.keep:
+            shutil.copyfile(kept(args.keep, size), database)
+            taken = "kept"
+        else:
+            taken = f"written in {fill(url or f'sqlite:///{database}', size):,.0f} s"
         url = url or f"sqlite:///{database}"
-        taken = fill(url, size)
-        print(f"\n{backend}, {size:,} observations (written in {taken:,.0f} s)")
+        print(f"\n{backend}, {size:,} observations ({taken})")
         heads = f"{'per s':>10}{'resources/s':>13}{'p50':>8}{'p95':>8}{'p99 ms':>9}{'driver':>10}"
         print(f"{'':28}{heads}")
         loads = [load for load in LOADS if _wanted(load[0], args.only)]
@@ -177,6 +193,7 @@ def main() -> int:
     parser.add_argument("--backends", default="sqlite,postgresql")
     parser.add_argument("--secs", type=int, default=8)
     parser.add_argument("--only", help="parts of the names of the loads to run")
+    parser.add_argument("--keep", type=Path, help="folder of filled SQLite databases")
     parser.add_argument("--postgres", default=os.environ.get("YILIAN_TEST_POSTGRES"))
     args = parser.parse_args()
     if shutil.which("wrk") is None:

@@ -15,7 +15,7 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from datetime import UTC
 from pathlib import Path
@@ -117,18 +117,22 @@ class _Recorder:
 
     def __init__(self, db: Connection) -> None:
         self._db = db
-        self.asked: list[tuple[str, Sequence[Any]]] = []
+        self.asked: list[tuple[Callable[..., Any], str, Sequence[Any]]] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._db, name)
 
     def all(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        self.asked.append((sql, params))
+        self.asked.append((self._db.all, sql, params))
         return self._db.all(sql, params)
 
     def one(self, sql: str, params: Sequence[Any] = ()) -> tuple[Any, ...] | None:
-        self.asked.append((sql, params))
+        self.asked.append((self._db.one, sql, params))
         return self._db.one(sql, params)
+
+    def numbers(self, sql: str, params: Sequence[Any] = ()) -> list[int]:
+        self.asked.append((self._db.numbers, sql, params))
+        return self._db.numbers(sql, params)
 
 
 def searches_per_second(url: str, addresses: list[str]) -> float:
@@ -140,8 +144,8 @@ def searches_per_second(url: str, addresses: list[str]) -> float:
         context = Context(recorder, 0, UTC, 0, inner=demand.inner, learned=learned)  # type: ignore[arg-type]
         run.search(context, SearchRequest(type_name, parse_query(query)))
     begun = time.perf_counter()
-    for sql, params in recorder.asked:
-        db.all(sql, params)
+    for ask, sql, params in recorder.asked:
+        ask(sql, params)
     taken = time.perf_counter() - begun
     db.close()
     return len(addresses) / taken

@@ -6,7 +6,9 @@ on a pipe; each helper answers in the order it is asked.
 
 A helper that ends takes no message with it: what it was asked is asked again. The message it was
 reading then is suspected, and tried once more by a helper that reads nothing else; if that one
-ends too, the message is at fault and never comes near the process that writes. Helpers are forked
+ends too, the message is at fault and never comes near the process that writes. One that reads a
+message for longer than it may is ended; that message is not tried again, because all that came
+after it wait meanwhile. Helpers are forked
 from a process that was made before this one had threads (`_nursery`), as often as `_RESTARTS` in
 `_RESTARTS_S` allow.
 """
@@ -18,7 +20,9 @@ import gc
 import logging
 import multiprocessing
 import os
+import signal
 import socket
+import struct
 import threading
 import time
 from collections import deque
@@ -34,27 +38,41 @@ from app.feeds.hl7v2.reading import Read, Wrong, packed, unpacked
 
 log = logging.getLogger(__name__)
 
+_PID = struct.Struct("=i")
 _fork = multiprocessing.get_context("fork")  # a helper shares what was imported before
 _FIRST = (
     b"MSH|^~\\&|YILIAN|YILIAN|||20000101||ADT^A04^ADT_A01|0|P|2.5.1\r"
     b"EVN|A04|20000101\rPID|1||0^^^YILIAN\rPV1|1|O\r"
 )
 _TRIES = 2  # helpers that one message may end
+# How long one message may be read: a thousand times what it takes, on a machine that does nothing
+# else.
+_LIMIT_S, _LIMIT_S_PER_MB = 20.0, 60.0
 _RESTARTS, _RESTARTS_S = 30, 60.0
 _FATAL = Issue(
     "error", "exception", "reading this message ended the process that read it", None, "reader-lost"
+)
+_TOO_LONG = Issue(
+    "error", "exception", "reading this message took too long", None, "reader-timeout"
 )
 _NO_READER = Issue(
     "error", "transient", "too many messages ended the process that read them", None, "no-reader"
 )
 
 
+def limit_s(raw: bytes) -> float:
+    """Return how many seconds a helper may read a message before it counts as hanging."""
+    return _LIMIT_S + _LIMIT_S_PER_MB * len(raw) / 1_000_000
+
+
 class Helper:
     """One process that reads, as the one that asks it sees it."""
 
-    def __init__(self, pipe: Connection) -> None:
+    def __init__(self, pipe: Connection, pid: int = 0) -> None:
         self._pipe = pipe
+        self.pid = pid
         self.alive = True
+        self.hung = False  # ended because it read a message for too long
         self._blamed = False
 
     def ask(self, raw: bytes) -> bool:
@@ -66,9 +84,15 @@ class Helper:
                 self._lost()
         return self.alive
 
-    def answer(self) -> Read | None:
-        """Return the reply to the oldest message handed over; None when there will be none."""
+    def answer(self, limit_s: float | None = None) -> Read | None:
+        """Return the reply to the oldest message handed over; None when there will be none.
+
+        limit_s: how long to wait for it before the helper is ended; None: for ever.
+        """
         try:
+            if not self._pipe.poll(limit_s):
+                self._end()
+                return None
             return unpacked(self._pipe.recv_bytes())
         except (OSError, EOFError):
             self._lost()
@@ -86,6 +110,13 @@ class Helper:
         self.alive = False
         self._pipe.close()
 
+    def _end(self) -> None:
+        """End a helper that hangs; its end of the pipe is open, so the process is there."""
+        self.alive, self.hung = False, True
+        log.error("hl7v2.helper_hung")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
     def _lost(self) -> None:
         if self.alive:
             self.alive = False
@@ -102,9 +133,13 @@ class Helpers:
         *,
         warm: Callable[[bytes], object] | None = None,
         now: Callable[[], float] = time.monotonic,
+        limit_s: Callable[[bytes], float] = limit_s,
     ) -> None:
-        """read: what a helper does with a message; warm: done once, to what all helpers share."""
+        """read: what a helper does with a message; warm: done once, to what all helpers share;
+        limit_s: how long a message may be read.
+        """
         self._read = read
+        self._limit_s = limit_s
         self._now = now
         self._control, theirs = socket.socketpair()
         self._nursery = _fork.Process(
@@ -131,10 +166,13 @@ class Helpers:
         """Return what became of a message: `asked` is what `ask` returned for it."""
         tries = 0
         if asked is not None:
-            read = asked.answer()
+            read = asked.answer(self._limit_s(raw))
             if read is not None:
                 return read
-            tries = int(asked.blame())
+            if asked.blame():
+                if asked.hung:
+                    return _failed(raw, _TOO_LONG)
+                tries = 1
         return self._again(raw, tries)
 
     def close(self) -> None:
@@ -152,14 +190,19 @@ class Helpers:
                 self._spare = self._replaced()
             if self._spare is None:
                 break
-            if self._spare.ask(raw) and (read := self._spare.answer()) is not None:
-                return read
+            if self._spare.ask(raw):
+                read = self._spare.answer(self._limit_s(raw))
+                if read is not None:
+                    return read
+                if self._spare.hung:
+                    return _failed(raw, _TOO_LONG)
             tries += 1
         if not tries and not self._nursery.is_alive():
             return self._read(raw)  # nothing speaks against it
-        issue = _FATAL if tries else _NO_READER
-        kind = "YilianError" if tries else "Unavailable"
-        return Read(ack.header_of_raw(raw), wrong=Wrong(kind, (issue,)), refused=not tries)
+        if tries:
+            return _failed(raw, _FATAL)
+        wrong = Wrong("Unavailable", (_NO_READER,))
+        return Read(ack.header_of_raw(raw), wrong=wrong, refused=True)
 
     def _replaced(self) -> Helper | None:
         """Return a new helper in place of one that ended; None when too many did."""
@@ -175,13 +218,18 @@ class Helpers:
     def _forked(self) -> Helper | None:
         try:
             self._control.sendall(b"+")
-            _, handles, _, _ = socket.recv_fds(self._control, 1, 1)
+            said, handles, _, _ = socket.recv_fds(self._control, _PID.size, 1)
         except OSError:
             handles = []
         if not handles:
             log.error("hl7v2.no_helper")
             return None
-        return Helper(Connection(handles[0]))
+        return Helper(Connection(handles[0]), *_PID.unpack(said))
+
+
+def _failed(raw: bytes, issue: Issue) -> Read:
+    """Return a message that is at fault: it is kept, with its issue."""
+    return Read(ack.header_of_raw(raw), wrong=Wrong("YilianError", (issue,)))
 
 
 def _nursery(
@@ -198,7 +246,8 @@ def _nursery(
         while control.recv(1):
             _reap(os.WNOHANG)
             ours, theirs = _fork.Pipe()
-            if os.fork() == 0:
+            pid = os.fork()
+            if pid == 0:
                 try:
                     ours.close()
                     control.close()
@@ -206,7 +255,7 @@ def _nursery(
                 finally:
                     os._exit(0)
             theirs.close()
-            socket.send_fds(control, [b"+"], [ours.fileno()])
+            socket.send_fds(control, [_PID.pack(pid)], [ours.fileno()])
             ours.close()
     _reap(0)
 

@@ -10,20 +10,24 @@ import pytest
 from app.errors import Unavailable
 from app.feeds.hl7v2.ack import Header
 from app.feeds.hl7v2.convert import Options
-from app.feeds.hl7v2.helpers import Helper, Helpers
+from app.feeds.hl7v2.helpers import Helper, Helpers, limit_s
 from app.feeds.hl7v2.reading import Read, Reader, packed
+from app.store.prepare import unpacked_words
 from app.store.store import Setting
 from tests.feeds.mutations import mutations
 from tests.support import wait_for
 
 READER = Reader(Options(), Setting().zone, Setting().preparer())
+HANGS = b"MSH|^~\\&|A|B|C|D|2025||ADT^A04|X2|P|2.5.1\rHANG\r"
 POISON = b"MSH|^~\\&|A|B|C|D|2025||ADT^A04|X1|P|2.5.1\rPOISON\r"
 
 
 def told(raw):
-    """Read as who reads would sign it; a poisoned message ends the process."""
+    """Read as who reads would sign it; a poisoned message ends the process, another never ends."""
     if b"POISON" in raw:
         os.kill(os.getpid(), signal.SIGKILL)
+    if b"HANG" in raw:
+        signal.pause()
     return Read(Header(codec=f"{raw.decode()} by {os.getpid()}"))
 
 
@@ -47,7 +51,18 @@ def test_a_helper_reads_as_this_process_does():
         answers = [helpers.answer(one, raw) for one, raw in zip(asked, messages, strict=True)]
 
     assert None not in asked
-    assert answers == [READER.read(raw) for raw in messages]
+    assert [whole(read) for read in answers] == [READER.read(raw) for raw in messages]
+
+
+def whole(read):
+    """Return what came over a pipe with its dictionary rows where they are made."""
+    for said in read.said.statements if read.said else ():
+        if said.prepared is not None and said.prepared.words:
+            words = unpacked_words(said.prepared.words)
+            for name in ("codes", "texts", "units"):
+                setattr(said.prepared.entries, name, getattr(words, name))
+            said.prepared.words = b""
+    return read
 
 
 def test_a_message_that_ends_its_reader_is_at_fault_and_no_other():
@@ -64,6 +79,37 @@ def test_a_message_that_ends_its_reader_is_at_fault_and_no_other():
         assert one.header.field(10) == "X1"
         assert one.wrong.issues[0].details == "reader-lost"
         assert not one.refused
+
+
+def test_a_message_that_is_read_for_too_long_is_at_fault_and_its_reader_is_ended():
+    messages = [b"one", HANGS, b"two", HANGS, b"three", b"four"]
+    with helpers_for(told, limit_s=lambda raw: 0.01 if b"HANG" in raw else 60.0) as helpers:
+        asked = [helpers.ask(raw) for raw in messages]
+        answers = [helpers.answer(one, raw) for one, raw in zip(asked, messages, strict=True)]
+        after = [ask(helpers, b"five"), ask(helpers, HANGS), ask(helpers, b"six")]
+
+        wait_for(lambda: ended(asked[1].pid))
+
+    right = [one.header.codec.split()[0] for one in (*answers, *after) if one.wrong is None]
+    assert right == ["one", "two", "three", "four", "five", "six"]
+    assert f"by {os.getpid()}" not in str([answers, after])
+    for one in (answers[1], answers[3], after[1]):
+        assert one.header.field(10) == "X2"
+        assert one.wrong.issues[0].details == "reader-timeout"
+        assert not one.refused
+
+
+def test_a_large_message_may_be_read_for_longer():
+    assert 10 < limit_s(b"MSH|") < 60 < 900 < limit_s(bytes(16 << 20))
+
+
+def ended(pid):
+    """Say whether a process is gone, or waits for its parent to take note of that."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] in ("Z", "X")
+    except FileNotFoundError:
+        return True
 
 
 def test_a_helper_that_is_killed_is_replaced_and_what_it_was_asked_is_read():

@@ -19,7 +19,6 @@ import msgspec
 from app.errors import YilianError
 from app.feeds.merge import WHOLE
 from app.store.prepare import Prepared, Preparer
-from app.store.types import Change, Method
 
 Json = dict[str, Any]
 
@@ -143,7 +142,7 @@ def _statement(entry: Mapping[str, Any], local: Mapping[bytes, bytes]) -> Statem
 def _prepared(said: Statement, preparer: Preparer) -> Prepared | None:
     """Return it prepared; None when something is wrong: whoever applies it finds that again."""
     try:
-        return preparer.prepare([Change(Method.UPDATE, said.type, said.id, said.body)])[0]
+        return preparer.stated(said.type, said.id, said.body)
     except YilianError:
         return None
 

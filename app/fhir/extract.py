@@ -341,7 +341,7 @@ def has_extension(element: Mapping[str, Any], url: str) -> bool:
 
 
 @dataclass(slots=True)
-class _Leaf:
+class Leaf:
     """One parameter that takes values here, as one search type and data type."""
 
     param: Param
@@ -350,28 +350,29 @@ class _Leaf:
 
 
 @dataclass(slots=True)
-class _Walk:
+class Walk:
     """A place in the JSON: what is taken here, and where one goes from it."""
 
-    leaves: list[_Leaf] = field(default_factory=list)
+    leaves: list[Leaf] = field(default_factory=list)
     marks: list[Param] = field(default_factory=list)  # aliases: presence only
     roots: list[tuple[Param, Location]] = field(default_factory=list)  # composites
-    steps: dict[tuple[Step, ...], _Walk] = field(default_factory=dict)
+    steps: dict[tuple[Step, ...], Walk] = field(default_factory=dict)
 
-    def to(self, steps: Iterable[Step]) -> _Walk:
+    def to(self, steps: Iterable[Step]) -> Walk:
         """Return the place that `steps` lead to, with At joined to the Get it belongs to."""
         place = self
         pending: tuple[Step, ...] = ()
         for step in steps:
             pending = (*pending, step)
             if not isinstance(step, At):
-                place = place.steps.setdefault(pending, _Walk())
+                place = place.steps.setdefault(pending, Walk())
                 pending = ()
         return place
 
 
-def _walk(params: Iterable[Param]) -> _Walk:
-    root = _Walk()
+def walk_of(params: Iterable[Param]) -> Walk:
+    """Return the walk from the resource to the values of parameters."""
+    root = Walk()
     for param in params:
         if param.computed or param.union or param.parts:
             continue
@@ -382,11 +383,26 @@ def _walk(params: Iterable[Param]) -> _Walk:
             elif param.type == "composite":
                 place.roots.append((param, location))
             else:
-                place.leaves.append(_Leaf(param, location))
+                place.leaves.append(Leaf(param, location))
     return root
 
 
-class _Writer:
+def walk_of_composite(param: Param, root: Location) -> Walk:
+    """Return the walk from one repeat of a composite's root to the values of its components."""
+    walk = Walk()
+    for sink, component in enumerate(param.components):
+        types = SEARCHABLE[component.param.type]
+        for location in locate_part(component.expression, param.resource_type, root):
+            found = (
+                values_of_extension(location, types) if location.type == "Extension" else [location]
+            )
+            for where in found:
+                if where.type in types:
+                    walk.to(where.steps).leaves.append(Leaf(component.param, where, sink))
+    return walk
+
+
+class Writer:
     """Writes the source of one type's extractor."""
 
     def __init__(self) -> None:
@@ -407,6 +423,7 @@ class _Writer:
             "FALSE": (None, False),
         }
         self._counter = 0
+        self.from_resource = False  # whether some value is looked for in the whole resource
 
     def add(self, depth: int, line: str) -> None:
         self.lines.append("    " * depth + line)
@@ -426,19 +443,29 @@ class _Writer:
         self.add(0, "def extract(r, zone):")
         head = len(self.lines)
         self.add(1, f"present = {always}")
-        self.walk(_walk(params.values()), "r", 1)
+        self.walk(walk_of(params.values()), "r", 1)
         for param in params.values():
             if param.evaluated is not None:
                 self._evaluated(param, param.evaluated)
         self._derived(params.values())
+        self.end(head, "Values({})")
+
+    def end(self, head: int, result: str) -> None:
+        """End a function whose walk begins at line `head`; `result`: around its values."""
         body = "\n".join(self.lines[head:])
         used = [name for name in _LISTS if f"{name}(" in body]
         lists = [f"    {name}_ = []; {name} = {name}_.append" for name in used]
         self.lines[head:head] = lists
-        given = (f"{name}_" if name in used else "()" for name in _LISTS)
-        arguments = list(given)
+        arguments = [f"{name}_" if name in used else "()" for name in _LISTS]
         arguments.insert(Values.__struct_fields__.index("present"), "present")
-        self.add(1, f"return Values({', '.join(arguments)})")
+        self.add(1, f"return {result.format(', '.join(arguments))}")
+
+    def compiled(self, name: str) -> Any:
+        """Return the function that was written."""
+        code = compile("\n".join(self.lines), name, "exec")
+        namespace = dict(self.names)
+        exec(code, namespace)  # noqa: S102 - our own source, from definitions; names are repr'd
+        return namespace["extract"]
 
     def _evaluated(self, param: Param, expression: Expression) -> None:
         """Write the values of a parameter that only FHIRPath finds, by their type at run time."""
@@ -450,7 +477,7 @@ class _Writer:
         self.add(2, "posted_here = True")
         for kind in sorted(types):
             self.add(2, f"if kind == {kind!r}:")
-            for line in self._template(_Leaf(param, Location((), kind)), x):
+            for line in self._template(Leaf(param, Location((), kind)), x):
                 self.add(3, line)
         self.add(1, f"if posted_here: posted({param.number})")
 
@@ -465,16 +492,16 @@ class _Writer:
                 self.add(1, f"if present & {needed} == {needed}:")
                 self.add(2, f"present |= {param.mask}")
 
-    def walk(self, place: _Walk, v: str, depth: int) -> None:
+    def walk(self, place: Walk, v: str, depth: int) -> None:
         self._present(place, depth)
         for leaf in place.leaves:
             self._leaf(leaf, v, depth)
         for param, root in place.roots:
             self._composite(param, root, v, depth)
         for steps, following in place.steps.items():
-            self._step(steps, following, v, depth)
+            self.step(steps, following, v, depth)
 
-    def _present(self, place: _Walk, depth: int) -> None:
+    def _present(self, place: Walk, depth: int) -> None:
         typed = [leaf.param for leaf in place.leaves if leaf.sink is None and not _any(leaf)]
         here = [*typed, *place.marks]
         if mask := _mask(here):
@@ -483,7 +510,7 @@ class _Writer:
             if param.bit is None:
                 self.add(depth, f"posted({param.number})")
 
-    def _leaf(self, leaf: _Leaf, v: str, depth: int) -> None:
+    def _leaf(self, leaf: Leaf, v: str, depth: int) -> None:
         if _any(leaf):  # Bundle.entry[0].resource: by type, so that it is one parameter's only
             self.add(depth, f"if {v}.get('resourceType') in {leaf.param.targets!r}:")
             depth += 1
@@ -491,7 +518,7 @@ class _Writer:
         for line in self._template(leaf, v):
             self.add(depth, line)
 
-    def _template(self, leaf: _Leaf, v: str) -> Iterator[str]:
+    def _template(self, leaf: Leaf, v: str) -> Iterator[str]:
         template = _TEMPLATES[leaf.param.type, leaf.location.type]
         plain = leaf.sink is None
         if not plain and leaf.location.type == "Identifier":
@@ -514,7 +541,7 @@ class _Writer:
             return repr(systems)
         return f"{self.constant('systems', systems)}.get({v})"
 
-    def _step(self, steps: tuple[Step, ...], place: _Walk, v: str, depth: int) -> None:
+    def step(self, steps: tuple[Step, ...], place: Walk, v: str, depth: int) -> None:
         match steps:
             case (At(index), Get(name, _)):
                 self.add(
@@ -548,23 +575,14 @@ class _Writer:
                 self.add(depth, f"{x} = {tests}")
                 self.walk(place, x, depth)
             case (FromResource(),):
+                self.from_resource = True
                 self.walk(place, "r", depth)
 
     def _composite(self, param: Param, root: Location, v: str, depth: int) -> None:
         """Write the values of all components of one repeat, if each has any."""
-        walk = _Walk()
-        for sink, component in enumerate(param.components):
+        for sink in range(len(param.components)):
             self.add(depth, f"l{sink} = []")
-            types = SEARCHABLE[component.param.type]
-            for location in locate_part(component.expression, param.resource_type, root):
-                found = (
-                    values_of_extension(location, types)
-                    if location.type == "Extension"
-                    else [location]
-                )
-                for where in found:
-                    if where.type in types:
-                        walk.to(where.steps).leaves.append(_Leaf(component.param, where, sink))
+        walk = walk_of_composite(param, root)
         self.walk(walk, v, depth)
         lists = [f"l{sink}" for sink in range(len(param.components))]
         self.add(depth, f"if {' and '.join(lists)}:")
@@ -582,11 +600,11 @@ def _into_component(line: str, sink: int | None) -> str:
     return f"{indent}l{sink}.append(({rest}" if bracket and name in _LISTS else line
 
 
-def _any(leaf: _Leaf) -> bool:
+def _any(leaf: Leaf) -> bool:
     return leaf.location.type == "Resource"
 
 
-def _is_primitive(leaf: _Leaf) -> bool:
+def _is_primitive(leaf: Leaf) -> bool:
     return definitions.is_primitive(leaf.location.type)
 
 
@@ -627,8 +645,8 @@ def source(resource_type: str, parameters: SearchParameters = shared) -> str:
     return "\n".join(_written(resource_type, parameters).lines)
 
 
-def _written(resource_type: str, parameters: SearchParameters) -> _Writer:
-    writer = _Writer()
+def _written(resource_type: str, parameters: SearchParameters) -> Writer:
+    writer = Writer()
     writer.function(parameters.indexed(resource_type), always_present(resource_type))
     return writer
 
@@ -640,16 +658,13 @@ def compiled(resource_type: str, parameters: SearchParameters) -> Extractor:
 
 def compiled_for(resource_type: str, params: Iterable[Param]) -> Extractor:
     """Return a new extractor for some parameters of a type alone."""
-    writer = _Writer()
+    writer = Writer()
     writer.function({param.code: param for param in params}, 0)
     return _compiled(resource_type, writer)
 
 
-def _compiled(resource_type: str, writer: _Writer) -> Extractor:
-    code = compile("\n".join(writer.lines), f"<search values of {resource_type}>", "exec")
-    namespace = dict(writer.names)
-    exec(code, namespace)  # noqa: S102 - our own source, from definitions; names are repr'd
-    found: Extractor = namespace["extract"]
+def _compiled(resource_type: str, writer: Writer) -> Extractor:
+    found: Extractor = writer.compiled(f"<search values of {resource_type}>")
     return found
 
 

@@ -76,6 +76,37 @@ def _resource_plans(type_name: str) -> _Plans:
     return _Plans(definitions.structure(type_name).shape, type_name)
 
 
+# --- members of resources ------------------------------------------------------------------------
+
+
+def names_are_right(type_name: str, names: tuple[str, ...]) -> bool:
+    """Say whether a resource may have just these members; raises NotFound."""
+    definitions.type_number(type_name)
+    shape = definitions.structure(type_name).shape
+    return not rules.name_faults(shape, names, is_resource=True)
+
+
+@cache
+def member_check(type_name: str, name: str) -> Check | None:
+    """Return the check of one member of a resource; None where others have a say.
+
+    Those are a primitive's `_name`, and contained resources. What it checks it says of the member
+    alone, unless the member holds an internal reference (`met_internal`).
+    """
+    member = definitions.structure(type_name).shape.members.get(name)
+    if member is None or member.type.code in {"Resource", "DomainResource"}:
+        return None
+    source = _Source()
+    return source.function(source.member(member, "value", None))
+
+
+def met_internal() -> bool:
+    """Say whether a check met an internal reference ("#x") since the last question."""
+    met = bool(_internal.met)
+    _internal.met.clear()
+    return met
+
+
 def _all_resolve(resource: Json, met: list[tuple[str, frozenset[str]]]) -> bool:
     contained = rules.contained_types(resource)
     container = resource["resourceType"]

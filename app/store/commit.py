@@ -24,7 +24,7 @@ from app.store.batch import Batch, write
 from app.store.database import POSTGRESQL, Connection
 from app.store.entries import SELF, Entries, local_reference, owner_params, pair_params
 from app.store.ids import new_id
-from app.store.prepare import Prepared, Preparer, located
+from app.store.prepare import Prepared, Preparer, located, unpacked_words
 from app.store.types import Change, Method, Outcome, Result
 
 CREATED, UPDATED, DELETED, STUB = 0, 1, 2, -1
@@ -33,6 +33,7 @@ _STATE = "SELECT pk,method,vid,lu,d,s,body FROM res WHERE tenant=? AND type=? AN
 _STATES = "SELECT id,pk,method,vid,lu,d,s,body FROM res"
 _PK = "SELECT pk FROM res WHERE tenant=? AND type=? AND id=?"
 _CACHE_MAX = 200_000
+_WORDS = -1  # in place of a parameter's number
 
 Target = tuple[str, str]  # type, id
 LinkRow = tuple[int, int, int, int, int, int, int]  # f, kind, t, lo, hi, src, s
@@ -505,31 +506,35 @@ class WritePath:
         else:
             body = fhir_json.splice(body, step.id, vid, _instant(lu), inherited)
         entries = change.entries
-        if (
+        remade = (
             rewritten  # `where(resolve() is Patient)` needs the type, and uris may be replaced too
             or change.generation != self._preparer.generation  # parameters were posted meanwhile
-            or (inherited and inherited.keys() - fhir_json.inheritable(change.body).keys())
-        ):
+            or bool(inherited and inherited.keys() - fhir_json.inheritable(change.body).keys())
+        )
+        if remade:
             entries = self._preparer.entries(change.type, fhir_json.load(body))
         if body_links is not None:
             # What a link needs to know of its ends is known only now.
             entries = msgspec.structs.replace(entries, links=body_links)
         number = definitions.type_number(change.type)
         self._touched.update(entries.keys)
-        rows = self._rows(change.type, pk, entries, targets)
         method = UPDATED if exists else CREATED
         d, have = entries.d, entries.have
         if state is None:
-            batch.res.append(
-                (pk, self._tenant, rows.s, number, step.id, method, vid, lu, d, have, body)
-            )
+            s = self._add_new(change.type, pk, entries, targets)
+            batch.res.append((pk, self._tenant, s, number, step.id, method, vid, lu, d, have, body))
         else:
-            batch.changed.append((rows.s, method, vid, lu, d, have, body, pk, state.vid))
+            rows = self._rows(change.type, pk, entries, targets)
+            s = rows.s
+            batch.changed.append((s, method, vid, lu, d, have, body, pk, state.vid))
             if state.method != STUB:
                 self._keep_history(state)
-        self._index(change.type, state, rows)
-        self._learn(entries)
-        self._log(change.type, number, step.id, pk, rows.s, vid, method, lu, body)
+            self._index(change.type, state, rows)
+        if change.words and not remade:
+            self._learn_words(change.words)
+        else:
+            self._learn(entries)
+        self._log(change.type, number, step.id, pk, s, vid, method, lu, body)
         self._follow(change.type, step.id, body)
         result = Result.UPDATED if exists else Result.CREATED
         return Outcome(result, change.type, step.id, vid, lu, body)
@@ -619,6 +624,27 @@ class WritePath:
             new.named - old.named,
         )
 
+    def _add_new(
+        self, type_name: str, pk: int, entries: Entries, targets: Mapping[str, str]
+    ) -> int:
+        """Collect the rows of a resource that has none yet; return its owner (`s`)."""
+        found, s = self._keys(type_name, pk, entries, targets, None)
+        d, batch = entries.d, self._batch
+        batch.ix += [(k, d, pk, s) for k in found]
+        if entries.strs:
+            batch.strs += [(pk, p, v, s) for p, v in entries.strs]
+        if entries.qtys:
+            batch.qtys += [(pk, p, u, lo, hi, s) for p, u, lo, hi in entries.qtys]
+        if entries.dts:
+            batch.dts += [(pk, p, lo, hi, s) for p, lo, hi in entries.dts]
+        if entries.idents:
+            batch.idents += [(k, pk, s) for k in entries.idents]
+        if entries.links:
+            links, named = self._links(entries, targets, pk, s)
+            batch.links += links
+            batch.named += named
+        return s
+
     def _rows(
         self,
         type_name: str,
@@ -631,24 +657,8 @@ class WritePath:
 
         s: the resource's owner, if it is not to be found among these references.
         """
-        refs, urls = _resolved(entries, targets)
-        pks = self._target_pks({(target, id_) for _, target, id_ in refs})
-        d, tenant = entries.d, self._tenant
-        found = set(entries.keys)
-        owners = owner_params(type_name) if s is None and type_name != "Patient" else ()
-        pair_p = pair_params(type_name)[0] if entries.pair else 0
-        for p, target, id_ in refs:
-            target_pk = pks[target, id_]
-            found.add(p << keys.PK_BITS | target_pk)  # keys.reference
-            if target == "Patient":
-                if s is None and p in owners:
-                    s = target_pk
-                if p == pair_p:
-                    found.update(keys.pair(tenant, p, target_pk, k) for k in entries.pair)
-        if s is None:
-            s = pk
-        for p, url in urls:
-            found.add(keys.uri(tenant, p, url))
+        found, s = self._keys(type_name, pk, entries, targets, s)
+        d = entries.d
         return Rows(
             s,
             {(k, d, pk, s) for k in found},
@@ -658,6 +668,39 @@ class WritePath:
             {(k, pk, s) for k in entries.idents},
             *(self._links(entries, targets, pk, s) if entries.links else ()),
         )
+
+    def _keys(
+        self,
+        type_name: str,
+        pk: int,
+        entries: Entries,
+        targets: Mapping[str, str],
+        s: int | None,
+    ) -> tuple[set[int], int]:
+        """Return the keys in `ix` and the owner; see `_rows`."""
+        refs, urls = _resolved(entries, targets) if targets else (entries.refs, entries.urls)
+        tenant, pks, new_pks = self._tenant, self._pks, self._new_pks
+        found = set(entries.keys)
+        owners = owner_params(type_name) if s is None and type_name != "Patient" else ()
+        pair_p = pair_params(type_name)[0] if entries.pair else 0
+        looked_up = False
+        for p, target, id_ in refs:
+            at = target, id_
+            target_pk = new_pks.get(at) or pks.get(at)
+            if target_pk is None:
+                if not looked_up:  # all that are missing at once
+                    self._target_pks({(target, id_) for _, target, id_ in refs})
+                    looked_up = True
+                target_pk = new_pks[at]
+            found.add(p << keys.PK_BITS | target_pk)  # keys.reference
+            if target == "Patient":
+                if s is None and p in owners:
+                    s = target_pk
+                if p == pair_p:
+                    found.update([keys.pair(tenant, p, target_pk, k) for k in entries.pair])
+        for p, url in urls:
+            found.add(keys.uri(tenant, p, url))
+        return found, pk if s is None else s
 
     def _links(
         self, entries: Entries, targets: Mapping[str, str], pk: int, s: int
@@ -722,17 +765,29 @@ class WritePath:
 
     def _learn(self, entries: Entries) -> None:
         """Collect dictionary rows that were not written yet, as far as this process knows."""
-        batch = self._batch
-        for name, rows in (
-            ("codes", entries.codes),
-            ("texts", entries.texts),
-            ("units", entries.units),
-        ):
-            for row in rows:
-                key = (row[0], hash(row))
-                if key not in self._seen and key not in self._new_seen:
-                    self._new_seen[key] = None
-                    getattr(batch, name).append(row)
+        batch, seen, new = self._batch, self._seen, self._new_seen
+        for row in entries.codes:
+            key = (row[0], hash(row))
+            if key not in seen and key not in new:
+                new[key] = None
+                batch.codes.append(row)
+        for text in entries.texts:
+            key = (text[0], hash(text))
+            if key not in seen and key not in new:
+                new[key] = None
+                batch.texts.append(text)
+        for unit in entries.units:
+            key = (unit[0], hash(unit))
+            if key not in seen and key not in new:
+                new[key] = None
+                batch.units.append(unit)
+
+    def _learn_words(self, packed: bytes) -> None:
+        """Do as `_learn` for the packed rows of a resource: most are those of another one."""
+        key = (_WORDS, hash(packed))
+        if key not in self._seen and key not in self._new_seen:
+            self._learn(unpacked_words(packed))
+            self._new_seen[key] = None
 
 
 def _name_entry(error: YilianError, change: Prepared) -> None:

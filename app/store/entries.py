@@ -199,33 +199,57 @@ def entries_of(
 ) -> Entries:
     """Return the index entries of a valid resource; `extract` leaves out some parameters."""
     values = (extract or extractor(type_name))(resource, zone)
-    primary = searchparams.primary_date(type_name)
-    entries = Entries(
-        d=_primary(values, primary.number if primary else 0, primary is not None),
-        have=values.present,
+    entries = entries_of_values(
+        type_name, values, resource, tenant=tenant, bases=bases, identifier_keys=identifier_keys
     )
     entries.keys.append(keys.of_type(tenant, definitions.type_number(type_name)))
-    _tokens(entries, values, tenant, type_name)
-    _references(entries, values, tenant, bases)
-    _ranges(entries, values, tenant, primary.number if primary else 0)
+    if link_rules is not None and link_rules.states(type_name):
+        entries.links = links(type_name, resource, link_rules, zone=zone, bases=bases)
+    return entries
+
+
+def entries_of_values(
+    type_name: str,
+    values: Values,
+    resource: Mapping[str, Any],
+    *,
+    tenant: int,
+    bases: tuple[str, ...],
+    identifier_keys: IdentifierKeys | None,
+) -> Entries:
+    """Return the index entries of search values, without the resource's own row and its links.
+
+    resource: what they were found in, which may be some members of a resource.
+    """
+    primary = searchparams.primary_date(type_name)
+    entries = Entries(
+        _primary(values, primary.number) if primary is not None else 0, values.present
+    )
+    # Most of a resource's members give one kind of value or none: what is not there costs nothing.
+    if values.tokens or values.identifiers or values.texts:
+        _tokens(entries, values, tenant, type_name)
+    if values.references or values.canonicals or values.reference_identifiers:
+        _references(entries, values, tenant, bases)
+    if values.dates or values.numbers or values.quantities:
+        _ranges(entries, values, tenant, primary.number if primary else 0)
     scope = tenant << 32
-    for p, text in values.strings:
-        entries.strs.append((scope | p, string_value(text)))
-        if len(text) > _LONG_BEFORE_FOLDING:
-            entries.strs.extend((scope | p | CHUNK, part) for part in chunks(fold(text)))
-    _spell(entries, values, scope, type_name, resource)
+    if values.strings:
+        for p, text in values.strings:
+            entries.strs.append((scope | p, string_value(text)))
+            if len(text) > _LONG_BEFORE_FOLDING:
+                entries.strs.extend((scope | p | CHUNK, part) for part in chunks(fold(text)))
+        _spell(entries, values, scope, type_name, resource)
     for p, value in values.uris:
         entries.keys.append(keys.uri(tenant, p, value))
         if p not in _unordered(type_name):
             entries.strs.append((scope | p, value[: 2 * STRING_MAX]))
-    entries.keys.extend(keys.present(tenant, p) for p in values.posted)
-    entries.qtys.extend((scope | p, POSITION, lat, long) for p, lat, long in values.positions)
+    for p in values.posted:
+        entries.keys.append(keys.present(tenant, p))
+    for p, lat, long in values.positions:
+        entries.qtys.append((scope | p, POSITION, lat, long))
     if identifier_keys is not None:
-        entries.idents.extend(
-            keys.canonical(tenant, key) for key in identifier_keys(type_name, resource)
-        )
-    if link_rules is not None and link_rules.states(type_name):
-        entries.links = links(type_name, resource, link_rules, zone=zone, bases=bases)
+        for key in identifier_keys(type_name, resource):
+            entries.idents.append(keys.canonical(tenant, key))
     return entries
 
 
@@ -300,9 +324,7 @@ def _end(text: str, bases: tuple[str, ...]) -> str:
     return "/".join(local) if local else text
 
 
-def _primary(values: Values, p: int, has_primary: bool) -> int:
-    if not has_primary:
-        return 0
+def _primary(values: Values, p: int) -> int:
     low = high = None
     count = 0
     for number, lo, hi in values.dates:

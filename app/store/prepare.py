@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -17,9 +17,11 @@ from app.errors import Invalid, Issue, UnknownType, YilianError
 from app.fhir import definitions, references, validate
 from app.fhir import json as fhir_json
 from app.fhir.extract import Extractor
+from app.fhir.primitives import is_id
 from app.store.database import Connection
 from app.store.effects import Effects
 from app.store.entries import Entries, IdentifierKeys, Link, LinkRules, entries_of, links
+from app.store.members import Pieces
 from app.store.posted import Posted
 from app.store.types import Change, Method
 from app.store.unite import Unite
@@ -30,7 +32,8 @@ class Prepared(msgspec.Struct, array_like=True, gc=False):
 
     body: compact JSON without this server's id and meta; body_id: the id the sender wrote into it;
     conditional: conditional references of the body; generation: of the posted search parameters
-    that `entries` knows; front: of the body (`fhir.json.front`).
+    that `entries` knows; front: of the body (`fhir.json.front`); words: the dictionary rows of
+    `entries` in one piece, which has none then (`pack_words`).
     """
 
     method: Method
@@ -48,6 +51,37 @@ class Prepared(msgspec.Struct, array_like=True, gc=False):
     conditional: list[str] = []
     generation: int = 0
     front: int = 0
+    words: bytes = b""
+
+
+class _Words(NamedTuple):
+    """The dictionary rows of one resource (`Entries`)."""
+
+    codes: list[tuple[int, str, str, int]]
+    texts: list[tuple[int, str, int]]
+    units: list[tuple[int, int, str, str, str]]
+
+
+_encode_words = msgspec.msgpack.Encoder().encode
+_decode_words = msgspec.msgpack.Decoder(_Words).decode
+
+
+def pack_words(prepared: Prepared) -> None:
+    """Put the dictionary rows of a change into one piece, for another process.
+
+    Resources say the same codes, displays and units again and again: who knows a piece need not
+    take it apart.
+    """
+    entries = prepared.entries
+    if entries is not None and not prepared.words and entries.codes:
+        prepared.words = _encode_words((entries.codes, entries.texts, entries.units))
+        entries.codes, entries.texts, entries.units = [], [], []
+
+
+def unpacked_words(packed: bytes) -> Entries:
+    """Return what `pack_words` took, as entries that hold nothing else."""
+    codes, texts, units = _decode_words(packed)
+    return Entries(d=0, have=0, codes=codes, texts=texts, units=units)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +103,11 @@ class Preparer:
     posted: Posted | None = None
     link_rules: LinkRules | None = None
     unite: Unite | None = None
+    _pieces: Pieces = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        pieces = Pieces(self.tenant, self.zone, self.bases, self.identifier_keys)
+        object.__setattr__(self, "_pieces", pieces)
 
     @property
     def generation(self) -> int:
@@ -118,8 +157,8 @@ class Preparer:
         resource, body = fhir_json.parse_compact(change.body)
         if resource.get("resourceType") != change.type:
             raise Invalid(f"the resource is not a {change.type}", at="resourceType", code="invalid")
-        if not validate.check(resource, change.type):
-            raise Invalid.of(validate.problems(resource, change.type))
+        prepared.generation = self.generation  # before the entries: may be too old, never too new
+        prepared.entries = self._checked(change.type, body, resource)
         prepared.body = body
         prepared.body_id = resource.get("id")
         prepared.front = fhir_json.front(body, resource)
@@ -127,11 +166,46 @@ class Preparer:
             _require_same_id(change, prepared.body_id)
         if change.type in self.effects:
             self.effects[change.type].check(resource)
-        prepared.generation = self.generation  # before the entries: may be too old, never too new
-        prepared.entries = self.entries(change.type, resource)
         if change.entry is not None:
             prepared.conditional = references.conditional(body)
         return prepared
+
+    def stated(self, type_name: str, id_: str, body: bytes) -> Prepared:
+        """Return an update by what this hub has written itself: compact JSON, its type, its id
+        and meta in front (`statement.with_id`). Raises as `prepare` does.
+        """
+        if type_name in self.effects:
+            return self._prepared(Change(Method.UPDATE, type_name, id_, body))
+        prepared = Prepared(Method.UPDATE, type_name, id_, None, (), False, False, None, None, body)
+        prepared.body_id = id_
+        prepared.generation = self.generation
+        prepared.entries = self._checked(type_name, body, None)
+        prepared.front = fhir_json.own_front(body, type_name, id_)
+        return prepared
+
+    def _checked(self, type_name: str, body: bytes, resource: dict[str, Any] | None) -> Entries:
+        """Return the index entries of a body. Raises Invalid when it is not valid R4.
+
+        resource: the parsed body, if it is at hand.
+        """
+        members = fhir_json.members(body)
+        entries = None
+        if resource is None or is_id(resource.get("id", "absent")):
+            entries = self._pieces.entries(type_name, members)
+        linking = self.link_rules is not None and self.link_rules.states(type_name)
+        if entries is not None and not linking:
+            return entries
+        if resource is None:
+            resource = fhir_json.load(body)
+        if entries is None:
+            if not validate.check(resource, type_name):
+                raise Invalid.of(validate.problems(resource, type_name))
+            return self.entries(type_name, resource)
+        if self.link_rules is not None:
+            entries.links = links(
+                type_name, resource, self.link_rules, zone=self.zone, bases=self.bases
+            )
+        return entries
 
     def entries(
         self, type_name: str, resource: dict[str, Any], extract: Extractor | None = None

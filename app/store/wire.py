@@ -15,7 +15,7 @@ import msgspec
 from app import errors
 from app.errors import Issue, Unavailable, YilianError
 from app.store.aside import Aside
-from app.store.prepare import Prepared
+from app.store.prepare import Prepared, pack_words
 from app.store.types import Outcome
 
 _LENGTH = struct.Struct(">I")
@@ -74,6 +74,9 @@ def reply(data: bytes) -> Reply:
 
 def send(sock: socket.socket, message: list[Prepared] | Aside) -> None:
     """Write one frame."""
+    if isinstance(message, list):
+        for change in message:
+            pack_words(change)
     sock.sendall(frame(message))
 
 

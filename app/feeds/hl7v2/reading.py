@@ -22,7 +22,7 @@ from app.feeds.hl7v2.convert import Options, convert_message
 from app.feeds.hl7v2.lifecycle import Lifecycle, removed
 from app.feeds.statement import Recent, Statement, statements
 from app.fhir import dates
-from app.store.prepare import Preparer
+from app.store.prepare import Preparer, pack_words
 
 log = logging.getLogger(__name__)
 
@@ -144,8 +144,10 @@ class Reader:
 def packed(read: Read) -> bytes:
     """Return a message as it goes over a pipe. A body that is prepared goes once."""
     for said in read.said.statements if read.said else ():
-        if said.prepared is not None and said.prepared.body == said.body:
-            said.prepared.body = b""
+        if said.prepared is not None:
+            pack_words(said.prepared)
+            if said.prepared.body == said.body:
+                said.prepared.body = b""
     return _encode(read)
 
 

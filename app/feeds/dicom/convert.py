@@ -14,23 +14,22 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
 from typing import IO
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from app.errors import Invalid, Issue, Malformed, YilianError
+from app.errors import Issue, Malformed, YilianError
+from app.feeds import site
 from app.feeds.dicom import dataset
 from app.feeds.dicom.dataset import DICOMDIR, DataSet
 from app.feeds.dicom.objects import uids
 from app.feeds.dicom.source import DicomSource, Study, study
 from app.fhir.ids import CONVERT_SECRET, Ids
 from app.fhir.outcome import operation_outcome
-from app.mapping import assigners, explain
+from app.mapping import explain
 from app.mapping.compile import compile_library
 from app.mapping.library import merge, read_file, read_folder
 from app.mapping.run import Context, Made, Mapping_
 from app.mapping.trace import Trace
-from app.paths import shipped
 
 DEFAULT_ZONE = "Asia/Shanghai"
 
@@ -183,21 +182,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _converter(args: argparse.Namespace) -> Converter:
-    try:
-        zone = ZoneInfo(args.time_zone)
-    except (ZoneInfoNotFoundError, ValueError) as exc:
-        raise Invalid("no such time zone", at="--time-zone") from exc
-    base = shipped("mappings")
-    folders, tables = [base / "dicom"], [base / "assigners.yaml"]
-    if args.overlay:
-        folders.append(
-            args.overlay / "dicom" if (args.overlay / "dicom").is_dir() else args.overlay
-        )
-        site = args.overlay / "assigners.yaml"
-        tables += [site] if site.is_file() else []
+    zone = site.zone(args.time_zone)
+    folders = site.folders("dicom", args.overlay)
     mapping = load(folders, [args.mapping] if args.mapping else [], trace=args.explain)
     values = {
-        "assigners": assigners.load(tables),
+        "assigners": site.authorities(args.overlay),
         "mapping_digest": mapping.digest,
         "mapping_files": " ".join(mapping.files),
     }

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import Invalid, NotFound
-from app.feeds.iot.source import IotSource, present
+from app.feeds.iot.paths import present
+from app.feeds.iot.source import IotSource
 from app.feeds.iot.vocabulary import Vocabulary
 from app.mapping.compile import compile_library
 from app.mapping.library import File, merge, parse_file, read_file, read_folder

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from app.errors import Invalid, Issue, Malformed, NotFound, YilianError
+from app.feeds import site
 from app.feeds.iot import ble_gatt, messages, times
 from app.feeds.iot.catalogue import Catalogue, Entry
 from app.feeds.iot.messages import Message
@@ -26,10 +27,9 @@ from app.feeds.iot.state import State
 from app.feeds.iot.vocabulary import Vocabulary
 from app.fhir.ids import CONVERT_SECRET, Ids
 from app.fhir.outcome import operation_outcome
-from app.mapping import assigners, explain
+from app.mapping import explain
 from app.mapping.run import Context, Made
 from app.mapping.trace import Trace
-from app.paths import shipped
 
 DEFAULT_ZONE = "Asia/Shanghai"
 _BLUETOOTH = "ble"
@@ -205,20 +205,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _converter(args: argparse.Namespace) -> Converter:
-    try:
-        zone = ZoneInfo(args.time_zone)
-    except (ZoneInfoNotFoundError, ValueError) as exc:
-        raise Invalid("no such time zone", at="--time-zone") from exc
-    base = shipped("mappings")
-    folders = [base / "iot"]
-    tables = [base / "assigners.yaml"]
-    if args.overlay:
-        folders.append(args.overlay / "iot" if (args.overlay / "iot").is_dir() else args.overlay)
-        site = args.overlay / "assigners.yaml"
-        tables += [site] if site.is_file() else []
+    zone = site.zone(args.time_zone)
     given = [Path(args.mapping)] if args.mapping and _is_file(args.mapping) else []
-    context = Context(Ids(CONVERT_SECRET), {"assigners": assigners.load(tables), "zone": zone})
-    return Converter(Catalogue(folders, given), context, zone, traced=args.explain)
+    catalogue = Catalogue(site.folders("iot", args.overlay), given)
+    values = {"assigners": site.authorities(args.overlay), "zone": zone}
+    return Converter(catalogue, Context(Ids(CONVERT_SECRET), values), zone, traced=args.explain)
 
 
 def _is_file(name: str) -> bool:

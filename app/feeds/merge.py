@@ -47,7 +47,7 @@ class Said:
     """One message's statement about one resource.
 
     at: event time, microseconds since 1970. removed: elements its sender nulled; `telecom:home`
-    means the items of that use.
+    means the items of that use, `link:Patient/1` the links to that record.
     """
 
     type: str
@@ -135,12 +135,19 @@ def _remove(flat: Json, times: dict[str, int], said: Said) -> None:
         if said.at < times.get(element, NEVER) or element in said.body:
             continue
         for name in _same_element(said.type, element, flat):
-            kept = [one for one in flat[name] if one.get("use") not in (use, None)] if use else []
+            kept = [one for one in flat[name] if not _is_meant(element, one, use)] if use else []
             if kept:
                 flat[name] = kept
             else:
                 del flat[name]
         times[element] = said.at
+
+
+def _is_meant(element: str, item: Json, part: str) -> bool:
+    """Say whether an item is one of those to remove: by its use, a link by its other end."""
+    if element == "link":
+        return bool((item.get("other") or {}).get("reference") == part)
+    return item.get("use") in (part, None)
 
 
 # --- times ---------------------------------------------------------------------------------------
@@ -225,8 +232,10 @@ def _meta(known: Json | None, said: Json, *, newer: bool) -> Json:
 def _identifiers(known: Any, said: Any, newer: bool) -> tuple[Any, bool]:
     """Replace per system and type; numbers of merged records (use old) stay."""
     have = list(known or ())
-    given = {_kind(one) for one in said}
     if newer:
+        # A number that ended says nothing about the one that took its place.
+        old = {_number(one) for one in have if one.get("use") == "old"}
+        given = {_kind(one) for one in said if _number(one) not in old}
         kept = [one for one in have if one.get("use") == "old" or _kind(one) not in given]
         old = {_number(one) for one in kept}
         return [*(one for one in said if _number(one) not in old), *kept], True

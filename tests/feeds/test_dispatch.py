@@ -104,6 +104,8 @@ def test_after_the_window_the_same_message_is_new(hospital):
         (adt("A40", "1", cid="C1"), ["AE"]),
         (adt("A40", "1", cid="C1", visit="MRG|1^^^F1^MR\r"), ["AE"]),
         (adt("A04", "1", cid="C1").replace("2.5.1", "XYZ"), ["AR"]),
+        (adt("A04", "1", cid="C1").replace("|P|2.5.1", "|X|2.5.1"), ["AR"]),
+        (adt("A04", "1", cid="C1", acks="AL|AL").replace("|P|2.5.1", "|X|2.5.1"), ["CR"]),
         (adt("A04", "1", cid="C1").replace("ADT^A04^ADT_A01", ""), ["AR"]),
         (adt("A04", "", cid="C1", acks="AL|AL"), ["CA", "AE"]),
         ("MSH|^~\\&|HIS|F1|Y|H|2025||ZZZ^Z99|C1|P|2.5.1\rZZ1|1\r", ["AR"]),
@@ -313,6 +315,35 @@ def test_merges_in_a_chain_lead_to_the_last_survivor(hospital):
     (survivor,) = [one for one in hospital.all("Patient") if one.get("active", True)]
     assert {one["value"] for one in survivor["identifier"]} == {"1", "2", "3"}
     assert len(hospital.all("Observation", subject=f"Patient/{survivor['id']}")) == 2
+
+
+def test_a_link_is_taken_away_between_the_two_records_that_are_unlinked(hospital):
+    def about(event, one, other, **rest):
+        return adt(event, one, visit=f"PID|2||{other}^^^F1^MR||Li^Si\r", **rest)
+
+    hospital.send(about("A24", "1", "2", cid="C1"))
+    hospital.send(about("A24", "1", "3", cid="C2"))
+    hospital.send(about("A37", "1", "2", cid="C3", when="20250310090000"))
+
+    ids = {n: hospital.one("Patient", identifier=n)["id"] for n in "123"}
+    links = {n: hospital.one("Patient", identifier=n).get("link") for n in "123"}
+    assert links["1"] == [{"other": {"reference": f"Patient/{ids['3']}"}, "type": "seealso"}]
+    assert links["2"] is None
+    assert links["3"] == [{"other": {"reference": f"Patient/{ids['1']}"}, "type": "seealso"}]
+
+
+def test_a_number_that_changed_leads_to_the_same_record_before_and_after(hospital):
+    hospital.send(adt("A04", "1", cid="C1"))
+    made = hospital.one("Patient", identifier="1")["id"]
+    hospital.send(adt("A47", "2", cid="C2", when="20250310090000", visit="MRG|1^^^F1^MR\r"))
+    hospital.send(adt("A08", "2", "New", cid="C3", when="20250310100000"))
+    hospital.send(adt("A08", "1", "Old", cid="C4", when="20250310110000"))
+
+    (patient,) = hospital.all("Patient")
+    assert patient["id"] == made
+    assert family_of(patient) == "Old"
+    numbers = {one["value"]: one.get("use") for one in patient["identifier"]}
+    assert numbers == {"2": None, "1": "old"}
 
 
 def test_a_record_made_over_rest_is_the_one_that_is_changed(hospital):

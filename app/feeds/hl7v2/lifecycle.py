@@ -8,7 +8,7 @@ states everything again and may move a status forward, never back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -34,6 +34,7 @@ _RANK = {
     for status in statuses
 }
 _CANCEL_TRANSFER = "A12"
+_UNLINK = "A37"
 
 # Elements that an event takes back.
 _TAKEN_BACK: Mapping[tuple[str, str], frozenset[str]] = {
@@ -94,9 +95,14 @@ class Lifecycle:
             after["classHistory"] = [*(known.get("classHistory") or ()), past]
 
 
-def removed(message: Message) -> dict[str, frozenset[str]]:
-    """Return the elements that the message takes away, by resource type."""
+def removed(message: Message, patients: Iterable[str] = ()) -> dict[str, frozenset[str]]:
+    """Return the elements that the message takes away, by resource type.
+
+    patients: the ids of the patients it is about; A37 takes the links between them away.
+    """
     out: dict[str, set[str]] = {}
+    if message.type.event == _UNLINK:
+        out["Patient"] = {f"link:Patient/{id_}" for id_ in patients}
     for (event, owner), elements in _TAKEN_BACK.items():
         if event == message.type.event:
             out.setdefault(owner, set()).update(elements)

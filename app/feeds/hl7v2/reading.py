@@ -131,13 +131,10 @@ class Reader:
                 "this type of message is not supported", at="MSH-9", details="message-type"
             )
         at = dates.bounds(result.event_time, self.zone)[0] if result.event_time else None
-        said = Said(
-            statements(result.bundle, self.preparer, self.recent),
-            message.type.event,
-            at,
-            result.event_time,
-            removed(message),
-        )
+        stated = statements(result.bundle, self.preparer, self.recent)
+        patients = [one.id for one in stated if one.type == "Patient"]
+        taken = removed(message, patients)
+        said = Said(stated, message.type.event, at, result.event_time, taken)
         return Read(header, said, issues=result.issues)
 
 

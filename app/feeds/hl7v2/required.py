@@ -1,20 +1,25 @@
 """What a message must hold to be applied: the content errors that are told to the sender.
 
-HL7 v2.5.1 chapter 3 (PID and MRG in patient administration), 2.15.9.10 (MSH-10).
+HL7 v2.5.1 chapter 3 (PID and MRG in patient administration), 2.15.9.10 (MSH-10), 2.15.9.11 (MSH-11,
+table 0103; N is of version 2.9).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from app.errors import Invalid, Issue
+from app.errors import Invalid, Issue, NotSupported
 from app.feeds.hl7v2.er7 import Message, Segment
 
+_PROCESSING_IDS = frozenset(("", "P", "T", "D", "N"))
 _MERGES = frozenset(("A18", "A34", "A35", "A36", "A39", "A40", "A41", "A42"))
 
 
 def check(message: Message) -> None:
-    """Raise Invalid with everything that is missing."""
+    """Raise Invalid with everything that is missing, NotSupported for a processing id (MSH-11)
+    that is none."""
+    if message.header.value(11).strip().upper() not in _PROCESSING_IDS:
+        raise NotSupported("not a processing id", at="MSH-11", details="processing-id")
     missing = list(_missing(message))
     if missing:
         raise Invalid.of(missing)

@@ -22,6 +22,7 @@ from app.feeds.iot import convert as iot_convert
 from app.feeds.iot import door as iot_door
 from app.feeds.iot import intake, mqtt
 from app.feeds.iot.catalogue import Catalogue
+from app.feeds.iot.mqtt_broker import Spoken
 from app.feeds.iot.reading import Reader
 from app.feeds.iot.said import Outside
 from app.fhir.ids import Ids
@@ -80,7 +81,8 @@ class Doors:
             host, port = self._listener.address
             addresses["dicom"] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         if self._setting.mqtt is not None:
-            self._subscriber = mqtt.serve(self._setting.mqtt, self.iot.published)
+            spoken = Spoken(self._setting.objects.with_name("mqtt.json"))
+            self._subscriber = mqtt.serve(self._setting.mqtt, self.iot.published, spoken=spoken)
         return addresses
 
     def _listen(self, address: tuple[str, int]) -> scp.Listener:

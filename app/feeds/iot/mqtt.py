@@ -23,28 +23,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, Final
-from urllib.parse import parse_qs, unquote, urlsplit
 
-from app.errors import Invalid
 from app.feeds.iot import mqtt_packets as packets
+from app.feeds.iot.mqtt_broker import Broker, Spoken, broker
 
 log = logging.getLogger(__name__)
 
-TOPIC: Final = "yilian/+/+"
-CLIENT_ID: Final = "yilian"
 _QOS: Final = 1
 _UNACKNOWLEDGED: Final = 1000
 _ANSWER_S: Final = 2.0  # how long a broker may think about a version of the protocol
 _CONNECT_S: Final = 10.0
 _KEEP_ALIVE_S: Final = 60
 _READ_BYTES: Final = 1 << 16
-_PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
-# Version 5 lets the subscriber say how much may be under way; many brokers allow 20 messages else.
-_VERSIONS: Final = {
-    "3": (packets.V311,),
-    "5": (packets.V5,),
-    "any": (packets.V5, packets.V311),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,48 +48,6 @@ class Published:
 
 # Makes a message durable; the future ends when it is, with an error when it could not be.
 Accept = Callable[[Published], "Future[Any]"]
-
-
-@dataclass(frozen=True, slots=True)
-class Broker:
-    """Where to subscribe: mqtt[s]://user:password@host:port/?version=5&client=NAME&topic=a/b/#.
-
-    versions: of the protocol, in the order in which they are tried.
-    """
-
-    host: str
-    port: int
-    tls: bool = False
-    user: str | None = None
-    password: str | None = None
-    versions: tuple[int, ...] = _VERSIONS["any"]
-    client_id: str = CLIENT_ID
-    topics: tuple[str, ...] = (TOPIC,)
-
-
-def broker(url: str) -> Broker:
-    """Return the broker of a URL. Raises Invalid; the message does not repeat the password."""
-    parts = urlsplit(url)
-    try:
-        port = parts.port
-    except ValueError as exc:
-        raise Invalid("the port of the MQTT URL is no number", at="--mqtt") from exc
-    if parts.scheme not in _PORTS or not parts.hostname:
-        raise Invalid("an MQTT URL is mqtt://HOST:PORT or mqtts://HOST:PORT", at="--mqtt")
-    query = parse_qs(parts.query)
-    version = query.get("version", ["any"])[-1]
-    if version not in _VERSIONS:
-        raise Invalid("the MQTT version is 3 (3.1.1), 5 or any", at="--mqtt")
-    return Broker(
-        host=parts.hostname,
-        port=port or _PORTS[parts.scheme],
-        tls=parts.scheme == "mqtts",
-        user=unquote(parts.username) if parts.username else None,
-        password=unquote(parts.password) if parts.password else None,
-        versions=_VERSIONS[version],
-        client_id=query.get("client", [CLIENT_ID])[-1],
-        topics=(TOPIC, *query.get("topic", ())),
-    )
 
 
 class _Unreachable(OSError):
@@ -116,8 +64,11 @@ class Subscriber:
         *,
         shared: bool = False,
         pauses_s: tuple[int, int] = (1, 60),
+        spoken: Spoken | None = None,
     ) -> None:
         self._to = to
+        self._spoken = spoken
+        self._versions = spoken.order(to) if spoken else to.versions
         self._accept = accept
         prefix = "$share/yilian/" if shared else ""
         self._topics = [prefix + topic for topic in to.topics]
@@ -149,7 +100,7 @@ class Subscriber:
             self._keep_connected()
 
     def _keep_connected(self) -> None:
-        versions = itertools.cycle(self._to.versions)
+        versions = itertools.cycle(self._versions)
         version = next(versions)
         shortest, longest = self._pauses_s
         pause_s = shortest
@@ -166,7 +117,7 @@ class Subscriber:
                     log.warning("mqtt.disconnected", extra={"feed": "iot"})
                 if self._undecided and not isinstance(exc, _Unreachable):
                     version = next(versions)
-                    if version != self._to.versions[0]:
+                    if version != self._versions[0]:
                         continue  # the next one at once; after the last one a pause
             except Exception:
                 log.exception("mqtt.fault", extra={"feed": "iot"})
@@ -178,7 +129,7 @@ class Subscriber:
     @property
     def _undecided(self) -> bool:
         """Whether the broker may speak another version than the one that is tried."""
-        return not self._agreed and len(self._to.versions) > 1
+        return not self._agreed and len(self._versions) > 1
 
     def _session(self, version: int) -> None:
         """Connect, subscribe and hear messages until closed. Raises OSError, EOFError, Refused."""
@@ -189,7 +140,7 @@ class Subscriber:
             raise _Unreachable from exc
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with plain:
-            tls = ssl.create_default_context() if to.tls else None
+            tls = ssl.create_default_context(cafile=to.ca) if to.tls else None
             sock = tls.wrap_socket(plain, server_hostname=to.host) if tls else plain
             with sock:
                 sock.settimeout(_ANSWER_S if self._undecided else _CONNECT_S)
@@ -207,6 +158,8 @@ class Subscriber:
                 while not reader.connected:  # raises Refused
                     self._heard(sock, reader, object())
                 self._agreed = True
+                if self._spoken is not None:
+                    self._spoken.note(to, version)
                 sock.settimeout(_CONNECT_S)
                 sock.sendall(packets.subscribe(version, self._topics, _QOS))
                 self._hear(sock, reader, min(reader.keep_alive_s, _KEEP_ALIVE_S))
@@ -317,12 +270,14 @@ def serve(
     topics: Sequence[str] = (),
     shared: bool = False,
     pauses_s: tuple[int, int] = (1, 60),
+    spoken: Spoken | None = None,
 ) -> Subscriber:
     """Subscribe at a broker; each message is acknowledged when the future of `accept` is done.
 
     topics: further patterns beside `yilian/{mapping}/{deviceId}`. shared: several hubs share the
     messages ($share/yilian/...). pauses_s: shortest and longest pause before connecting again.
+    spoken: remembers which version of MQTT the broker speaks.
     """
     to = broker(url)
     to = replace(to, topics=(*to.topics, *topics))
-    return Subscriber(to, accept, shared=shared, pauses_s=pauses_s)
+    return Subscriber(to, accept, shared=shared, pauses_s=pauses_s, spoken=spoken)

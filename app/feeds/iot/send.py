@@ -18,7 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from app.errors import Invalid, Unavailable, YilianError
 from app.feeds.iot import messages
-from app.feeds.iot.mqtt import broker
+from app.feeds.iot.mqtt_broker import broker
 
 _TIMEOUT_S: Final = 30.0
 
@@ -73,7 +73,7 @@ def _publish(url: str, mapping: str, bodies: Sequence[tuple[str, bytes]], stdout
     if to.user is not None:
         client.username_pw_set(to.user, to.password)
     if to.tls:
-        client.tls_set()
+        client.tls_set(to.ca)
     try:
         client.connect(to.host, to.port)
     except OSError as exc:

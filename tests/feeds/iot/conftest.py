@@ -31,7 +31,8 @@ class Mosquitto:
 
     name = "mosquitto"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, tls: bool = False) -> None:
+        """tls: listen over TLS too, with a certificate of its own making."""
         self.port = free_port()
         self._config = folder / "mosquitto.conf"
         self._config.write_text(
@@ -40,7 +41,21 @@ class Mosquitto:
             f"persistence_location {folder}/\nautosave_interval 1\nautosave_on_changes true\n"
             "max_queued_messages 0\n"
         )
+        if tls:
+            self._listen_over_tls(folder)
         self.start()
+
+    def _listen_over_tls(self, folder: Path) -> None:
+        self.certificate, key, port = folder / "broker.pem", folder / "broker.key", free_port()
+        subject = ["-subj", "/CN=broker", "-addext", "subjectAltName=IP:127.0.0.1"]
+        made = ["-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", key]
+        made += ["-out", self.certificate]
+        subprocess.run(
+            ["openssl", "req", "-x509", *made, *subject], check=True, capture_output=True
+        )
+        self.secure_url = f"mqtts://127.0.0.1:{port}"
+        with self._config.open("a") as config:
+            config.write(f"listener {port} 127.0.0.1\ncertfile {self.certificate}\nkeyfile {key}\n")
 
     def start(self) -> None:
         self._process = subprocess.Popen(
@@ -99,6 +114,15 @@ def mosquitto(tmp_path):
     if MOSQUITTO is None:
         pytest.skip("mosquitto is not installed")
     broker = Mosquitto(tmp_path)
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def tls_mosquitto(tmp_path):
+    if MOSQUITTO is None or shutil.which("openssl") is None:
+        pytest.skip("mosquitto or openssl is not installed")
+    broker = Mosquitto(tmp_path, tls=True)
     yield broker
     broker.stop()
 

@@ -1,5 +1,6 @@
 """MQTT 3.1.1 and 5: the subscriber with real brokers; a message is acknowledged when durable."""
 
+import socket
 import threading
 from concurrent.futures import Future
 
@@ -9,6 +10,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from app.errors import Invalid, Unavailable
 from app.feeds.iot import mqtt
+from app.feeds.iot import mqtt_packets as packets
+from app.feeds.iot.mqtt_broker import Spoken, broker
 from tests.support import wait_for
 
 
@@ -161,16 +164,111 @@ def test_a_broker_that_restarts_in_mid_stream_loses_nothing(mosquitto, subscribe
 
 
 @pytest.mark.parametrize(
-    "url", ["http://host", "mqtt://", "mqtt://host:port", "mqtt://host/?version=4"]
+    "url",
+    [
+        "http://host",
+        "mqtt://",
+        "mqtt://host:port",
+        "mqtt://host/?version=4",
+        "mqtts://host/?ca=/no/such/file.pem",
+    ],
 )
 def test_a_wrong_url_is_refused(url):
     with pytest.raises(Invalid):
-        mqtt.broker(url)
+        broker(url)
 
 
 def test_the_url_tells_everything():
-    to = mqtt.broker("mqtts://u:p%40ss@broker.example:8884/?version=5&client=hub1&topic=a/%23")
+    to = broker("mqtts://u:p%40ss@broker.example:8884/?version=5&client=hub1&topic=a/%23")
 
     assert (to.host, to.port, to.tls) == ("broker.example", 8884, True)
     assert (to.user, to.password, to.client_id) == ("u", "p@ss", "hub1")
     assert to.topics == ("yilian/+/+", "a/#")
+
+
+# --- over TLS ------------------------------------------------------------------------------------
+
+
+def test_a_message_comes_over_tls(tls_mosquitto, subscribe, publisher):
+    inbox = Inbox()
+    subscribe(f"{tls_mosquitto.secure_url}/?ca={tls_mosquitto.certificate}", inbox.accept)
+
+    client = publisher(tls_mosquitto.port)
+    for n in range(300):
+        last = client.publish("yilian/generic/D1", str(n), qos=1)
+    last.wait_for_publish(10)
+
+    wait_for(lambda: len(inbox.kept) == 300)
+    assert inbox.payloads == [str(n).encode() for n in range(300)]
+
+
+def test_a_broker_with_a_certificate_nobody_trusts_is_not_heard(tls_mosquitto, caplog):
+    subscriber = mqtt.serve(tls_mosquitto.secure_url, Inbox().accept, pauses_s=(1, 1))
+
+    wait_for(lambda: "mqtt.disconnected" in caplog.messages)
+
+    assert not subscriber.subscribed.is_set()
+    subscriber.close(0)
+
+
+# --- which version is spoken ---------------------------------------------------------------------
+
+
+class Silent:
+    """A broker that knows no MQTT 5: neither answers nor refuses it, and accepts 3.1.1."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"mqtt://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection:
+                self._hear(connection)
+
+    def _hear(self, connection: socket.socket) -> None:
+        version = connection.recv(1000)[8]  # behind the header and the name of the protocol
+        self.asked.append(version)
+        while version == packets.V311:
+            connection.sendall(b"\x20\x02\x00\x00")
+            connection.recv(1000)
+            connection.sendall(b"\x90\x03\x00\x01\x01")
+            version = 0
+        connection.recv(1000)  # until the subscriber goes
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(10)
+
+
+def test_what_a_silent_broker_speaks_is_found_out_once(tmp_path):
+    silent, spoken = Silent(), Spoken(tmp_path / "mqtt.json")
+
+    for _ in range(2):
+        subscriber = mqtt.serve(silent.url, Inbox().accept, pauses_s=(1, 1), spoken=spoken)
+        assert subscriber.subscribed.wait(10)
+        subscriber.close(2)
+
+    silent.close()
+    assert silent.asked == [packets.V5, packets.V311, packets.V311]
+
+
+def test_what_was_remembered_is_only_tried_first(tmp_path):
+    path = tmp_path / "spoken.json"
+    to = broker("mqtt://broker.example")
+    path.write_text('{"broker.example:1883": 3}')
+
+    assert Spoken(path).order(to) == (packets.V5, packets.V311)
+    path.write_text("nonsense")
+    assert Spoken(path).order(to) == (packets.V5, packets.V311)
+    Spoken(path).note(to, packets.V311)
+    assert Spoken(path).order(to) == (packets.V311, packets.V5)
+    assert Spoken(path).order(broker("mqtt://broker.example/?version=5")) == (packets.V5,)

@@ -16,6 +16,7 @@ from app.errors import Invalid, Issue
 from app.fhir import definitions
 from app.fhir.fhirpath.engine import Expression, compiled
 from app.fhir.fhirpath.functions import Resolver
+from app.fhir.fhirpath.operators import truth
 from app.fhir.fhirpath.values import Element, all_children, element_of
 
 CHECKED_BY_VALIDATOR = frozenset(
@@ -80,9 +81,11 @@ class _Check:
 
     def _holds(self, rule: _Rule, element: Element, resource: Element, root: Element) -> bool:
         try:
-            return rule.expression.holds(
+            found = rule.expression.evaluate(
                 element, resource=resource, root=root, resolve=self._resolve, now_us=self._now_us
             )
+            # Unknown is not broken: bdl-8 asks what a fullUrl contains where there need not be one.
+            return truth(found) is not False
         except Invalid:  # FHIRPath says the expression has no answer here
             return False
 

@@ -45,11 +45,16 @@ def conditional(body: bytes) -> list[str]:
 
 
 def unresolved(body: bytes) -> str | None:
-    """Return the first reference to a urn:uuid or urn:oid, which nothing outside a Bundle has."""
+    """Return the first reference to a urn:uuid or urn:oid, which nothing outside a Bundle has.
+
+    The resource may itself be a Bundle (a document): what its own entries are called is resolved.
+    """
     if b'"urn:' not in body:
         return None
-    match = _UNRESOLVED.search(body)
-    return match[1].decode() if match else None
+    for match in _UNRESOLVED.finditer(body):
+        if b'"fullUrl":"%b"' % match[1] not in body:
+            return match[1].decode()
+    return None
 
 
 def rewrite(body: bytes, targets: Mapping[str, str]) -> bytes:

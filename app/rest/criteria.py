@@ -5,6 +5,8 @@ R4 http.html#concurrency, #cond-update; RFC 9110 section 13.1.
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 from app.errors import Invalid, NotSupported
 from app.rest.exchange import Request
 
@@ -33,6 +35,8 @@ def of_header(if_none_exist: str | None) -> str | None:
     """Return the criteria of If-None-Exist; some clients write the whole address before them."""
     if if_none_exist is None:
         return None
+    if "=" not in if_none_exist:  # encoded as a whole
+        if_none_exist = unquote(if_none_exist)
     before, mark, after = if_none_exist.partition("?")
     return after if mark and "=" not in before else if_none_exist
 

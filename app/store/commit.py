@@ -306,7 +306,7 @@ class WritePath:
         wished: dict[tuple[str, str], str] = {}  # conditional creates of this set: what they make
         for change in changes:
             try:
-                steps.append(self._decide(change, wished))
+                steps.append(self._decide(change, steps, wished))
             except YilianError as exc:
                 _name_entry(exc, change)
                 raise
@@ -328,10 +328,12 @@ class WritePath:
                 raise
         return outcomes
 
-    def _decide(self, change: Prepared, wished: dict[tuple[str, str], str]) -> _Step:
+    def _decide(
+        self, change: Prepared, before: Sequence[_Step], wished: dict[tuple[str, str], str]
+    ) -> _Step:
         """Return the step with its id, from the address, the criteria or a fresh one."""
         if change.criteria is not None:
-            step = self._decide_conditional(change)
+            step = self._decide_conditional(change, before)
             if step.fresh:
                 first = wished.setdefault((change.type, change.criteria), step.id)
                 if first != step.id:  # an entry before has the same wish: both mean one resource
@@ -345,8 +347,10 @@ class WritePath:
             raise Invalid("the change names no id", code="required")
         return _Step(change, change.id)
 
-    def _decide_conditional(self, change: Prepared) -> _Step:
+    def _decide_conditional(self, change: Prepared, before: Sequence[_Step]) -> _Step:
         found = self._match(self._db, change.type, change.criteria or "")
+        if found and change.method is Method.CREATE:  # a create comes after the deletes of its set
+            found = [each for each in found if not _deletes(before, change.type, each)]
         if len(found) > 1:
             raise PreconditionFailed(
                 "the criteria match several resources", code="multiple-matches"
@@ -858,6 +862,13 @@ def _refuse_doubles(steps: Sequence[_Step]) -> None:
             _name_entry(error, step.change)
             raise error
         seen.add(target)
+
+
+def _deletes(steps: Sequence[_Step], type_name: str, id_: str) -> bool:
+    return any(
+        step.id == id_ and step.change.type == type_name and step.change.method is Method.DELETE
+        for step in steps
+    )
 
 
 def _addressed_twice() -> Invalid:

@@ -100,6 +100,14 @@ BROKEN: dict[str, tuple[Json, set[tuple[str, str]]]] = {
         {"resourceType": "Bundle", "type": "collection", "total": 1},
         {("bdl-1", "Bundle")},
     ),
+    "an-answer-without-full-urls": (
+        {
+            "resourceType": "Bundle",
+            "type": "transaction-response",
+            "entry": [{"response": {"status": "201 Created"}}],
+        },
+        set(),
+    ),
     "nested-questions": (
         {
             "resourceType": "Questionnaire",

@@ -199,6 +199,46 @@ def test_conditional_entries_stand_for_what_they_match(api: Api):
     assert subjects == [f"Patient/{there}", located(answer.entries[1]), f"Patient/{there}"]
 
 
+def test_a_conditional_create_comes_after_the_deletes(api: Api):
+    value = api.value()
+    old = api.create(patient(identifier=identified(value)))["id"]
+
+    answer = api.post(
+        "",
+        bundle(
+            entry(
+                "POST",
+                "Patient",
+                patient(identifier=identified(value)),
+                ifNoneExist=f"identifier=urn:x-test|{value}",
+            ),
+            entry("DELETE", f"Patient/{old}"),
+        ),
+    )
+
+    assert statuses(answer) == ["201", "204"]
+    (left,) = api.get(f"Patient?identifier=urn:x-test|{value}").entries
+    assert located(answer.entries[0]) == f"Patient/{left['resource']['id']}"
+
+
+def test_a_document_keeps_the_names_of_its_own_entries(api: Api):
+    name = uuid()
+    document = {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "entry": [
+            {"fullUrl": name, "resource": patient()},
+            {"fullUrl": uuid(), "resource": observation(subject={"reference": name})},
+        ],
+    }
+
+    answer = api.post("", bundle(entry("POST", "Bundle", document)))
+
+    assert statuses(answer) == ["201"]
+    stored = answer.entries[0]["resource"]["entry"]
+    assert stored[1]["resource"]["subject"]["reference"] == name
+
+
 def test_conditional_references_find_what_the_bundle_itself_writes(api: Api):
     fresh, both = api.value(), api.value()
     api.create(patient(identifier=identified(both)))

@@ -52,10 +52,12 @@ def from_us(us: int) -> datetime:
 def instant(us: int) -> str:
     """Return a FHIR instant in UTC with milliseconds: 2026-03-01T08:00:00.123Z."""
     days, rest = divmod(us, _DAY_US)
+    minutes, rest = divmod(rest, 60_000_000)
     seconds, rest = divmod(rest, 1_000_000)
-    minutes, second = divmod(seconds, 60)
-    hour, minute = divmod(minutes, 60)
-    return f"{_day(days)}T{hour:02d}:{minute:02d}:{second:02d}.{rest // 1000:03d}Z"
+    return f"{_day(days)}{_MINUTES[minutes]}{seconds:02d}.{rest // 1000:03d}Z"
+
+
+_MINUTES = [f"T{hour:02d}:{minute:02d}:" for hour in range(24) for minute in range(60)]
 
 
 @lru_cache(maxsize=1024)

@@ -27,8 +27,9 @@ _TEXTS = ("text", "name", "display")
 def display(resource: Mapping[str, Any]) -> str | None:
     """Return the text, or None for a resource that says nothing of the kind."""
     for name in _ELEMENTS:
-        held = resource.get(name)
-        text = _text(held) if held else None
+        if name not in resource:
+            continue
+        text = _text(resource[name])
         if text:
             if name == "modelNumber" and resource.get("manufacturer"):
                 return f"{resource['manufacturer']} {text}"

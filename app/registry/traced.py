@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -12,7 +13,7 @@ import orjson
 from app.clock import instant
 from app.fhir.dates import OPEN_HIGH, OPEN_LOW
 from app.fhir.display import display_of
-from app.registry.trace import Edge, Trace, is_shared
+from app.registry.trace import Trace, is_shared
 
 Json = dict[str, Any]
 
@@ -21,11 +22,11 @@ COLUMNS = ("relation", "from", "from_text", "to", "to_text", "start", "end", "so
 
 def as_json(trace: Trace) -> Json:
     """Return nodes, edges in order of time, and gaps."""
-    names = {node: trace.name(node) for node in trace.places}
+    names = _names(trace)
     return {
         "start": [names[node] for node in trace.start],
         "nodes": [_node(trace, node, name) for node, name in names.items()],
-        "edges": [_edge(trace, edge, names) for edge in trace.edges],
+        "edges": _edges(trace, names),
         "gaps": [
             _present(
                 code=gap.code,
@@ -53,12 +54,11 @@ def as_csv(trace: Trace) -> str:
     A text that a spreadsheet would run as a formula gets an apostrophe in front.
     """
     texts = {node: text_of(trace, node) for node in trace.places}
-    names = {node: trace.name(node) for node in trace.places}
+    names = _names(trace)
     out = io.StringIO(newline="")
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
-    for edge in trace.edges:
-        said = _edge(trace, edge, names)
+    for edge, said in zip(trace.edges, _edges(trace, names), strict=True):
         said |= {"from_text": texts.get(edge.source), "to_text": texts.get(edge.target)}
         writer.writerow([_cell(said.get(name) or "") for name in COLUMNS])
     return out.getvalue()
@@ -86,7 +86,7 @@ def _node(trace: Trace, node: int, name: str) -> Json:
         kind = "group" if is_shared(name) else "item"
         return {"id": name, "kind": kind, "hops": place.hops, "column": place.column}
     told: Json = {"id": name, "kind": resource.type}
-    if text := text_of(trace, node):
+    if resource.here and (text := display_of(resource.body)):
         told["display"] = text
     told |= {"hops": place.hops, "column": place.column}
     if not resource.here:
@@ -94,20 +94,35 @@ def _node(trace: Trace, node: int, name: str) -> Json:
     return told
 
 
-def _edge(trace: Trace, edge: Edge, names: Mapping[int, str]) -> Json:
-    said = {
-        "relation": edge.relation,
-        "from": names[edge.source],
-        "to": names[edge.target],
+def _names(trace: Trace) -> dict[int, str]:
+    """Return what every node is called: `Type/id`, or its key."""
+    resources, keys = trace.resources, trace.names
+    return {
+        node: f"{found.type}/{found.id}"
+        if (found := resources.get(node)) is not None
+        else keys.get(node, str(node))
+        for node in trace.places
     }
-    if edge.low > OPEN_LOW:
-        said["start"] = instant(edge.low)
-    if edge.high < OPEN_HIGH:
-        said["end"] = instant(edge.high)
-    if edge.src is not None and edge.src in trace.stated:
-        said["source"], recorded = trace.stated[edge.src]
-        said["recorded"] = instant(recorded)
-    return said
+
+
+def _edges(trace: Trace, names: Mapping[int, str]) -> list[Json]:
+    """Return the links; of a thousand, most begin when others end, and few resources state many."""
+    stated, when = trace.stated, _instant
+    told: list[Json] = []
+    for relation, source, target, low, high, src in trace.edges:
+        said: Json = {"relation": relation, "from": names[source], "to": names[target]}
+        if low > OPEN_LOW:
+            said["start"] = when(low)
+        if high < OPEN_HIGH:
+            said["end"] = when(high)
+        if src is not None and src in stated:
+            said["source"], recorded = stated[src]
+            said["recorded"] = when(recorded)
+        told.append(said)
+    return told
+
+
+_instant = lru_cache(maxsize=16_384)(instant)
 
 
 def _low(us: int | None) -> str | None:
@@ -128,8 +143,7 @@ def _cell(text: str) -> str:
 
 def lines(trace: Trace) -> Iterator[str]:
     """Yield the trace for a terminal: a line a link, then what is missing."""
-    names = {node: trace.name(node) for node in trace.places}
-    for said in (_edge(trace, edge, names) for edge in trace.edges):
+    for said in _edges(trace, _names(trace)):
         when = f"{said.get('start', ''):>24}"
         yield f"{when}  {said['from']}  {said['relation']}  {said['to']}"
     for gap in trace.gaps:

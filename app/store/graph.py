@@ -15,6 +15,7 @@ from app.store.commit import CREATED, UPDATED
 from app.store.database import Connection
 
 _HERE = f"({CREATED},{UPDATED})"
+_PROBED = 4  # kinds of links that are looked for one by one
 
 
 # A link as it is stored: (f, kind, t, low, high, src); `f` is linked with `t`, as `src` says.
@@ -70,9 +71,11 @@ class Graph:
         between: only those that hold at some time of this half-open interval.
         """
         end = "f" if along else "t"
+        # Of many kinds each would be a probe for each node: then all links of a node are read.
+        kind = "kind" if len(kinds) <= _PROBED else "+kind"
         db = self._db
         return db.all(
-            f"SELECT f,kind,t,lo,hi,src FROM link WHERE {db.in_list(end)} AND {db.in_list('kind')}"
+            f"SELECT f,kind,t,lo,hi,src FROM link WHERE {db.in_list(end)} AND {db.in_list(kind)}"
             " AND lo<? AND hi>? LIMIT ?",
             (db.array(list(nodes)), db.array(list(kinds)), between[1], between[0], most),
         )
@@ -113,8 +116,9 @@ class Graph:
             f"SELECT pk,type,id,method IN {_HERE},lu,body FROM res WHERE {db.in_list('pk')}",
             (db.array(list(nodes)),),
         )
+        types = definitions.resource_types()
         return {
-            pk: Resource(definitions.type_name(kind), id_, bool(here), lu, body)
+            pk: Resource(types[kind - 1], id_, bool(here), lu, body)
             for pk, kind, id_, here, lu, body in rows
         }
 

@@ -510,6 +510,15 @@ def digits(value: Any, _: Any) -> str | None:
     return re.sub(r"\D", "", str(value)) or None
 
 
+_LONGEST_TEXT = 1024 * 1024  # R4 datatypes.html#string
+
+
+def note_text(value: str, _: Any) -> str | None:
+    """Return a text that R4 can hold; one that is longer stays in the raw message alone."""
+    return value if len(value) <= _LONGEST_TEXT else None
+
+
+_NOTE_FAILS = ("note-too-long", "a note of more than 1 MiB was left out")
 _DATE_FAILS = ("impossible-date", "a date or time that cannot be read was left out")
 
 FUNCTIONS: dict[str, Function] = {
@@ -546,4 +555,5 @@ FUNCTIONS: dict[str, Function] = {
     "samples": Function(samples, takes="node", type="string"),
     "content": Function(content, type="base64Binary", args=(1, 1)),
     "digits": Function(digits, type="string"),
+    "note-text": Function(note_text, type="string", fails=_NOTE_FAILS),
 }

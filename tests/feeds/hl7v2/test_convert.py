@@ -393,3 +393,13 @@ def test_what_stands_before_the_patient_is_about_the_first_patient():
     }
     types = ("Encounter", "ServiceRequest", "DiagnosticReport", "Observation")
     assert about == dict.fromkeys(types, patient)
+
+
+def test_a_note_that_no_string_can_hold_is_left_out_with_a_warning():
+    raw = message("ADT^A08", PID, f"NTE|1||{'y' * (1 << 20)}y", "NTE|2||short")
+
+    (result,) = convert(raw)
+
+    (patient,) = resources(raw, "Patient")
+    assert [one["valueAnnotation"]["text"] for one in patient["extension"]] == ["short"]
+    assert "note-too-long" in [issue.details for issue in result.issues]

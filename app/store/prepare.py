@@ -18,6 +18,7 @@ from app.fhir import definitions, references, validate
 from app.fhir import json as fhir_json
 from app.fhir.extract import Extractor
 from app.fhir.primitives import is_id
+from app.store.criteria import normal
 from app.store.database import Connection
 from app.store.effects import Effects
 from app.store.entries import Entries, IdentifierKeys, Link, LinkRules, entries_of, links
@@ -143,7 +144,7 @@ class Preparer:
             method=change.method,
             type=change.type,
             id=change.id,
-            criteria=change.criteria,
+            criteria=None if change.criteria is None else normal(change.criteria),
             if_match=change.if_match,
             create_only=change.create_only,
             whole_meta=change.whole_meta,

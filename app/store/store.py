@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import unquote_plus
 
 from app.clock import Clock, WallClock
 from app.errors import Invalid, Unavailable
@@ -18,6 +17,7 @@ from app.fhir.searchparams import Param
 from app.store import history, noted, read, resolve, schema
 from app.store.aside import Aside, Statement
 from app.store.commit import Match
+from app.store.criteria import parse
 from app.store.database import (
     SQLITE,
     Address,
@@ -185,7 +185,7 @@ class Store:
         def found(db: Connection) -> list[Stored]:
             self._posted.notice(db)
             context = _context(db, self._setting, self._clock, self._setting.bases, self._systems)
-            return run.matching(context, type, parse_criteria(criteria), most)
+            return run.matching(context, type, parse(criteria), most)
 
         return self._read(found)
 
@@ -363,15 +363,9 @@ def _matcher(setting: Setting, clock: Clock) -> Match:
 
     def match(db: Connection, type_name: str, criteria: str) -> Sequence[str]:
         context = _context(db, setting, clock, setting.bases, systems)
-        return run.matches(context, type_name, parse_criteria(criteria))
+        return run.matches(context, type_name, parse(criteria))
 
     return match
-
-
-def parse_criteria(criteria: str) -> list[tuple[str, str]]:
-    """Return the parameters of conditional criteria, percent-encoded or not."""
-    pairs = [part.partition("=") for part in criteria.lstrip("?").split("&") if part]
-    return [(unquote_plus(name), unquote_plus(value)) for name, _, value in pairs]
 
 
 def _context(

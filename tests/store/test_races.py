@@ -28,6 +28,31 @@ def test_resources_are_put_while_others_refer_to_them(kit):
     assert len(kit.found("Observation", "patient=p149")) == 3
 
 
+def test_the_same_criteria_in_other_words_make_one_resource(kit):
+    spellings = [
+        "identifier=urn:s|{}&family=x",
+        "identifier=urn%3As%7C{}&family=x",
+        "?family=x&identifier=urn:s%7C{}",
+    ]
+
+    def write(number: int) -> None:
+        value, spelling = number // 12, spellings[number % 3]
+        body = {
+            "resourceType": "Patient",
+            "identifier": [{"system": "urn:s", "value": f"v{value}"}],
+            "name": [{"family": "x"}],
+        }
+        method = (Method.CREATE, Method.UPDATE)[number % 2]
+        criteria = spelling.format(f"v{value}")
+        kit.store.commit([Change(method, "Patient", body=orjson.dumps(body), criteria=criteria)])
+
+    with ThreadPoolExecutor(6) as pool:
+        for each in [pool.submit(write, number) for number in range(120)]:
+            each.result()
+
+    assert len(kit.found("Patient", "family=x&_count=100")) == 10
+
+
 def patient(id_: str) -> Change:
     body = {"resourceType": "Patient", "id": id_}
     return Change(Method.UPDATE, "Patient", id=id_, body=orjson.dumps(body))

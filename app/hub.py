@@ -412,7 +412,7 @@ def application(parts: Parts, threads: int) -> rest.Wsgi | rsgi.Application:
         registry.blueprint(hub, kinds),
         resolver.blueprint(hub, kinds),
     ]
-    warming = threading.Timer(_WARM_AFTER_S, _warm, (hub,))
+    warming = threading.Timer(_WARM_AFTER_S, _warm, (hub, intake))
     warming.daemon = True
     warming.start()
     wsgi = metrics.counted(rest.create_app(hub, doors))
@@ -423,10 +423,11 @@ def application(parts: Parts, threads: int) -> rest.Wsgi | rsgi.Application:
     return rsgi.Application(wsgi, hub.store, threads=threads, most=most, asks_peers=asks_peers)
 
 
-def _warm(hub: Hub) -> None:
+def _warm(hub: Hub, intake: HttpIntake) -> None:
     """Make what nobody should wait for; who asks sooner waits for it as before."""
     with contextlib.suppress(YilianError):
         capabilities.warm(hub)
+        intake.warm()
 
 
 def ingest(parts: Parts, ready: Report, stop: threading.Event) -> None:

@@ -72,7 +72,7 @@ class Doors:
 
     def start(self) -> Mapping[str, str]:
         """Listen and subscribe; return the addresses by listener. Raises Unavailable."""
-        self.iot.start()
+        self.iot.start(expecting=self._setting.mqtt is not None)
         self._dicom.start()
         self._intake = intake.Server(self._setting.intake, self.iot.accept)
         addresses = {}
@@ -126,6 +126,10 @@ class HttpIntake:
         self._notice = notice
         self._client = intake.Client(setting.intake)
         self._clock = clock
+
+    def warm(self) -> None:
+        """Do what the first message would wait for."""
+        self._reader.warm()
 
     def knows(self, mapping: str) -> bool:
         return self._reader.converter.catalogue.knows(mapping)

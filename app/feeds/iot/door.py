@@ -54,9 +54,12 @@ class Door:
         self._safe: queue.SimpleQueue[_Promise | None] = queue.SimpleQueue()
         self._teller = threading.Thread(target=self._tell, name="iot-safe", daemon=True)
 
-    def start(self) -> None:
+    def start(self, *, expecting: bool = False) -> None:
+        """Begin to work. expecting: publications will come, and the first is not to wait."""
         self._thread.start()
         self._teller.start()
+        if expecting:
+            threading.Thread(target=self._reader.warm, name="iot-warm", daemon=True).start()
 
     def stop(self) -> None:
         """Finish what was published; without effect on a door that was never started."""

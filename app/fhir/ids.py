@@ -22,6 +22,7 @@ CONVERT_SECRET = b"yilian convert: no installation secret"
 _BLOCK = 64  # of SHA-256, in bytes
 _INNER = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER = bytes(byte ^ 0x5C for byte in range(256))
+_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 _KEY = re.compile(r"[A-Za-z0-9:/._~%-]*")
 _TOKEN_SPECIAL = str.maketrans({"\\": "\\\\", "|": "\\|", ",": "\\,", "$": "\\$"})
 
@@ -44,7 +45,7 @@ class Ids:
         outer = self._outer.copy()
         outer.update(inner.digest())
         text = outer.hexdigest()
-        variant = "89ab"[int(text[16], 16) & 3]
+        variant = _VARIANTS[text[16]]
         return f"{text[:8]}-{text[8:12]}-8{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
 
 
@@ -70,8 +71,14 @@ def criteria(system: str | None, value: str) -> str:
     The token's own delimiters are escaped first (R4 search.html#escaping), then the URL's: a
     record key, which is percent-encoded already, gets its `%` encoded once more.
     """
-    if _KEY.fullmatch(value):  # record keys: all there is to encode is `%`
-        value = value.replace("%", "%25")
-    else:
-        value = quote(value.translate(_TOKEN_SPECIAL), safe=":/-._~")
-    return f"identifier={_quoted(system or '', ':/-._~')}|{value}"
+    if not (value.isalnum() and value.isascii()):
+        if _KEY.fullmatch(value):  # record keys: all there is to encode is `%`
+            value = value.replace("%", "%25")
+        else:
+            value = quote(value.translate(_TOKEN_SPECIAL), safe=":/-._~")
+    return f"{_criterion(system or '')}{value}"
+
+
+@lru_cache(maxsize=4096)
+def _criterion(system: str) -> str:
+    return f"identifier={quote(system, safe=':/-._~')}|"

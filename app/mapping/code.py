@@ -38,6 +38,7 @@ class Code:
     needs: fields of which one has to hold something for a value to come out; None: not known.
     reads: all fields looked at, for results that may be remembered; None: not a pure function.
     whole: the same wherever in the message it is asked.
+    around: the same for all nodes of an anchor that have the same node around them.
     raw: the text that the places are made from, if the source tells.
     """
 
@@ -54,6 +55,7 @@ class Code:
     needs: Fields | None = None
     reads: Fields | None = None
     whole: bool = False
+    around: bool = False
     raw: Form | None = None
 
 
@@ -70,6 +72,7 @@ class Value:
     needs: Fields | None = None
     reads: Fields | None = None
     whole: bool = False
+    around: bool = False
     bare: Form | None = None
 
     @property
@@ -118,6 +121,7 @@ def of_access(access: Access) -> Code:
         needs=needs,
         reads=fields,
         whole=access.whole,
+        around=access.around,
         raw=form_of(access.raw) if access.raw else None,
     )
 
@@ -135,6 +139,7 @@ def either(codes: list[Code]) -> Code:
         needs=union(code.needs for code in codes),
         reads=union(code.reads for code in codes),
         whole=all(code.whole for code in codes),
+        around=all(code.around for code in codes),
     )
 
 
@@ -179,6 +184,7 @@ def mapped(
         const=None,
         reads=given.reads if other is None else union((given.reads, other.reads)),
         whole=given.whole and (other is None or other.whole),
+        around=given.around and (other is None or other.around),
     )
 
 

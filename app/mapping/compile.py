@@ -81,6 +81,8 @@ class _Compiler:
             here = Place(found.file, None, expected)
             form = self.objects.object(found.body, here, whole=True).form
             every = self.program.getter(form, "every")
+        if not self.trace:
+            self.objects.bits_of(sorted(self.formulas.fields))
         return Mapping_(
             rules,
             every,
@@ -88,6 +90,7 @@ class _Compiler:
             self.library.digest,
             self.objects.fields,
             frozenset(self.formulas.paths),
+            self.program,
         )
 
     # --- rules -----------------------------------------------------------------------------------
@@ -108,8 +111,10 @@ class _Compiler:
         memo = body.get("memo")
         varying = frozenset(str(field) for field in memo) if isinstance(memo, list) else None
         kept = memo is True or varying is not None
-        here = Place(file, each, expected, memo=kept, volatile=varying, varying=varying)
-        fill = self.objects.object(body.get("set") or Block(), here, whole=True)
+        here = Place(
+            file, each, expected, memo=kept, volatile=varying, varying=varying, fills=type_
+        )
+        fill = self.objects.object(body.get("set") or Block(), here, whole=True, type_=type_)
         self._missing(body, expected, located.at)
         given, test = self._tests(body.get("when"), here, place(body, "when", file))
         key = self._key(body.get("key"), here, place(body, "key", file))
@@ -136,6 +141,7 @@ class _Compiler:
             about = f"{name}_{rule.name}"
             made = self.program.function(form, about, lambda getter: setattr(rule, name, getter))
             setattr(rule, name, self.program.namespace[made])
+            rule.functions[name] = made
 
     def _tests(self, text: Any, here: Place, at: str) -> tuple[Form | None, Form | None]:
         """Return what has to hold of the message as a whole, and of each node."""
@@ -227,7 +233,8 @@ class _Compiler:
                 out.append(forms.remembered(form, key, self.program))
                 run = []
             if code is not None:
-                out.append(forms.encoded(code.one))
+                form = forms.encoded(code.one)
+                out.append(forms.around(form) if code.around and not self.trace else form)
         return out
 
     def _settles(self, code: Code, here: Place) -> bool:
@@ -299,7 +306,7 @@ class _Compiler:
         called = self.parts[name].form
         type_ = str(body.get("resource", ""))
         here = Place(file, None, self._resource(type_, located.at))
-        fill = self.objects.object(body.get("set") or Block(), here, whole=True)
+        fill = self.objects.object(body.get("set") or Block(), here, whole=True, type_=type_)
         key = self._key(body.get("key"), here, place(body, "key", file)) or NOTHING
         reads = [fill.reads, key.reads]
         display = test = None

@@ -17,7 +17,8 @@ from app.mapping.memory import NEW, Odd, recall
 from app.mapping.source import Getter
 from app.mapping.writer import Form, Program, Writer
 
-Part = tuple[str | None, Form, int]  # element name (None: spread), its form, its bits
+# Element name (several: those an object may have; None: whatever it has), its form, its bits.
+Part = tuple[str | tuple[str, ...] | None, Form, int]
 
 
 def nothing(_: Writer, __: str) -> str:
@@ -129,16 +130,23 @@ def switch(on: Form, cases: dict[str, Form], other: Form | None) -> Form:
 
 
 def builder(
-    strong: tuple[Part, ...], weak: tuple[Part, ...], consts: dict[str, Any], whole: bool
+    strong: tuple[Part, ...],
+    weak: tuple[Part, ...],
+    consts: dict[str, Any],
+    whole: bool,
+    type_: str | None = None,
 ) -> Form:
-    """Return the form of an object: nothing without a strong value, unless it is `whole`."""
+    """Return the form of an object: nothing without a strong value, unless it is `whole`.
+
+    type_: the resource that it is the body of, which stands in front.
+    """
     if len(strong) == 1 and strong[0][0] is None and not (weak or consts or whole):
         return _spread_alone(strong[0][1], strong[0][2])
 
     def write(w: Writer, node: str) -> str:
         if w.deep:
             return w.outlined(write, node)
-        out = w.set("{}")
+        out = w.set("{}" if type_ is None else f"{{'resourceType': {type_!r}}}")
         names = _Names()
         for part in strong:
             _put_part(w, node, out, part, names, replaces=True)
@@ -191,11 +199,13 @@ class _Names:
         self._known: set[str] = set()
         self._open = False  # something spread into it
 
-    def add(self, name: str | None) -> None:
+    def add(self, name: str | tuple[str, ...] | None) -> None:
         if name is None:
             self._open = True
-        else:
+        elif isinstance(name, str):
             self._known.add(name)
+        else:
+            self._known.update(name)
 
     def may_have(self, name: str) -> bool:
         return self._open or name in self._known
@@ -228,8 +238,16 @@ def _put_part(w: Writer, node: str, out: str, part: Part, names: _Names, *, repl
 
 
 def _put_value(
-    w: Writer, out: str, name: str | None, value: str, names: _Names, replaces: bool
+    w: Writer,
+    out: str,
+    name: str | tuple[str, ...] | None,
+    value: str,
+    names: _Names,
+    replaces: bool,
 ) -> None:
+    if isinstance(name, tuple):
+        w.put(f"if {value} is not None: {out}.update({value})")
+        return
     if name is None:
         with w.block(f"if {value} is not None:"):
             if names.may_have("extension"):
@@ -363,6 +381,21 @@ def once(form: Form, raw: Form, empty: str) -> Form:
             w.put(f"{out} = memo.get({key}, {w.bind(NEW)})")
             with w.block(f"if {out} is {w.bind(NEW)}:"):
                 w.put(f"{out} = memo[{key}] = {form(w, node)}")
+        return out
+
+    return write
+
+
+def around(form: Form) -> Form:
+    """Do it once for the nodes of an anchor that have the same node around them."""
+    mark = object()
+
+    def write(w: Writer, node: str) -> str:
+        w.head("memo = run.memo")
+        key = w.set(f"({w.bind(mark)}, {node}.up)")
+        out = w.set(f"memo.get({key}, {w.bind(NEW)})")
+        made = f"{out} = memo[{key}] = {w.program.function(form)}({node}, run)"
+        w.put(f"if {out} is {w.bind(NEW)} or {node}.group is {node}: {made}")
         return out
 
     return write

@@ -56,6 +56,7 @@ class Formulas:
         part_of: PartOf | None = None,
     ) -> None:
         self.paths: set[str] = set()  # all that were asked for
+        self.fields: set[str] = set()  # that these look at
         self._library = library
         self._source = source
         self._program = program
@@ -65,6 +66,7 @@ class Formulas:
         self._part_of = part_of
         self._open: set[str] = set()
         self._rule_types = {r.name: str(r.body.get("resource", "")) for r in library.rules}
+        self._anchors = {r.name: str(r.body.get("each", "")).split() for r in library.rules}
 
     def formula(self, text: Any, here: Place, at: str) -> Code:
         """Compile a value formula; a text that begins with `=` is a constant."""
@@ -116,7 +118,10 @@ class Formulas:
             if tree.text in self._library.formulas:
                 return self._named_formula(tree.text, here)
             self.paths.add(tree.text)
-            return of_access(self._source.path(tree.text, here.anchor, self._trace))
+            access = self._source.path(tree.text, here.anchor, self._trace)
+            if access.reads:
+                self.fields.add(access.reads)
+            return of_access(access)
         if isinstance(tree, ex.Either):
             return either([self._code(option, here) for option in tree.options])
         return self._call(tree, here)
@@ -136,7 +141,7 @@ class Formulas:
         if name in STEPS:
             return self._table_step(tree, given, here)
         if name in ("ref", "refs"):
-            return self._reference(tree)
+            return self._reference(tree, here)
         if name == "default" and given is not None:
             return either([given, self._code(tree.args[0], here)])
         part = self._library.maps.get(name) or self._library.mentions.get(name)
@@ -186,7 +191,7 @@ class Formulas:
         kept = table if name == "table" else None
         return replace(code, type=_STEP_TYPES.get(name), target=None, table=kept)
 
-    def _reference(self, tree: ex.Call) -> Code:
+    def _reference(self, tree: ex.Call, here: Place) -> Code:
         names = tuple(
             arg.text if isinstance(arg, ex.Path) else str(arg.value)
             for arg in tree.args
@@ -204,7 +209,14 @@ class Formulas:
         else:
             many = form_of(references_down(names))
             one = forms.first_of(many)
-        return Code(one, many, one, many, type="Reference", target=target)
+        # Nothing of these rules stands at the node itself, and none of it is what is being filled.
+        anchors = set((here.anchor or "").split())
+        around = tree.name == "ref" and here.fills is not None and not self._trace
+        around = around and all(
+            self._rule_types[name] != here.fills and anchors.isdisjoint(self._anchors[name])
+            for name in names
+        )
+        return Code(one, many, one, many, type="Reference", target=target, around=around)
 
     def _test(self, tree: ex.Condition, here: Place) -> Value:
         if isinstance(tree, ex.Valued):

@@ -32,6 +32,8 @@ def number(value: Any, _: Any = None) -> Decimal | None:
     if isinstance(value, (int, Decimal)):
         return Decimal(value)
     text = str(value).strip()
+    if _PLAIN.fullmatch(text):
+        return Decimal(text)
     if not _NUMBER.fullmatch(text):
         return None
     try:

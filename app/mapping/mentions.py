@@ -65,7 +65,9 @@ def _fill_mention(entry: Entry, node: Any, run: Run, fill: Getter) -> None:
     outer, run.here = run.here, entry
     if run.trace is not None:
         run.trace.enter(entry)
-    body = {"resourceType": entry.type, **(fill(node, run) or {})}
+    body = fill(node, run)
+    if body is None or "resourceType" not in body:
+        body = {"resourceType": entry.type, **(body or {})}
     if entry.body is None:
         entry.body = body
     else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 from app.mapping import forms
@@ -24,6 +25,9 @@ from app.mapping.yamldoc import Block
 
 _SPECIAL = ("$each", "$when", "$value", "$first", "$switch", "$use", "$spread", "$needs")
 MOST_MEMO_FIELDS = 5
+
+Name = str | tuple[str, ...] | None  # an element; several of an object; None: what spreads
+Named = tuple[Name, Value]
 
 
 class Objects:
@@ -50,14 +54,19 @@ class Objects:
         self._checker = checker
         self._open: set[str] = set()
 
-    def object(self, block: Block, here: Place, *, whole: bool = False) -> Value:
-        """Compile an object. whole: it exists even when no value arrived (a resource's body)."""
+    def object(
+        self, block: Block, here: Place, *, whole: bool = False, type_: str | None = None
+    ) -> Value:
+        """Compile an object. whole: it exists even when no value arrived (a resource's body).
+
+        type_: the resource that it is the body of.
+        """
         inner, each = here, None
         if "$each" in block:
             at = place(block, "$each", here.file)
             each = self._formulas.formula(str(block["$each"]), here, at)
             inner = here.inside(each.at)
-        value = self._content(block, inner, whole)
+        value = self._content(block, inner, whole, type_)
         if "$when" in block:
             at = place(block, "$when", here.file)
             value = when(self._formulas.condition(str(block["$when"]), inner, at), value)
@@ -103,9 +112,11 @@ class Objects:
             self._formulas.check_const(code.const, here, at)
             return Value(None, code.const, reads=NONE)
         self._formulas.check(code, here, at)
-        return Value(form, strong=code.strong, needs=code.needs, reads=code.reads)
+        return Value(
+            form, strong=code.strong, needs=code.needs, reads=code.reads, around=code.around
+        )
 
-    def _content(self, block: Block, here: Place, whole: bool) -> Value:
+    def _content(self, block: Block, here: Place, whole: bool, type_: str | None) -> Value:
         plain = any(not key.startswith("$") for key in block)
         for key in block:
             if key.startswith("$") and key not in _SPECIAL:
@@ -115,18 +126,29 @@ class Objects:
         if "$first" in block and not plain and not whole:
             return self._first(block["$first"], here, place(block, "$first", here.file))
         parts = self._parts(block, here if whole else here.nested())
-        return self._built(parts, block.get("$needs"), here, whole)
+        return self._built(parts, block.get("$needs"), here, whole, type_)
 
     def _built(
-        self, parts: list[tuple[str | None, Value]], needs: str | None, here: Place, whole: bool
+        self,
+        parts: list[Named],
+        needs: str | None,
+        here: Place,
+        whole: bool,
+        type_: str | None,
     ) -> Value:
         """Return the object of these parts: constants, weak and strong ones."""
-        consts = {n: v.const for n, v in parts if n and v.given is None and v.const is not None}
+        consts = {
+            n: v.const
+            for n, v in parts
+            if isinstance(n, str) and v.given is None and v.const is not None
+        }
         moving = [(name, value) for name, value in parts if value.given is not None]
         if not moving and not whole:
             return Value(None, consts or None, reads=NONE)
-        if whole and here.volatile is not None and not self._trace:
-            moving = self._settled(moving, here)
+        if whole and not self._trace:
+            moving = self._hoisted(moving)
+            if here.volatile is not None:
+                moving = self._settled(moving, here)
         moving.sort(key=lambda part: part[0] is None)  # what spreads joins what is there
         strong = [(name, value) for name, value in moving if value.strong]
         weak = tuple(self._part(name, value) for name, value in moving if not value.strong)
@@ -139,13 +161,26 @@ class Objects:
             rest = tuple(self._part(n, v) for n, v in strong if n != needs)
             form = forms.needing(first.form, (*rest, *weak), consts, needs)
             return Value(form, strong=True, needs=first.needs, reads=reads)
-        form = forms.builder(tuple(self._part(n, v) for n, v in strong), weak, consts, whole)
+        form = forms.builder(tuple(self._part(n, v) for n, v in strong), weak, consts, whole, type_)
         wanted = None if whole or not strong else union(value.needs for _, value in strong)
         return Value(form, strong=bool(strong), needs=wanted, reads=reads)
 
-    def _settled(
-        self, parts: list[tuple[str | None, Value]], here: Place
-    ) -> list[tuple[str | None, Value]]:
+    def _hoisted(self, parts: list[Named]) -> list[Named]:
+        """Return the parts with neighbours together that depend on what is around the node only.
+
+        They are made once for the results of an order: its patient, visit and request.
+        """
+        out: list[Named] = []
+        for around, run in groupby(parts, lambda part: part[1].around and part[1].strong):
+            same = list(run)
+            if around and len(same) > 1:
+                names = tuple(str(name) for name, _ in same)
+                form = forms.builder(tuple(self._part(n, v) for n, v in same), (), {}, True)
+                same = [(names, Value(forms.around(form), strong=True))]
+            out += same
+        return out
+
+    def _settled(self, parts: list[Named], here: Place) -> list[Named]:
         """Return the parts with those together that depend on fields which seldom vary.
 
         They are remembered as one: code, unit, range and flags of a test come again and again.
@@ -166,12 +201,12 @@ class Objects:
         together = Value(forms.remembered(form, key, self._program), strong=True, reads=reads)
         return [part for part in parts if part not in still] + [(None, together)]
 
-    def _part(self, name: str | None, value: Value) -> Part:
+    def _part(self, name: Name, value: Value) -> Part:
         return name, value.form, self.bits(value)
 
-    def _parts(self, block: Block, here: Place) -> list[tuple[str | None, Value]]:
+    def _parts(self, block: Block, here: Place) -> list[Named]:
         """Return (element, value) pairs; a name of None spreads an object into this one."""
-        out: list[tuple[str | None, Value]] = []
+        out: list[Named] = []
         for key, raw in block.items():
             at = place(block, key, here.file)
             if key == "$use":
@@ -188,7 +223,7 @@ class Objects:
                 out.append(self._element(key, raw, here, at))
         return out
 
-    def _use(self, name: str, here: Place, at: str) -> list[tuple[str | None, Value]]:
+    def _use(self, name: str, here: Place, at: str) -> list[Named]:
         found = self._library.fragments.get(name)
         if found is None:
             self._problems.add(f"there is no fragment `{name}`", at)
@@ -241,7 +276,7 @@ class Objects:
             reads=union(value.reads for value in values),
         )
 
-    def _element(self, key: str, raw: Any, here: Place, at: str) -> tuple[str | None, Value]:
+    def _element(self, key: str, raw: Any, here: Place, at: str) -> Named:
         name, _, rest = key.partition(".")
         expected = None
         if self._checker and here.expected is not None:
@@ -293,7 +328,8 @@ class Objects:
         reads = union(value.reads for value in values)
         needs = None if consts else union(value.needs for value in values)
         form = forms.array_of(tuple(items), consts)
-        return Value(form, strong=strong, needs=needs, reads=reads)
+        around = not consts and all(value.around for value in values)
+        return Value(form, strong=strong, needs=needs, reads=reads, around=around)
 
     def _item(self, item: Any, here: Place, at: str) -> tuple[Value, bool]:
         """Return the value of one array item and whether it is a list to spread."""

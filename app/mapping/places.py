@@ -13,7 +13,8 @@ from app.mapping.types import Expected
 class Place:
     """Where a formula stands: its file, the anchor its paths start at, the element it fills.
 
-    memo: results may be remembered here (the first level of a rule that says so).
+    fills: the resource that the rule makes. memo: results may be remembered here (the first level
+    of a rule that says so).
     volatile: the fields that differ from message to message, when the rule names them; varying: the
     same, also further down.
     """
@@ -24,6 +25,7 @@ class Place:
     memo: bool = False
     volatile: Fields | None = None
     varying: Fields | None = None
+    fills: str | None = None
 
     def inside(self, anchor: str | None) -> Place:
         return Place(self.file, anchor, self.expected, varying=self.varying)

@@ -8,13 +8,16 @@ ids: architecture, "Printed Bundle" and "Record key and id".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from app.errors import Issue
-from app.fhir.ids import RECORD, Ids, criteria, record_key
+from app.fhir.ids import RECORD, Ids, criteria, encode_part, record_key
 from app.mapping.memory import Known, Memory
-from app.mapping.source import Document, Getter
+from app.mapping.source import Document, Getter, Scope
+from app.mapping.specialise import Facts
+from app.mapping.writer import MakeOver, Program
 
 # R4 types without an `identifier` element that mappings make: addressed by id.
 NAMELESS = frozenset(
@@ -48,7 +51,7 @@ class Entry:
         if request is None:
             request = self.printed_request = self._request()
         body = self.body
-        if body is not None and "?" not in request["url"] and request["method"] == "PUT":
+        if body is not None and (self.key is None or self.type in NAMELESS):
             body = {"resourceType": self.type, "id": self.id, **body}  # R4 http.html#update asks it
         return {"fullUrl": self.full_url, "resource": body, "request": request}
 
@@ -77,7 +80,8 @@ class Rule:
     given: Getter | None = None  # what must hold of the message as a whole, asked once
     when: Getter | None = None
     key: Getter | None = None  # -> (system, value) | None
-    fill: Getter = field(default=lambda node, run: None)  # -> the body without resourceType
+    fill: Getter = field(default=lambda node, run: None)  # -> the body
+    functions: dict[str, str] = field(default_factory=dict)  # names of these four, as generated
 
 
 @dataclass(slots=True)
@@ -105,6 +109,7 @@ class Run:
         "made",
         "memo",
         "ordinals",
+        "own_key",
         "present",
         "trace",
         "zone",
@@ -123,6 +128,7 @@ class Run:
         self.issues: list[Issue] = []
         self.memo: dict[Any, Any] = {}
         self.here: Entry | None = None
+        self.own_key: str | None = None
         self.present = -1
         self.known = Memory().of(None) if known is None else known
         self.trace = trace
@@ -153,7 +159,9 @@ class Run:
         """Return the entry of that key, a new one if the message did not name it before."""
         if key is None:
             number = self.ordinals[rule] = self.ordinals.get(rule, 0) + 1
-            key = (RECORD, record_key((*self.doc.key_parts, rule, str(number))))
+            if self.own_key is None:
+                self.own_key = record_key(self.doc.key_parts)
+            key = (RECORD, f"{self.own_key}:{encode_part(rule)}:{number}")
         id_ = self.context.ids.id_of(type_, f"{key[0]}|{key[1]}")
         found = self.entries.get(id_)
         if found is None:
@@ -180,12 +188,27 @@ class Made:
 
 
 _MOST_PLANS = 1024  # patterns of filled fields
+_OFTEN = 50  # messages of one pattern, after which its functions are made over
+_MOST_MADE_OVER = 64  # patterns: some 0.3 MB each
+
+
+class _Plan:
+    """The rules that may have something to be about in messages of one pattern."""
+
+    __slots__ = ("rules", "uses")
+
+    def __init__(self, rules: list[Rule]) -> None:
+        self.rules = rules
+        self.uses = 0
 
 
 class Mapping_:
     """A compiled mapping: immutable, shared by all messages."""
 
-    __slots__ = ("_plans", "bits", "digest", "every", "files", "memory", "paths", "rules")
+    __slots__ = (
+        "_made_over", "_plans", "_program", "bits", "digest", "every", "files", "memory", "paths",
+        "rules",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -194,7 +217,8 @@ class Mapping_:
         files: tuple[str, ...],
         digest: str,
         bits: Mapping[str, int],
-        paths: frozenset[str] = frozenset(),
+        paths: frozenset[str],
+        program: Program,
     ) -> None:
         self.paths = paths  # all that formulas and anchors name
         self.rules = rules
@@ -203,7 +227,9 @@ class Mapping_:
         self.files = files
         self.digest = digest
         self.memory = Memory()
-        self._plans: dict[int, list[Rule]] = {}
+        self._program = program
+        self._plans: dict[tuple[int, object], _Plan] = {}
+        self._made_over = 0
 
     def run(self, doc: Document, context: Context, trace: Any = None) -> Made:
         """Return what the message says as entries."""
@@ -211,55 +237,90 @@ class Mapping_:
         if trace is None:
             run.present = doc.present(self.bits)
         planned: list[tuple[Rule, Any, Entry]] = []
-        for rule in self._plan(run.present):
+        late: list[tuple[Rule, Any, Entry]] = []
+        for rule in self._plan(run.present, doc.memo_scope):
             nodes = rule.anchor(doc)
-            if not nodes or (rule.given is not None and not rule.given(doc.root, run)):
-                continue
-            for node in nodes:
-                if rule.when is None or rule.when(node, run):
-                    entry = _identify(rule, node, run)
-                    _remember(rule.name, node, entry, run)
-                    planned.append((rule, node, entry))
+            if nodes and (rule.given is None or rule.given(doc.root, run)):
+                _identify(rule, nodes, run, late if rule.late else planned)
         shared = self.every(doc.root, run) if self.every else None
-        for late in (False, True):
-            for rule, node, entry in planned:
-                if rule.late is late:
-                    _fill(rule, node, entry, run, shared)
+        for each in (planned, late):
+            for rule, node, entry in each:
+                _fill(rule, node, entry, run, shared)
         issues = list(dict.fromkeys(run.issues)) if run.issues else []
         return Made([entry for entry in run.entries.values() if entry.body], issues)
 
-    def _plan(self, present: int) -> list[Rule]:
+    def _plan(self, present: int, scope: object) -> list[Rule]:
         """Return the rules that may have something to be about in such a message."""
-        found = self._plans.get(present)
-        if found is None:
+        plan = self._plans.get((present, scope))
+        if plan is None:
             if len(self._plans) >= _MOST_PLANS:
                 self._plans.clear()
-            found = [rule for rule in self.rules if not rule.bits or rule.bits & present]
-            self._plans[present] = found
-        return found
+            rules = [rule for rule in self.rules if not rule.bits or rule.bits & present]
+            plan = self._plans[present, scope] = _Plan(rules)
+        plan.uses += 1
+        often = plan.uses == _OFTEN and self._made_over < _MOST_MADE_OVER
+        if often and isinstance(scope, Scope) and present >= 0:
+            self._made_over += 1
+            plan.rules = self._for_pattern(plan.rules, present, scope)
+        return plan.rules
+
+    def _for_pattern(self, rules: list[Rule], present: int, scope: Scope) -> list[Rule]:
+        """Return the rules with functions that take for granted what such messages have."""
+        absent = frozenset(name for name, bit in self.bits.items() if not bit & present)
+        facts = Facts(present, absent, scope.names, frozenset(rule.name for rule in rules))
+        kept = []
+        for rule in rules:
+            holds = None
+            if rule.given is not None:
+                holds = self._program.decided(rule.functions["given"], facts)
+            if holds is None or holds:
+                kept.append(rule if holds is None else replace(rule, given=None))
+        facts = replace(facts, made=frozenset(rule.name for rule in kept))
+        made_over = self._program.made_over(facts)
+        return [_installed(replace(rule), made_over) for rule in kept]
 
 
-def _identify(rule: Rule, node: Any, run: Run) -> Entry:
-    key = rule.key(node, run) if rule.key else None
-    if key is not None and rule.same == "number":
-        spent = rule.type, key
-        number = run.ordinals[spent] = run.ordinals.get(spent, 0) + 1
-        if number > 1:
-            key = (key[0], f"{key[1]}:{number}")
-    entry = run.entry(rule.type, key, rule.name, rule.mention)
-    if entry.rule is None:
-        entry.rule, entry.node = rule, node
-    return entry
+def _installed(rule: Rule, made_over: MakeOver) -> Rule:
+    for name, function in rule.functions.items():
+        if getattr(rule, name) is not None:
+            setattr(rule, name, made_over(function, partial(setattr, rule, name)))
+    return rule
 
 
-def _remember(name: str, node: Any, entry: Entry, run: Run) -> None:
-    """Let references find the entry: from its node, from beside it, and from all over."""
-    for place in (node, node.group):
-        if place.made is None:
-            place.made = {name: entry}
+def _identify(
+    rule: Rule, nodes: Iterable[Any], run: Run, planned: list[tuple[Rule, Any, Entry]]
+) -> None:
+    """Plan an entry for every node that the rule is about."""
+    name, type_, when, key_of = rule.name, rule.type, rule.when, rule.key
+    numbered, ordinals = rule.same == "number", run.ordinals
+    made = run.made.get(name)
+    for node in nodes:
+        if when is not None and not when(node, run):
+            continue
+        key = key_of(node, run) if key_of is not None else None
+        if numbered and key is not None:
+            spent = type_, key
+            number = ordinals[spent] = ordinals.get(spent, 0) + 1
+            if number > 1:
+                key = (key[0], f"{key[1]}:{number}")
+        entry = run.entry(type_, key, name, rule.mention)
+        if entry.rule is None:
+            entry.rule, entry.node = rule, node
+        # References find the entry from its node, from beside it, and from all over.
+        if node.made is None:
+            node.made = {name: entry}
         else:
-            place.made.setdefault(name, entry)
-    run.made.setdefault(name, []).append(entry)
+            node.made.setdefault(name, entry)
+        group = node.group
+        if group.made is None:
+            group.made = {name: entry}
+        elif group is not node:
+            group.made.setdefault(name, entry)
+        if made is None:
+            made = run.made[name] = [entry]
+        else:
+            made.append(entry)
+        planned.append((rule, node, entry))
 
 
 def _fill(rule: Rule, node: Any, entry: Entry, run: Run, shared: dict[str, Any] | None) -> None:
@@ -267,17 +328,18 @@ def _fill(rule: Rule, node: Any, entry: Entry, run: Run, shared: dict[str, Any] 
     if run.trace is not None:
         run.trace.begin(entry)
     found = rule.fill(node, run)
-    if entry.body is None:
-        entry.body = body = {"resourceType": rule.type}
-        if found:
-            body.update(found)
+    if found is None or "resourceType" not in found:
+        found = {"resourceType": rule.type, **(found or {})}
+    body = entry.body
+    if body is None:
+        entry.body = found
         if shared and rule.every:
-            if body.keys().isdisjoint(shared):
-                body.update(shared)
-            else:
-                add_missing(body, shared)
+            if found.keys().isdisjoint(shared):
+                found.update(shared)
+            elif any(found.get(name) != value for name, value in shared.items()):
+                add_missing(found, shared)
     else:
-        add_missing(entry.body, {"resourceType": rule.type, **(found or {})})
+        add_missing(body, found)
     name_it(entry)
 
 

@@ -32,6 +32,18 @@ class Inline:
         return self.get(node, run)
 
 
+class Scope:
+    """What results may depend on beside their text; the same object for the same things.
+
+    names: what formulas may ask of the message as a whole that is the same in all of the scope.
+    """
+
+    __slots__ = ("names",)
+
+    def __init__(self, names: Mapping[str, Any]) -> None:
+        self.names = names
+
+
 class Node(Protocol):
     """What the runner asks of a node."""
 
@@ -54,6 +66,7 @@ class Access:
     needs: the field without which there is nothing here, when that is not what it reads.
     whole: it is about the message as a whole, the same wherever it is asked.
     raw: the text from which `node` and `nodes` are made, so that results need not be made twice.
+    around: all nodes of the anchor that have the same node around them get the same.
     """
 
     one: Getter
@@ -65,6 +78,7 @@ class Access:
     needs: str | None = None
     whole: bool = False
     raw: Getter | None = None
+    around: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +153,10 @@ class Document(Protocol):
 
     @property
     def memo_scope(self) -> object:
-        """What, beside its own text, the result of a data-type map may depend on; hashable."""
+        """What, beside its own text, the result of a data-type map may depend on; hashable.
+
+        A `Scope` if functions may be made over for messages like this one.
+        """
         ...
 
     @property

@@ -15,9 +15,13 @@ from threading import RLock
 from typing import Any
 
 from app.mapping.source import Getter, Inline
+from app.mapping.specialise import Facts, constant_of, specialised
 
 # (the function in the making, the name of the node there) -> what stands for the value
 Form = Callable[["Writer", str], str]
+
+# (the name of a function, who is told the one that takes its place) -> what to call until then
+MakeOver = Callable[[str, Callable[[Getter], None]], Getter]
 
 _NOT_IN_NAMES = re.compile(r"\W", re.ASCII)
 _MOST_SHAPES = 1024  # patterns of filled fields that one function remembers
@@ -33,6 +37,9 @@ class Program:
         self._lock = RLock()  # two threads may meet at a function that is not there yet
         self._functions = 0
         self._memories = 0
+        self._forms: dict[str, Form] = {}  # of functions by name
+        self._texts: dict[str, str] = {}  # of those that are generated already
+        self._kinds = 0
 
     def bind(self, value: Any) -> str:
         """Return the global name of a value in the generated code."""
@@ -59,7 +66,8 @@ class Program:
             with self._lock:
                 made = self.namespace[name]
                 if made is stand_in:
-                    made = self._generated(name, form)
+                    exec(compile(self.text(name), f"<mapping {name}>", "exec"), self.namespace)  # noqa: S102 - our own text
+                    made = self.namespace[name]
                     if installed is not None:
                         installed(made)
             return made(node, run)
@@ -68,6 +76,7 @@ class Program:
             self._functions += 1
             name = f"{_NOT_IN_NAMES.sub('_', about)}_{self._functions}"
             self.namespace[name] = stand_in
+            self._forms[name] = form
         return name
 
     def getter(self, form: Form, about: str = "part") -> Getter:
@@ -80,12 +89,51 @@ class Program:
         self._memories += 1
         return self._memories
 
-    def _generated(self, name: str, form: Form) -> Getter:
-        writer = Writer(self)
-        text = writer.function(name, form)
-        exec(compile(text, f"<mapping {name}>", "exec"), self.namespace)  # noqa: S102 - our own text
-        found: Getter = self.namespace[name]
-        return found
+    def text(self, name: str) -> str:
+        """Return the source of a function."""
+        with self._lock:
+            found = self._texts.get(name)
+            if found is None:
+                found = self._texts[name] = Writer(self).function(name, self._forms[name])
+            return found
+
+    def decided(self, name: str, facts: Facts) -> Any:
+        """Return what a function gives wherever the facts hold; None when that depends."""
+        return constant_of(specialised(self.text(name), facts, self.namespace, lambda name: name))
+
+    def made_over(self, facts: Facts) -> MakeOver:
+        """Return what makes functions over for where the facts hold: when they are first called."""
+        with self._lock:
+            self._kinds += 1
+            suffix = f"_of_{self._kinds}"
+
+        def renamed(name: str) -> str:
+            if name in self._forms:
+                self.namespace.setdefault(name + suffix, stand_in(name, None))
+                return name + suffix
+            return name
+
+        def stand_in(name: str, installed: Callable[[Getter], None] | None) -> Getter:
+            made: list[Getter] = []
+
+            def first(node: Any, run: Any) -> Any:
+                with self._lock:
+                    if not made:
+                        made.append(make(name))
+                        if installed is not None:
+                            installed(made[0])
+                return made[0](node, run)
+
+            return first
+
+        def make(name: str) -> Getter:
+            new = name + suffix
+            tree = specialised(self.text(name), facts, self.namespace, renamed)
+            exec(compile(tree, f"<mapping {new}>", "exec"), self.namespace)  # noqa: S102 - our own text
+            getter: Getter = self.namespace[new]
+            return getter
+
+        return stand_in
 
 
 class Writer:

@@ -116,9 +116,14 @@ def _convert_one(piece: split.Piece, options: Options, engine: _Engine) -> Resul
             fallback=options.fallback_charset,
             mislabelled=options.mislabelled,
         )
+    except YilianError as exc:
+        return Result(None, (*piece.issues, *exc.issues), refused=True)
+    try:
         return _converted(message, options, engine, list(piece.issues))
     except YilianError as exc:
         return Result(None, (*piece.issues, *exc.issues), refused=True)
+    finally:
+        message.close()
 
 
 def _converted(
@@ -164,6 +169,7 @@ def _converted(
         issues += found
         refused = any(issue.severity in ("error", "fatal") for issue in found)
     explained = tuple(explain.lines(doc, made, trace)) if trace is not None else ()
+    doc.close()
     return Result(
         None if refused else bundle,
         tuple(issues),

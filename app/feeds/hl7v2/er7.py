@@ -233,6 +233,10 @@ class Segment:
                 return one.value(component, subcomponent)
         return ""
 
+    def forget(self) -> None:
+        """Let go of what was split."""
+        self._repetitions = None
+
     def is_null(self, number: int) -> bool:
         """Say whether the whole field is `""`."""
         return self.field(number) == NULL
@@ -278,6 +282,13 @@ class Message:
                 self._by_id[segment.id] = [segment]
             else:
                 same.append(segment)
+
+    def close(self) -> None:
+        """Let go of the segments, which refer to it: its memory is free at once then."""
+        for segment in self.segments:
+            segment.forget()
+        self.segments = []
+        self._by_id = {}
 
     @property
     def header(self) -> Segment:

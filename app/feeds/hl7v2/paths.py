@@ -18,12 +18,15 @@ from app.mapping.writer import Writer
 
 # Segments that a message has once.
 ONCE = frozenset(("MSH", "EVN", "MSA"))
+# Segments that never stand inside those that stand inside them.
+_AROUND = frozenset(("PID", "PV1", "ORC", "OBR"))
+_INNER = frozenset(("OBX", "DG1", "AL1", "NK1"))
 
 
 class Part:
     """A repetition of a field, or one component of it (comp > 0)."""
 
-    __slots__ = ("_rep", "comp", "number", "occurrence", "parts", "raw", "up", "whole")
+    __slots__ = ("_parts", "_rep", "comp", "number", "occurrence", "raw", "up", "whole")
     id = None
     kids = None
     made = None
@@ -37,13 +40,23 @@ class Part:
         self.occurrence = occurrence
         self.comp = comp
         self._rep: Repetition | None = None
-        parts = self.parts = whole.split(message.component_separator)
+        self._parts: list[str] | None = None
         self.raw = whole
         if comp:
+            parts = self._parts = whole.split(message.component_separator)
             raw = parts[comp - 1] if comp <= len(parts) else ""
             # As the text of results that are remembered, `A&B` inside a component is not `A&B`
             # as a whole field.
             self.raw = f"\x00{raw}" if message.subcomponent_separator in raw else raw
+
+    @property
+    def parts(self) -> list[str]:
+        """The components as they stand."""
+        found = self._parts
+        if found is None:
+            separator = self.up.seg.message.component_separator
+            found = self._parts = self.whole.split(separator)
+        return found
 
     @property
     def rep(self) -> Repetition:
@@ -154,6 +167,7 @@ class Field:
         self.named_component = self.component if component else 0
         # What is asked of the message as a whole is asked at its root, whatever the anchor.
         self.own = at == id_ and id_ not in ONCE
+        self.around = at in _INNER and id_ in _AROUND
 
     def access(self, trace: bool) -> Access:
         reads = f"{self.id}-{self.number}"
@@ -172,6 +186,7 @@ class Field:
             reads=reads,
             whole=whole,
             raw=Inline(self.raw, self._write_raw),
+            around=self.around,
         )
 
     def one(self, at: Any, run: Any) -> Any:
@@ -252,7 +267,8 @@ class Field:
 
     def _fields(self, w: Writer, node: str) -> str:
         """Return the variable of the fields of the segment."""
-        return _own_fields(w, node) if self.own else _other_fields(w, node, self.id)
+        find = _own_fields if self.own else _other_fields
+        return find(w, node, self.id)
 
     def _write_raw(self, w: Writer, node: str) -> str:
         fields = self._fields(w, node)
@@ -281,7 +297,16 @@ class Field:
 
     def _write_node(self, w: Writer, node: str) -> str:
         raw = self._write_raw(w, node)
+        if self.own and self.number > 2:
+            return w.set(f"{w.bind(self._own_node)}({raw}, {node}, run) if {raw} else None")
         return w.set(f"{w.bind(self.node)}({node}, run) if {raw} else None")
+
+    def _own_node(self, raw: str, at: Any, run: Any) -> Any:
+        """Return what `node` does, from the text of a field of the node itself."""
+        message = run.doc.message
+        if message.delimiters.repetition in raw:
+            return self.node(at, run)
+        return self._part(raw, at, message, 1)
 
     def _write_nodes(self, w: Writer, node: str) -> str:
         raw = self._write_raw(w, node)
@@ -294,30 +319,37 @@ class Field:
 
 
 def _fields_near(node: Any, id_: str) -> list[str]:
-    place = nearest(node, id_)
-    return _NO_FIELDS if place is None else place.fields
+    """Return the fields of the segment that `nearest` finds."""
+    while node is not None:
+        if node.id == id_:
+            return node.fields  # type: ignore[no-any-return]
+        kids = node.kids
+        if kids is not None and id_ in kids:
+            return kids[id_][0].fields  # type: ignore[no-any-return]
+        node = node.up
+    return _NO_FIELDS
 
 
 _NO_FIELDS: list[str] = []
 
 
-def text_of(numbers: Sequence[int], around: Mapping[str, Sequence[int]]) -> Getter:
+def text_of(id_: str, numbers: Sequence[int], around: Mapping[str, Sequence[int]]) -> Getter:
     """Return the text of fields of the rule's own segment, for what is remembered by it.
 
     around: fields of other segments that count, too: of the nearest of each id.
     """
 
     picked = _Picked(numbers)
-    others = {id_: _Picked(numbers_) for id_, numbers_ in around.items()}
+    others = {name: _Picked(numbers_) for name, numbers_ in around.items()}
 
     def get(node: Any, run: Any) -> Any:
         texts = [picked[len(node.fields)](node.fields)] if numbers else []
-        texts += (pick[len(f := _fields_near(node, id_))](f) for id_, pick in others.items())
+        texts += (pick[len(f := _fields_near(node, name))](f) for name, pick in others.items())
         return tuple(texts) if len(texts) > 1 else texts[0]
 
     def write(w: Writer, node: str) -> str:
-        texts = [_write_picked(w, _own_fields(w, node), picked)] if numbers else []
-        texts += (_write_picked(w, _other_fields(w, node, id_), others[id_]) for id_ in others)
+        texts = [_write_picked(w, _own_fields(w, node, id_), picked)] if numbers else []
+        texts += (_write_picked(w, _other_fields(w, node, name), others[name]) for name in others)
         return w.set(f"({', '.join(texts)})") if len(texts) > 1 else texts[0]
 
     return Inline(get, write)
@@ -352,12 +384,16 @@ def _nothing(_: list[str]) -> tuple[()]:
     return ()
 
 
-def _own_fields(w: Writer, node: str) -> str:
-    """Return the variable of the fields of the node itself."""
+# What these two write, and `Field._write_raw`, specialise.py knows: the names say which segment's
+# fields they are.
+
+
+def _own_fields(w: Writer, node: str, id_: str) -> str:
+    """Return the variable of the fields of the node itself, a segment of that id."""
     if node != "node":
         return w.set(f"{node}.fields")
-    w.head("fields = node.fields")
-    return "fields"
+    w.head(f"own_{id_} = node.fields")
+    return f"own_{id_}"
 
 
 def _other_fields(w: Writer, node: str, id_: str) -> str:
@@ -453,7 +489,8 @@ def _parts(part: Any) -> tuple[list[str], int]:
     """Return the components of a whole repetition and their number; -1: it is something else."""
     if part.id is not None or part.comp:
         return _NO_FIELDS, -1
-    return part.parts, len(part.parts)
+    parts = part.parts
+    return parts, len(parts)
 
 
 def _reading(access: Access, places: Callable[[Any], list[str]]) -> Access:

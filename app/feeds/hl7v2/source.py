@@ -18,7 +18,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from itertools import count
 from typing import Any
 
 from app.errors import Invalid
@@ -28,7 +27,7 @@ from app.feeds.hl7v2.fields import FIELDS
 from app.feeds.hl7v2.functions import FUNCTIONS
 from app.feeds.hl7v2.tree import ORDER, ROOT, Tree
 from app.fhir.ids import encode_part
-from app.mapping.source import Access, Function, Getter
+from app.mapping.source import Access, Function, Getter, Scope
 
 _FIELD = re.compile(
     r"([A-Z][A-Z0-9]{2})-(\d{1,3})(?:\[(\d{1,3})\])?"
@@ -50,20 +49,23 @@ class Document:
         self.tree = Tree(message)
         self.root = self.tree.root
         self.values = values
-        self.names = _Names(self)
+        self.names: dict[str, str | None] = _Names(self)
         header = message.header
         self.application = header.value(3)
         self.facility = header.value(4) or str(values.get("facility") or "")
         self.control_id = message.control_id.strip() or _digest(message)
         self.memo_scope = _scope(
-            self.facility,
-            self.application,
-            message.type,
-            message.delimiters,
-            message.charset,
-            values.get("zone"),
-            values.get("hub_version"),
-            values.get("mapping_digest"),
+            self,
+            (
+                self.facility,
+                self.application,
+                message.type,
+                message.delimiters,
+                message.charset,
+                values.get("zone"),
+                values.get("hub_version"),
+                values.get("mapping_digest"),
+            ),
         )
 
     def present(self, bits: Mapping[str, int]) -> int:
@@ -76,7 +78,7 @@ class Document:
                 continue
             known = table.known
             for node in nodes:
-                shape = tuple(map(bool, node.fields))
+                shape = bytes(map(bool, node.fields))
                 found = known.get(shape)
                 out |= table.learnt(shape) if found is None else found
         return out
@@ -90,9 +92,15 @@ class Document:
     def key_parts(self) -> tuple[str, ...]:
         return "hl7v2", self.facility, self.application, self.control_id
 
+    def close(self) -> None:
+        """Let go of what refers to each other, so that its memory is free at once."""
+        self.tree.fell()
+        self.names = {}
+
     def has_device_codes(self) -> bool:
         """Say whether any OBX speaks of devices in MDC codes: most messages do not."""
-        return any("^MDC" in node.raw for node in self.tree.all("OBX"))
+        mark = f"{self.message.component_separator}MDC"
+        return any(mark in node.raw for node in self.tree.all("OBX"))
 
     def places(self) -> Iterable[str]:
         """Yield the place of every field that holds something, but for MSH-1 and MSH-2."""
@@ -110,17 +118,16 @@ def _digest(message: Message) -> str:
 
 
 _MOST_SCOPES = 10_000
-_scopes: dict[object, int] = {}
-_scope_numbers = count()  # never used twice, also when the table is emptied
+_scopes: dict[object, Scope] = {}
 
 
-def _scope(*parts: object) -> int:
-    """Return a small number for what results depend on beside their text: cheap to hash."""
+def _scope(doc: Document, parts: tuple[object, ...]) -> Scope:
+    """Return what stands for what results depend on beside their text: cheap to hash."""
     found = _scopes.get(parts)
     if found is None:
         if len(_scopes) >= _MOST_SCOPES:
             _scopes.clear()
-        found = _scopes[parts] = next(_scope_numbers)
+        found = _scopes[parts] = Scope({name: doc.names[name] for name in _SCOPED})
     return found
 
 
@@ -132,9 +139,9 @@ class _BitTable:
 
     def __init__(self) -> None:
         self.bits: dict[int, int] = {}
-        self.known: dict[tuple[bool, ...], int] = {}  # which fields hold something -> bits
+        self.known: dict[bytes, int] = {}  # which fields hold something -> bits
 
-    def learnt(self, shape: tuple[bool, ...]) -> int:
+    def learnt(self, shape: bytes) -> int:
         """Return the bits of fields that hold something; field 0 is the segment itself."""
         out = self.bits.get(0, 0)
         for number, valued in enumerate(shape):
@@ -222,7 +229,7 @@ class Hl7Source:
             segment, _, number = name.partition("-")
             numbers.setdefault(segment, []).append(int(number))
         own = numbers.pop(anchor, [])
-        return paths.text_of(sorted(own), {id_: sorted(n) for id_, n in numbers.items()})
+        return paths.text_of(anchor, sorted(own), {id_: sorted(n) for id_, n in numbers.items()})
 
     def path(self, text: str, at: str | None, trace: bool) -> Access:
         if text in _NAMES:

@@ -18,7 +18,7 @@ ORDER = "ORDER"
 class Node:
     """A segment, or a group of segments (ORDER, and the message itself), among the others."""
 
-    __slots__ = ("fields", "id", "kids", "made", "seg", "up")
+    __slots__ = ("fields", "group", "id", "kids", "made", "seg", "up")
 
     def __init__(self, id_: str, seg: Segment | None, up: Node | None) -> None:
         self.id = id_
@@ -27,11 +27,8 @@ class Node:
         self.up = up
         self.kids: dict[str, list[Node]] | None = None
         self.made: dict[str, Any] | None = None
-
-    @property
-    def group(self) -> Node:
-        """What counts as "beside": the order of an OBR, the patient of a PV1."""
-        return self if self.up is None or self.id in _GROUPS else self.up
+        # What counts as "beside": the order of an OBR, the patient of a PV1.
+        self.group: Node | None = self if up is None or id_ in _GROUPS else up
 
     @property
     def raw(self) -> str:
@@ -138,6 +135,12 @@ class Tree:
     def all(self, id_: str) -> list[Node]:
         return self.by_id.get(id_, [])
 
+    def fell(self) -> None:
+        """Let go of all nodes: they refer to each other, and would wait for the collector."""
+        for nodes in self.by_id.values():
+            for node in nodes:
+                node.up = node.group = node.kids = node.made = None
+
     def _place(self, segment: Segment) -> None:
         id_ = segment.id
         if id_ in _FOLLOWERS:
@@ -223,6 +226,7 @@ def _take_over(early: dict[str, list[Node]], patient: Node) -> None:
     for id_ in _OF_FIRST_PATIENT & early.keys():
         for node in early.pop(id_):
             node.up = patient
+            node.group = node if node.id in _GROUPS else patient
             patient.add(node)
 
 

@@ -9,6 +9,7 @@ few threads. The doors themselves are WSGI (PEP 3333) and know nothing of this.
 from __future__ import annotations
 
 import sys
+import time
 from asyncio import AbstractEventLoop
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,8 @@ Headers = list[tuple[str, str]]
 Answer = tuple[int, Headers, bytes]
 
 _CHEAP_BYTES = 32 * 1024
+_SLOW_S = 60.0  # for so long, what outlasted its turn is not tried on the loop again
+_SLOW_MOST = 1000
 _READS = frozenset(("GET", "HEAD"))
 _NO_BODY = frozenset(("GET", "HEAD", "DELETE", "OPTIONS"))
 # A client that is still sending misses an answer that comes too early (see `bodies.py`).
@@ -73,6 +76,7 @@ class Application:
         self._most = most
         self._asks_peers = asks_peers
         self._turn = Turn()
+        self._slow: dict[tuple[str, ...], float] = {}  # kinds of requests, until when
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="http")
         self._loop: AbstractEventLoop | None = None
 
@@ -99,12 +103,14 @@ class Application:
 
     async def _answer(self, environ: dict[str, Any], method: str, body: bytes) -> Answer:
         if len(body) <= _CHEAP_BYTES and self._is_cheap(method, environ["PATH_INFO"]):
-            try:
-                if method in _READS:
-                    return self._in_turn(environ, body)
-                return await finished(partial(self._in_turn, environ, body))
-            except Overdue:
-                pass
+            kind = _kind(environ["PATH_INFO"], environ["QUERY_STRING"])
+            if kind not in self._slow or self._slow[kind] < time.monotonic():
+                try:
+                    if method in _READS:
+                        return self._in_turn(environ, body)
+                    return await finished(partial(self._in_turn, environ, body))
+                except Overdue:
+                    self._is_slow(kind)
         assert self._loop is not None
         return await self._loop.run_in_executor(self._threads, self._call, environ, body)
 
@@ -112,6 +118,11 @@ class Application:
         if path.startswith(MOUNT):
             return "$" not in path
         return path == "/id" and method == "GET" and not self._asks_peers
+
+    def _is_slow(self, kind: tuple[str, ...]) -> None:
+        if len(self._slow) >= _SLOW_MOST:
+            del self._slow[next(iter(self._slow))]
+        self._slow[kind] = time.monotonic() + _SLOW_S
 
     def _in_turn(self, environ: dict[str, Any], body: bytes) -> Answer:
         self._turn.begin()
@@ -147,6 +158,13 @@ class Application:
             if read > _PATIENCE * self._most:
                 break
         return bytes(kept)
+
+
+def _kind(path: str, query: str) -> tuple[str, ...]:
+    """Return what requests have in common that take about as long: path and parameter names."""
+    if not query:
+        return (path,)
+    return (path, *[part.partition("=")[0] for part in query.split("&")])
 
 
 def _has_none(environ: Mapping[str, Any]) -> bool:

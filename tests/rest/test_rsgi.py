@@ -76,8 +76,9 @@ def asked(
     *chunks: bytes,
     peers: bool = False,
     protocol: Protocol | None = None,
+    times: int = 1,
 ) -> Protocol:
-    """Answer one request with what `see` makes of its environ."""
+    """Answer one request, or the same again, with what `see` makes of its environ."""
 
     def wsgi(environ: dict[str, Any], start: Any) -> list[bytes]:
         body = see(environ)
@@ -90,7 +91,8 @@ def asked(
     async def run() -> None:
         loop = asyncio.get_running_loop()
         application.__rsgi_init__(loop)
-        await application.__rsgi__(scope, protocol)  # type: ignore[arg-type]
+        for _ in range(times):
+            await application.__rsgi__(scope, protocol)  # type: ignore[arg-type]
         application.__rsgi_del__(loop)
 
     asyncio.run(run())
@@ -140,6 +142,20 @@ def test_what_outlasts_its_turn_is_done_again_on_a_thread():
             (200, {"Content-Type": "text/plain"}, b"body")
         ]
         assert len(names) == 2
+
+
+def test_what_was_slow_is_not_tried_on_the_loop_again_for_a_while():
+    names = []
+
+    def see(environ: dict[str, Any]) -> bytes:
+        names.append(where(environ).decode())
+        if names[-1] == LOOP:
+            raise Overdue
+        return b"found"
+
+    scope = Scope("GET", "/fhir/Patient", "name:contains=a&_count=10")
+    assert len(asked(see, scope, times=3).answers) == 3
+    assert [name == LOOP for name in names] == [True, False, False, False]
 
 
 def test_the_environ_is_that_of_pep_3333():

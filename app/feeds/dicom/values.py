@@ -51,8 +51,8 @@ def person_name(text: str) -> PersonName:
 
 def name_group(text: str) -> NameGroup | None:
     """Return the components of one group, None when all are empty."""
-    text = text.strip(" \0^")
-    if not text:
+    text = text.strip(" \0").rstrip(" \0^")  # what begins with ^ has no family name
+    if not text.strip(" ^"):
         return None
     parts = [part.strip() for part in text.split("^")] + [""] * 4
     return NameGroup(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.feeds.dicom.names import human_names
 from app.feeds.dicom.values import (
     fhir_date,
     fhir_datetime,
@@ -68,6 +69,13 @@ def test_person_name_has_up_to_three_groups():
     assert name.alphabetic.suffix == ("MD",)
     assert name.ideographic.given == ("小东",)
     assert name.phonetic is None
+
+
+def test_a_given_name_alone_is_no_family_name():
+    name = person_name("^Jane")
+
+    assert (name.alphabetic.family, name.alphabetic.given) == ("", ("Jane",))
+    assert human_names(name) == [{"text": "Jane", "given": ["Jane"]}]
 
 
 def test_an_empty_person_name_is_no_name():

@@ -43,7 +43,10 @@ def conditional_patch(hub: Hub, request: Request) -> Reply:
 
 def change(hub: Hub, request: Request) -> Change:
     """Return the update that a patch comes to, on the condition that nothing changes meanwhile."""
-    stored = hub.store.read(request.type, request.id)
+    return _change(request, hub.store.read(request.type, request.id))
+
+
+def _change(request: Request, stored: Stored) -> Change:
     if request.if_match and not {"*", str(stored.version_id)} & set(request.if_match):
         raise PreconditionFailed("If-Match does not name the current version", at="http.If-Match")
     return Change(
@@ -66,7 +69,7 @@ def conditional_change(hub: Hub, request: Request) -> Change:
     if len(found) > 1:
         raise PreconditionFailed("The criteria match several resources", code="multiple-matches")
     request.id = found[0].id
-    return change(hub, request)
+    return _change(request, found[0])  # as it was met: reading it again might find it deleted
 
 
 def repeatedly(attempt: Callable[[], T]) -> T:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.rest.conftest import FHIR_JSON, Api, observation, patient
+from tests.rest.conftest import FHIR_JSON, Api, identified, observation, patient
 
 FEMALE = [{"op": "replace", "path": "/gender", "value": "female"}]
 
@@ -25,6 +25,23 @@ def test_json_patch_makes_a_version_and_keeps_numbers(api: Api):
     assert (answer.status, answer.headers["ETag"]) == (200, 'W/"2"')
     assert b'"value":7.500' in answer.body
     assert answer.json["status"] == "amended"
+
+
+def test_what_is_deleted_while_it_is_patched_by_criteria_is_not_there(api: Api):
+    value = api.value()
+    criteria = f"Patient?identifier=urn:x-test|{value}"
+
+    def work(number: int) -> int:
+        if number % 3 == 0:
+            return api.put(criteria, patient(identifier=identified(value))).status
+        if number % 3 == 1:
+            return api.delete(criteria).status
+        return api.patch(criteria, [{"op": "add", "path": "/active", "value": True}]).status
+
+    with ThreadPoolExecutor(6) as pool:
+        statuses = set(pool.map(work, range(60)))
+
+    assert 410 not in statuses
 
 
 def test_the_last_of_a_list_can_be_taken(api: Api):

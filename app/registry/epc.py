@@ -64,6 +64,7 @@ OTHERS: dict[str, tuple[bool, ...]] = {
     "imovn": (True,),
 }
 _OTHER_TEXT = frozenset(checks.CSET39)
+_MAY_BE_EMPTY = ("adi", 1)  # the part number of an aircraft part (TDS 6.3.15)
 SHORTEST_PREFIX, LONGEST_PREFIX = 6, 12
 
 
@@ -137,10 +138,10 @@ def finish(reading: Reading, found: Sequence[gs1.Element], context: Context) -> 
 
 def read_other(reading: Reading, name: str, parts: Sequence[str]) -> Reading:
     """Read the fields of a scheme outside the GS1 system; its key is the EPC itself."""
-    for part, number in zip(parts, OTHERS[name], strict=True):
+    for n, (part, number) in enumerate(zip(parts, OTHERS[name], strict=True)):
         if number:
             _digits(reading, part, name)
-        elif not part or not _OTHER_TEXT.issuperset(part):
+        elif (not part and (name, n) != _MAY_BE_EMPTY) or not _OTHER_TEXT.issuperset(part):
             reading.fail("illegal-character", "upper-case letters and digits are expected", name)
     if not reading.errors:
         reading.identify("instance", f"epc:{name}:{'.'.join(parts)}")

@@ -128,7 +128,7 @@ def _parsed(code: str, normal: Normal, readings: list[Reading], context: Context
         best.keys if valid else (),
         best.fields,
         best.ai,
-        best.level,
+        best.level if valid else None,
         best.confidence,
         [Candidate(o.scheme, o.canonical, o.confidence) for o in others],
         best.errors,

@@ -165,7 +165,9 @@ class Forms:
             if place is None:
                 place = places[id(index)] = len(common)
                 generation = one.form.generation
-                common.append(Common(part.type, part.system, part.front, generation, index.always))
+                common.append(
+                    Common(part.type, part.system, part.front, generation, index.kept, index.words)
+                )
             values = one.values
             fillings.append(
                 Filling(

@@ -32,13 +32,17 @@ class Outside:
 
 
 class Common(msgspec.Struct, array_like=True, frozen=True):
-    """What resources made by one part of a form have in common: see `templates.Part`."""
+    """What resources made by one part of a form have in common: see `templates.Part`.
+
+    always: but for the dictionary rows, which are `words` (`app.store.prepare`).
+    """
 
     type: str
     system: str
     front: int
     generation: int
     always: Entries
+    words: bytes
 
 
 class Filling(msgspec.Struct, array_like=True, gc=False):
@@ -56,7 +60,7 @@ class Filling(msgspec.Struct, array_like=True, gc=False):
         entries = joined(common.always, self.more)
         prepared = Prepared(
             Method.UPDATE, common.type, id_, None, (), False, False, None, None,
-            body, id_, entries, [], common.generation, common.front,
+            body, id_, entries, [], common.generation, common.front, common.words,
         )  # fmt: skip
         key = common.system, self.value
         return Statement(common.type, key, id_, False, body, None, prepared)

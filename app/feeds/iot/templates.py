@@ -22,6 +22,8 @@ from app.feeds.iot.shapes import Blanks
 from app.feeds.iot.vocabulary import Concept, Vocabulary
 from app.fhir import dates
 from app.store.entries import Entries, default_length
+from app.store.prepare import Prepared, pack_words
+from app.store.types import Method
 
 Values = list[str]  # what is filled in: facts of the message, its blanks, ids of its resources
 UNUSED: Final = ""
@@ -71,6 +73,7 @@ class Index:
 
     hashed: what makes a key of a text. references: parameter, type, id. dates: parameter, place of
     the text, whether it is the resource's primary one. quantities: parameter, unit, place.
+    kept, words: `always` as it is handed over, its dictionary rows in one piece.
     """
 
     always: Entries
@@ -78,6 +81,17 @@ class Index:
     references: tuple[tuple[int, str, Template], ...]
     dates: tuple[tuple[int, int, bool], ...]
     quantities: tuple[tuple[int, int, int], ...]
+    kept: Entries = field(init=False, compare=False)
+    words: bytes = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        apart = Prepared(
+            Method.UPDATE, "", None, None, (), False, False, None, None,
+            entries=msgspec.structs.replace(self.always),
+        )  # fmt: skip
+        pack_words(apart)
+        object.__setattr__(self, "kept", apart.entries)
+        object.__setattr__(self, "words", apart.words)
 
     def fill(self, values: Values, zone: tzinfo) -> Variable:
         d = self.always.d

@@ -21,7 +21,7 @@ from app.fhir.ids import Ids
 from app.mapping import assigners
 from app.mapping.run import Context
 from app.paths import shipped
-from app.store.prepare import Preparer
+from app.store.prepare import Preparer, unpacked_words
 from tests.support import ROOT
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -32,6 +32,7 @@ NAMES = ["A-1", "b.2", "D1", "患者", "x y", 'q"', "m:1", "mrn-a:7", "urn:epc:i
 NAMES += ["00-A0-37-00-00-AB-12-CD", "eui64:00A0370000AB12CD", "B0-49-5F-00-10-71"]
 ROWS = ("keys", "refs", "urls", "pair", "strs", "qtys", "dts", "codes", "texts", "units", "idents")
 ROWS += ("links",)
+WORDS = ("codes", "texts", "units")
 # A message of each mapping, and whether its numbers pass through.
 SAMPLES = {
     "generic": {
@@ -86,9 +87,13 @@ def content(read):
         assert one.wrong is None
         said = []
         for each in sorted(one.said.everything, key=lambda each: each.id):
-            entries = each.prepared.entries
-            rows = {name: sorted(set(map(repr, getattr(entries, name)))) for name in ROWS}
             whole = each.prepared
+            entries = whole.entries
+            words = unpacked_words(whole.words) if whole.words else entries
+            rows = {
+                name: sorted(set(map(repr, getattr(words if name in WORDS else entries, name))))
+                for name in ROWS
+            }
             prepared = whole.body, whole.id, whole.front, entries.d, entries.have, rows
             said.append((each.type, each.key, each.id, each.mention, each.body, prepared))
         told.append((one.raw, one.said.at, one.said.course, one.issues, one.count, said))

@@ -51,7 +51,7 @@ class Devices:
         """Return the keys that make whatever carries one of them the same device."""
         if merged_into(device) is not None:
             return ()
-        return [key for key in identifier_keys("Device", device) if _ONE_DEVICE.fullmatch(key)]
+        return [key for key in keys_of(device) if _is_of_one(key)]
 
     def apart(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
         """Say whether two Devices contradict each other."""
@@ -84,16 +84,17 @@ def apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
         if parent and parent == f"Device/{whole.get('id')}":
             return True
     ours, theirs = numbers(one), numbers(other)
-    shared = {key for kind in ours.keys() & theirs.keys() for key in ours[kind] & theirs[kind]}
-    if any((found := _ONE_DEVICE.fullmatch(key)) and found[1] for key in shared):
+    both = ours.keys() & theirs.keys()
+    if all(ours[kind] & theirs[kind] for kind in both):
         return False
-    return any(not ours[kind] & theirs[kind] for kind in ours.keys() & theirs.keys())
+    shared = [key for kind in both for key in ours[kind] & theirs[kind]]
+    return not any((found := _ONE_DEVICE.fullmatch(key)) and found[1] for key in shared)
 
 
 def numbers(device: Mapping[str, Any]) -> Numbers:
     """Return the keys of a Device by the kinds of numbers they are; lots say nothing here."""
     found: dict[str, set[str]] = {}
-    for key in identifier_keys("Device", device):
+    for key in keys_of(device):
         if (kind := _kind(key)) is not None:
             found.setdefault(kind, set()).add(key)
     return {kind: frozenset(keys) for kind, keys in found.items()}
@@ -121,8 +122,8 @@ def together(stays: Mapping[str, Any], goes: Mapping[str, Any]) -> Json:
             held = {_number(each) for each in body.get(name) or ()}
             fresh = [each for each in value if _number(each) not in held]
         elif name == "udiCarrier":
-            known = set(identifier_keys("Device", body))
-            fresh = [each for each in value if not _keys_of(each) <= known]
+            known = set(keys_of(body))
+            fresh = [each for each in value if not known.issuperset(keys_of({name: [each]}))]
         elif name == "extension":
             urls = {each.get("url") for each in body.get(name) or ()}
             fresh = [each for each in value if each.get("url") not in urls]
@@ -156,8 +157,37 @@ def _number(identifier: Mapping[str, Any]) -> tuple[Any, Any]:
     return identifier.get("system"), identifier.get("value")
 
 
-def _keys_of(carrier: Mapping[str, Any]) -> set[str]:
-    return set(identifier_keys("Device", {"udiCarrier": [carrier]}))
+def keys_of(device: Mapping[str, Any]) -> Iterable[str]:
+    """Return the canonical keys of a Device, each once.
+
+    Devices are few and come again and again: what a number means is remembered.
+    """
+    found: dict[str, None] = {}
+    for each in device.get("identifier") or ():
+        found.update(dict.fromkeys(_of_identifier(*_number(each))))
+    for each in device.get("udiCarrier") or ():
+        found.update(dict.fromkeys(_of_carrier(*map(each.get, _CARRIER))))
+    return found
+
+
+_CARRIER = ("deviceIdentifier", "issuer", "carrierHRF", "carrierAIDC")
+
+
+@lru_cache(maxsize=16_384)
+def _of_identifier(system: str | None, value: str | None) -> Sequence[str]:
+    one = {"value": value} | ({"system": system} if system else {})
+    return tuple(identifier_keys("Device", {"identifier": [one]}))
+
+
+@lru_cache(maxsize=4096)
+def _of_carrier(*parts: str | None) -> Sequence[str]:
+    one = {name: part for name, part in zip(_CARRIER, parts, strict=True) if part}
+    return tuple(identifier_keys("Device", {"udiCarrier": [one]}))
+
+
+@lru_cache(maxsize=16_384)
+def _is_of_one(key: str) -> bool:
+    return _ONE_DEVICE.fullmatch(key) is not None
 
 
 def may_be_one(devices: Iterable[Mapping[str, Any]]) -> bool:

@@ -8,7 +8,7 @@ elements of type uri, url, oid, uuid and canonical, and in `href` and `src` of n
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 
 from app.fhir import definitions
@@ -19,6 +19,9 @@ _CONDITIONAL = re.compile(rb'"reference":"([A-Z][A-Za-z]+\?[^"\\]+)"')
 _UNRESOLVED = re.compile(rb'"reference":"(urn:(?:uuid|oid):[^"\\]*)"')
 _KEY_BEFORE = re.compile(rb'"([A-Za-z]+)":(?:\[(?:"(?:[^"\\]|\\.)*"|null|,)*)?$')
 _KEY_WINDOW = 4096
+_FEW = 30  # targets: with more it is faster to look at what the body has
+_STRING = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"')
+_LINK = re.compile(r"(?:href|src)=(?:\\\"|')([^\"'\\]+)")
 
 
 @cache
@@ -59,7 +62,9 @@ def unresolved(body: bytes) -> str | None:
 
 def rewrite(body: bytes, targets: Mapping[str, str]) -> bytes:
     """Return compact JSON in which references and uris equal to a key of `targets` are replaced."""
-    for old_text, new_text in targets.items():
+    present: Iterable[str] = targets if len(targets) <= _FEW else _present(body, targets)
+    for old_text in present:
+        new_text = targets[old_text]
         old = old_text.encode()
         if old not in body:
             continue
@@ -69,6 +74,19 @@ def rewrite(body: bytes, targets: Mapping[str, str]) -> bytes:
             body = _rewrite_uris(body, old, new)
             body = _rewrite_links(body, old, new)
     return body
+
+
+def _present(body: bytes, targets: Mapping[str, str]) -> list[str]:
+    """Return the keys of `targets` that the strings of compact JSON are, or link to.
+
+    In a Bundle of thousands each resource has a few of thousands of targets: looking for each of
+    them in each body took 2.5 ms a resource with 3,000 targets.
+    """
+    text = body.decode()
+    strings = _STRING.findall(text)
+    if "href=" in text or "src=" in text:
+        strings += _LINK.findall(text)
+    return sorted(targets.keys() & set(strings))
 
 
 def _rewrite_uris(body: bytes, old: bytes, new: bytes) -> bytes:

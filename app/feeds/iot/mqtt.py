@@ -212,6 +212,11 @@ class Subscriber:
         except UnicodeDecodeError:  # MQTT-1.5.4-1 forbids it: nothing could be done with it later
             self._settle(None, session, mid)
             return
+        if (
+            not message.payload
+        ):  # clears a retained message (MQTT 5.0 section 3.3.1.3), says no more
+            self._settle(None, session, mid)
+            return
         try:
             future = self._accept(Published(topic, message.payload, message.dup))
         except Exception:

@@ -79,6 +79,18 @@ def test_topic_and_payload_arrive(mosquitto, subscribe, publisher, version):
     assert (inbox.kept[0].topic, inbox.kept[0].payload) == ("yilian/generic/D1", b'{"a":1}')
 
 
+def test_an_empty_payload_is_acknowledged_and_is_no_message(mosquitto, subscribe, publisher):
+    inbox = Inbox()
+    subscribe(mosquitto.url, inbox.accept)
+    client = publisher(mosquitto.port)
+
+    client.publish("yilian/generic/D1", b"", qos=1, retain=True).wait_for_publish(10)
+    client.publish("yilian/generic/D1", b"1", qos=1).wait_for_publish(10)
+
+    wait_for(lambda: inbox.kept)
+    assert inbox.payloads == [b"1"]
+
+
 def test_it_subscribes_at_any_broker(any_broker, subscribe, publisher):
     inbox = Inbox()
     subscribe(any_broker.url, inbox.accept, topics=("ward/#",))

@@ -1,7 +1,11 @@
 """Results over MLLP: how many ten-OBX ORU a second are applied and acknowledged.
 
-    python -m bench.feeds [--secs 10] [--connections 8] [--database-url URL] [--size 10000]
+    python -m bench.feeds [--shape plain|rich] [--secs 10] [--connections 8]
+                          [--database-url URL] [--size 10000]
 
+Two shapes of message, one after the other unless one is asked for: `plain` is 1 kB (MSH, PID, OBR
+and ten OBX: about 14 resources), `rich` 1.5 kB (also PV1, ORC, staff, names in Chinese, units with
+their system: 15 resources and more to look up).
 Senders are connections of one process; each sends its next message when it has the AA of the last,
 which the hub gives when entry and resources are committed. Messages differ in patient, order,
 times and values; staff and wards repeat. `driver`: the bare driver writes the same rows
@@ -18,7 +22,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from hashlib import sha256
@@ -31,6 +35,8 @@ from app.feeds.hl7v2.convert import Options
 from app.feeds.hl7v2.reading import Reader
 from app.feeds.inbox import Entry, State
 from app.fhir import definitions
+from app.registry import links
+from app.registry.indexed import identifier_keys
 from app.store import batch as batches
 from app.store.batch import Batch
 from app.store.commit import WritePath
@@ -42,6 +48,7 @@ from tests.support import running_hub
 
 ZONE = "Asia/Shanghai"
 RESOURCES = 13  # new ones that a message about a known patient leaves
+PLAIN, RICH = "plain", "rich"
 PATIENTS = 5_000
 STAFF = 40
 TESTS = (  # LOINC, name, unit, normal range
@@ -59,18 +66,39 @@ TESTS = (  # LOINC, name, unit, normal range
 _TOLD = "INSERT INTO told (tenant,type,id,at,elements) VALUES (?,?,?,?,?) ON CONFLICT DO NOTHING"
 
 
-def messages(seed: int = 1) -> Iterator[bytes]:
+def messages(seed: int = 1, shape: str = RICH) -> Iterator[bytes]:
     """Yield ORU^R01 in original mode, each with one order and ten numeric results."""
     rnd = random.Random(seed)
+    make = SHAPES[shape]
     number = 0
     while True:
         number += 1
-        yield _message(f"{seed}-{number}", rnd)
+        yield make(f"{seed}-{number}", rnd)
 
 
-def _message(name: str, rnd: random.Random) -> bytes:
+def _plain(name: str, rnd: random.Random) -> bytes:
+    patient, at = rnd.randrange(PATIENTS), _time(rnd)
+    lines = [
+        f"MSH|^~\\&|LIS|H0001|YILIAN|HUB|{at}||ORU^R01^ORU_R01|P{name}|P|2.5.1",
+        f"PID|1||ZY{patient:08d}^^^H0001^MR||Zhang^Wei{patient}||19{40 + patient % 60}0101"
+        f"|{'FM'[patient % 2]}",
+        f"OBR|1|PP{name}|PF{name}|24323-8^CMP^LN|||{at}|||||||||||||||{at}||LAB|F",
+    ]
+    for index, (code, text, unit, normal) in enumerate(TESTS, 1):
+        lines.append(
+            f"OBX|{index}|NM|{code}^{text}^LN||{rnd.randrange(4000) / 10:.1f}|{unit}|{normal}"
+            f"|{rnd.choice('NHL')}|||F|||{at}"
+        )
+    return "\r".join(lines).encode() + b"\r"
+
+
+def _time(rnd: random.Random) -> str:
+    return f"202405{rnd.randrange(1, 29):02d}{rnd.randrange(24):02d}{rnd.randrange(60):02d}00"
+
+
+def _rich(name: str, rnd: random.Random) -> bytes:
     patient, doctor, technician = (rnd.randrange(n) for n in (PATIENTS, STAFF, STAFF))
-    at = f"202405{rnd.randrange(1, 29):02d}{rnd.randrange(24):02d}{rnd.randrange(3600) // 60:02d}00"
+    at = _time(rnd)
     lines = [
         f"MSH|^~\\&|LIS|H0001|YILIAN|HUB|{at}||ORU^R01^ORU_R01|M{name}|P|2.5.1|||||CHN"
         "|UNICODE UTF-8",
@@ -90,6 +118,9 @@ def _message(name: str, rnd: random.Random) -> bytes:
     return "\r".join(lines).encode() + b"\r"
 
 
+SHAPES: Mapping[str, Callable[[str, random.Random], bytes]] = {PLAIN: _plain, RICH: _rich}
+
+
 @dataclass(frozen=True, slots=True)
 class Sent:
     """Messages a second, and milliseconds from sending to AA."""
@@ -100,10 +131,10 @@ class Sent:
     p99: float
 
 
-def send(address: str, secs: float, connections: int, seed: int = 1) -> Sent:
+def send(address: str, secs: float, connections: int, seed: int = 1, shape: str = RICH) -> Sent:
     """Send messages for some time; every one has to be accepted."""
     host, _, port = address.rpartition(":")
-    source = messages(seed)
+    source = messages(seed, shape)
     waiting = selectors.DefaultSelector()
     for _ in range(connections):
         sock = socket.create_connection((host, int(port)), timeout=60)
@@ -164,20 +195,20 @@ class _Rows:
     entry: Entry
 
 
-def driver_per_second(url: str, count: int, group: int) -> float:
+def driver_per_second(url: str, count: int, group: int, shape: str = RICH) -> float:
     """Write the rows of `count` messages with one commit a `group`; return messages a second."""
     address = Address(url)
     if address.dialect != SQLITE:
-        return _driver(url, count, group)
+        return _driver(url, count, group, shape)
     with tempfile.TemporaryDirectory(dir=address.path.parent) as folder:
         copy = Path(folder) / "copy.db"
         shutil.copyfile(address.path, copy)
-        return _driver(f"sqlite:///{copy}", count, group)
+        return _driver(f"sqlite:///{copy}", count, group, shape)
 
 
-def _driver(url: str, count: int, group: int) -> float:
+def _driver(url: str, count: int, group: int, shape: str) -> float:
     db = connect(Address(url), write=True)
-    made = _rows_of(db, count)
+    made = _rows_of(db, count, shape)
     ids = inbox.next_ids(db, count)
     began = time.perf_counter()
     for start in range(0, count, group):
@@ -196,16 +227,16 @@ def _numbered(entry: Entry, id_: int) -> Entry:
     return Entry(**{name: getattr(entry, name) for name in Entry.__slots__} | {"id": id_})
 
 
-def _rows_of(db: Connection, count: int) -> list[_Rows]:
+def _rows_of(db: Connection, count: int, shape: str) -> list[_Rows]:
     """Return the rows of messages that nobody has sent yet; what repeats is written once."""
-    preparer = Preparer(0, UTC)
+    preparer = Preparer(0, UTC, identifier_keys=identifier_keys, link_rules=links.rules_of(None))
     reader = Reader(Options(time_zone=ZONE), ZoneInfo(ZONE), preparer)
     path = WritePath(
         db, preparer=preparer, clock=WallClock(), numbers=_Numbers(db), match=lambda *_: ()
     )
     seen: set[str] = set()
     made = []
-    source = messages(seed=99)
+    source = messages(99, shape)
     for _ in range(count):
         raw = next(source)
         said = reader.read(raw).said
@@ -244,6 +275,7 @@ def _entry(raw: bytes, touched: tuple[str, ...]) -> Entry:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--shape", choices=SHAPES, help="of the messages; both if not said")
     parser.add_argument("--secs", type=float, default=10)
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--size", type=int, default=10_000, help="observations present")
@@ -254,13 +286,19 @@ def main() -> int:
         folder.mkdir()
         url = args.database_url or f"sqlite:///{folder / 'yilian.db'}"
         fill(url, args.size)
+        shapes = [args.shape] if args.shape else list(SHAPES)
         with running_hub(folder, database_url=url) as hub:
-            sent = send(hub.addresses["mllp"], args.secs, args.connections)
-        bare = driver_per_second(url, 1000, args.connections)
-    print(
-        f"{sent.rate:,.0f} ORU/s applied and acknowledged over {args.connections} connections,"
-        f" p50 {sent.p50:.1f}, p95 {sent.p95:.1f}, p99 {sent.p99:.1f} ms; driver {bare:,.0f}/s"
-    )
+            sent = {
+                shape: send(hub.addresses["mllp"], args.secs, args.connections, shape=shape)
+                for shape in shapes
+            }
+        bare = {shape: driver_per_second(url, 1000, args.connections, shape) for shape in shapes}
+    for shape, one in sent.items():
+        print(
+            f"{shape:5} {one.rate:,.0f} ORU/s applied and acknowledged over {args.connections}"
+            f" connections, p50 {one.p50:.1f}, p95 {one.p95:.1f}, p99 {one.p99:.1f} ms;"
+            f" driver {bare[shape]:,.0f}/s, {one.rate / bare[shape]:.0%}"
+        )
     return 0
 
 

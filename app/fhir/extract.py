@@ -11,6 +11,7 @@ Values of contained resources and references to them are left out (search.html#c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
@@ -448,17 +449,20 @@ class Writer:
             if param.evaluated is not None:
                 self._evaluated(param, param.evaluated)
         self._derived(params.values())
-        self.end(head, "Values({})")
-
-    def end(self, head: int, result: str) -> None:
-        """End a function whose walk begins at line `head`; `result`: around its values."""
-        body = "\n".join(self.lines[head:])
-        used = [name for name in _LISTS if f"{name}(" in body]
-        lists = [f"    {name}_ = []; {name} = {name}_.append" for name in used]
-        self.lines[head:head] = lists
+        used = self._used(head)
+        self.lines[head:head] = [f"    {name}_ = []; {name} = {name}_.append" for name in used]
         arguments = [f"{name}_" if name in used else "()" for name in _LISTS]
         arguments.insert(Values.__struct_fields__.index("present"), "present")
-        self.add(1, f"return {result.format(', '.join(arguments))}")
+        self.add(1, f"return Values({', '.join(arguments)})")
+
+    def end_handing_over(self, head: int, result: str) -> None:
+        """End a function whose walk begins at line `head`: what is found goes to `to.tokens` ..."""
+        self.lines[head:head] = [f"    {name} = to.{name}" for name in self._used(head)]
+        self.add(1, f"return {result}")
+
+    def _used(self, head: int) -> list[str]:
+        body = "\n".join(self.lines[head:])
+        return [name for name in _LISTS if re.search(rf"\b{name}\(", body)]
 
     def compiled(self, name: str) -> Any:
         """Return the function that was written."""

@@ -17,14 +17,16 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any
 
-from app.fhir.extract import Resource, Values, Walk, Writer, walk_of, walk_of_composite
+from app.fhir.extract import Resource, Walk, Writer, walk_of, walk_of_composite
 from app.fhir.searchparams import Param, always_present, shared
 from app.fhir.searchpaths import Get, Holds, Step
 
 _MOST_REMEMBERED = 4096
 
 Steps = tuple[Step, ...]
-FindsValues = Callable[[Resource, tzinfo], tuple[Values, int]]
+# Hands the values found in a resource to methods that are named after the lists of `Values`, and
+# returns the presence of parameters and which parts of composites have a value (bits).
+FindsValues = Callable[[Resource, tzinfo, Any], tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,7 @@ class Share:
     """The search values of members that belong together.
 
     names: the members. always: whether there are values also when none of them is there. extract:
-    returns the values found in a resource of these members alone, and which parts of composites
-    have a value (bits).
+    looks at a resource of these members alone.
     """
 
     names: frozenset[str]
@@ -71,14 +72,11 @@ class Shares:
         return found
 
 
-def no_values(resource: Resource, zone: tzinfo) -> tuple[Values, int]:
-    """Return what members give that no parameter is about."""
-    return _NO_VALUES, 0
+def no_values(resource: Resource, zone: tzinfo, to: Any) -> tuple[int, int]:
+    """Find nothing, in members that no parameter is about."""
+    return 0, 0
 
 
-_NO_VALUES = Values(
-    **{name: 0 if name == "present" else () for name in Values.__struct_fields__}  # type: ignore[arg-type]
-)
 _shares: dict[str, tuple[int, Shares | None]] = {}
 
 
@@ -174,7 +172,7 @@ def _share(
     bits: _Bits,
 ) -> Share:
     writer = Writer()
-    writer.add(0, "def extract(r, zone):")
+    writer.add(0, "def extract(r, zone, to):")
     head = len(writer.lines)
     writer.add(1, "present = parts = 0")
     always = False
@@ -184,7 +182,7 @@ def _share(
             writer.step(steps, place, "r", 1)
     for number, walk in enumerate(composites):
         _parts(writer, number, walk, names, bits)
-    writer.end(head, "(Values({}), parts)")
+    writer.end_handing_over(head, "present, parts")
     if writer.from_resource:
         raise _Whole
     extract: Any = writer.compiled(f"<search values of {resource_type}.{'/'.join(sorted(names))}>")

@@ -8,10 +8,11 @@ parameters have no rows: their components' rows find the candidates and the body
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import tzinfo
 from functools import lru_cache
 from hashlib import blake2b
+from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -44,6 +45,8 @@ PAIRS: Mapping[str, tuple[str, str]] = {"Observation": ("patient", "code")}
 UNORDERED = frozenset({"_source"})
 
 _LOCAL = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9.\-]{1,64})(?:/_history/[A-Za-z0-9.\-]{1,64})?")
+
+_first = itemgetter(0)
 
 IdentifierKeys = Callable[[str, Mapping[str, Any]], Iterable[str]]
 SELF = ""
@@ -199,58 +202,203 @@ def entries_of(
 ) -> Entries:
     """Return the index entries of a valid resource; `extract` leaves out some parameters."""
     values = (extract or extractor(type_name))(resource, zone)
-    entries = entries_of_values(
-        type_name, values, resource, tenant=tenant, bases=bases, identifier_keys=identifier_keys
-    )
+    found = Collector(type_name, tenant, bases)
+    for name in _KINDS:
+        take = getattr(found, name)
+        for value in getattr(values, name):
+            take(value)
+    d = found.finish(resource, identifier_keys)
+    if d is None:
+        d = undated(type_name)
+    entries = Entries(d, values.present, *together(found.rows))
     entries.keys.append(keys.of_type(tenant, definitions.type_number(type_name)))
     if link_rules is not None and link_rules.states(type_name):
         entries.links = links(type_name, resource, link_rules, zone=zone, bases=bases)
     return entries
 
 
-def entries_of_values(
-    type_name: str,
-    values: Values,
-    resource: Mapping[str, Any],
-    *,
-    tenant: int,
-    bases: tuple[str, ...],
-    identifier_keys: IdentifierKeys | None,
-) -> Entries:
-    """Return the index entries of search values, without the resource's own row and its links.
+def undated(type_name: str) -> int:
+    """Return `Entries.d` of a resource without the date that orders its type."""
+    return 0 if searchparams.primary_date(type_name) is None else D_MISSING
 
-    resource: what they were found in, which may be some members of a resource.
+
+def together(rows: Iterable[tuple[int, Any]]) -> list[list[Any]]:
+    """Return the lists of `Entries` that rows (number of the list, row) belong to."""
+    lists: list[list[Any]] = [[] for _ in _LISTS]
+    for number, row in rows:
+        lists[number].append(row)
+    return lists
+
+
+# The lists of `Entries` that search values give rows for, by number.
+_LISTS = tuple(name for name in Entries.__struct_fields__ if name not in ("d", "have", "links"))
+_KEYS, _REFS, _URLS, _PAIR, _STRS, _QTYS, _DTS, _CODES, _TEXTS, _UNITS, _IDENTS = range(len(_LISTS))
+_KINDS = tuple(name for name in Values.__struct_fields__ if name != "present")
+
+
+class Collector:
+    """Makes index rows of search values as they are found.
+
+    The methods have the names of the lists of `Values` and take their items, `finish` does what
+    needs several of them. rows: number of a list of `Entries`, and a row for it.
     """
-    primary = searchparams.primary_date(type_name)
-    entries = Entries(
-        _primary(values, primary.number) if primary is not None else 0, values.present
+
+    __slots__ = (
+        "_add",
+        "_bases",
+        "_dates",
+        "_names",
+        "_scope",
+        "_tenant",
+        "_texts",
+        "_type",
+        "rows",
     )
-    # Most of a resource's members give one kind of value or none: what is not there costs nothing.
-    if values.tokens or values.identifiers or values.texts:
-        _tokens(entries, values, tenant, type_name)
-    if values.references or values.canonicals or values.reference_identifiers:
-        _references(entries, values, tenant, bases)
-    if values.dates or values.numbers or values.quantities:
-        _ranges(entries, values, tenant, primary.number if primary else 0)
-    scope = tenant << 32
-    if values.strings:
-        for p, text in values.strings:
-            entries.strs.append((scope | p, string_value(text)))
-            if len(text) > _LONG_BEFORE_FOLDING:
-                entries.strs.extend((scope | p | CHUNK, part) for part in chunks(fold(text)))
-        _spell(entries, values, scope, type_name, resource)
-    for p, value in values.uris:
-        entries.keys.append(keys.uri(tenant, p, value))
-        if p not in _unordered(type_name):
-            entries.strs.append((scope | p, value[: 2 * STRING_MAX]))
-    for p in values.posted:
-        entries.keys.append(keys.present(tenant, p))
-    for p, lat, long in values.positions:
-        entries.qtys.append((scope | p, POSITION, lat, long))
-    if identifier_keys is not None:
-        for key in identifier_keys(type_name, resource):
-            entries.idents.append(keys.canonical(tenant, key))
-    return entries
+
+    def __init__(self, type_name: str, tenant: int, bases: tuple[str, ...]) -> None:
+        self.rows: list[tuple[int, Any]] = []
+        self._add = self.rows.append
+        self._type = type_name
+        self._tenant = tenant
+        self._scope = tenant << 32
+        self._bases = bases
+        self._texts: list[tuple[int, str]] | None = None
+        self._dates: list[tuple[int, int, int]] | None = None
+        self._names: list[tuple[int, str]] | None = None
+
+    def finish(
+        self, resource: Mapping[str, Any], identifier_keys: IdentifierKeys | None
+    ) -> int | None:
+        """Add what follows from several values; return `Entries.d`, None without such a date.
+
+        resource: what the values were found in, which may be some members of a resource.
+        """
+        if self._texts:
+            self._join_texts(self._texts)
+        if self._names:
+            spelled = _spelled(self._scope, self._names, self._type, resource)
+            self.rows += [(_STRS, row) for row in spelled]
+        if identifier_keys is not None:
+            for key in identifier_keys(self._type, resource):
+                self._add((_IDENTS, keys.canonical(self._tenant, key)))
+        return self._dated(self._dates) if self._dates else None
+
+    def tokens(self, value: tuple[int, str | None, str]) -> None:
+        p, system, code = value
+        row = _coded(self._tenant, p, system, code)
+        self._add((_KEYS, row[3]))
+        self._add((_CODES, row))
+        if p == pair_params(self._type)[1]:
+            self._add((_PAIR, row[3]))
+
+    def identifiers(self, value: tuple[int, str | None, str, str | None, str | None]) -> None:
+        p, system, number, type_system, type_code = value
+        tenant, add = self._tenant, self._add
+        add((_KEYS, keys.identifier(tenant, p, system, number)))
+        if system:
+            add((_KEYS, keys.identifier_system(tenant, p, system)))
+        add((_CODES, (self._scope | p, "", system or "", 0)))
+        if type_code:
+            add((_KEYS, keys.identifier_type(tenant, p, type_system, type_code, number)))
+
+    def texts(self, value: tuple[int, str]) -> None:
+        if self._texts is None:
+            self._texts = []
+        self._texts.append(value)
+
+    def strings(self, value: tuple[int, str]) -> None:
+        p, text = value
+        p_scoped = self._scope | p
+        self._add((_STRS, (p_scoped, string_value(text))))
+        if len(text) > _LONG_BEFORE_FOLDING:
+            self.rows += [(_STRS, (p_scoped | CHUNK, part)) for part in chunks(fold(text))]
+        if not text.isascii():
+            if self._names is None:
+                self._names = []
+            self._names.append(value)
+
+    def references(self, value: tuple[int, str, str | None]) -> None:
+        p, text, _ = value
+        local = local_reference(text, self._bases)
+        self._add((_URLS, (p, text)) if local is None else (_REFS, (p, *local)))
+
+    def canonicals(self, value: tuple[int, str]) -> None:
+        p, url = value
+        self._add((_KEYS, keys.uri(self._tenant, p, url)))
+        bare, bar, _ = url.partition("|")
+        if bar:
+            self._add((_KEYS, keys.uri(self._tenant, p, bare)))
+
+    def reference_identifiers(self, value: tuple[int, str | None, str]) -> None:
+        p, system, number = value
+        self._add((_KEYS, keys.reference_identifier(self._tenant, p, system, number)))
+        self._add((_CODES, (self._scope | p, "", system or "", 0)))
+
+    def uris(self, value: tuple[int, str]) -> None:
+        p, uri = value
+        self._add((_KEYS, keys.uri(self._tenant, p, uri)))
+        if p not in _unordered(self._type):
+            self._add((_STRS, (self._scope | p, uri[: 2 * STRING_MAX])))
+
+    def dates(self, value: tuple[int, int, int]) -> None:
+        if self._dates is None:
+            self._dates = []
+        self._dates.append(value)
+
+    def numbers(self, value: tuple[int, float, float]) -> None:
+        p, low, high = value
+        self._add((_QTYS, (self._scope | p, 0, low, high)))
+
+    def quantities(
+        self, value: tuple[int, str | None, str | None, str | None, float, float]
+    ) -> None:
+        p, system, code, unit, low, high = value
+        number = keys.unit(self._tenant, system, code, unit)
+        p |= self._scope
+        self._add((_QTYS, (p, number, low, high)))
+        self._add((_UNITS, (p, number, system or "", code or "", unit or "")))
+
+    def positions(self, value: tuple[int, float, float]) -> None:
+        p, lat, long = value
+        self._add((_QTYS, (self._scope | p, POSITION, lat, long)))
+
+    def posted(self, p: int) -> None:
+        self._add((_KEYS, keys.present(self._tenant, p)))
+
+    def composites(self, value: tuple[Any, ...]) -> None:
+        """Composites have no rows."""
+
+    def _join_texts(self, texts: Iterable[tuple[int, str]]) -> None:
+        """Note under which keys of this resource a display text can be found (`:text`)."""
+        codes = [row for number, row in self.rows if number == _CODES]
+        known = set()
+        for p, text in texts:
+            folded, number = _display(text), self._scope | p
+            found = [row[3] for row in codes if row[0] == number and row[3]]
+            if not found:  # text alone, without any coding
+                found = [keys.text(self._tenant, p, folded)]
+                self._add((_KEYS, found[0]))
+            known.update([(number, folded, key) for key in found])
+        self.rows += [(_TEXTS, row) for row in known]  # most texts are the display of their coding
+
+    def _dated(self, values: Sequence[tuple[int, int, int]]) -> int | None:
+        primary = searchparams.primary_date(self._type)
+        p_of_d = primary.number if primary is not None else 0
+        own = [(low, high) for p, low, high in values if p == p_of_d]
+        d = None
+        if own:
+            low, high = min(own, key=_first)
+            d = 2 * low + (len(own) > 1 or high - low != default_length(low))
+        for p, low, high in values:
+            if p != p_of_d or d is None:
+                long = high - low > LONG_US
+            elif d & 1 == 0:
+                continue
+            else:
+                # `d` holds the earliest of several dates: a late one is as far away as a long one
+                long = high - d // 2 > LONG_US
+            self._add((_DTS, (self._scope | p | (LONG if long else 0), low, high)))
+        return d
 
 
 @lru_cache(maxsize=256)
@@ -276,17 +424,17 @@ def spelled_params(type_name: str) -> Mapping[int, str | None]:
     }
 
 
-def _spell(
-    entries: Entries, values: Values, scope: int, type_name: str, resource: Mapping[str, Any]
-) -> None:
-    """Add the pinyin of names with Han characters, so that Latin letters find them too.
+def _spelled(
+    scope: int,
+    foreign: Iterable[tuple[int, str]],
+    type_name: str,
+    resource: Mapping[str, Any],
+) -> Iterator[tuple[int, str]]:
+    """Yield the pinyin of names with Han characters, so that Latin letters find them too.
 
     Rows of their own number: `:exact`, `:contains` and the order stay those of the name itself.
     """
     spelled = spelled_params(type_name)
-    foreign = spelled and [(p, text) for p, text in values.strings if not text.isascii()]
-    if not foreign:
-        return
     found = {(p, form) for p, text in foreign if p in spelled for form in _forms(text)}
     if not found:
         return
@@ -294,7 +442,8 @@ def _spell(
         for name in resource.get(element, ()) if element else ():
             whole = "".join([name.get("family", ""), *filter(None, name.get("given", ()))])
             found.update((p, form) for form in _forms(whole))
-    entries.strs.extend((scope | p | PINYIN, form) for p, form in sorted(found))
+    for p, form in sorted(found):
+        yield scope | p | PINYIN, form
 
 
 def _forms(text: str) -> Iterable[str]:
@@ -324,40 +473,6 @@ def _end(text: str, bases: tuple[str, ...]) -> str:
     return "/".join(local) if local else text
 
 
-def _primary(values: Values, p: int) -> int:
-    low = high = None
-    count = 0
-    for number, lo, hi in values.dates:
-        if number == p:
-            count += 1
-            if low is None or lo < low:
-                low, high = lo, hi
-    if low is None or high is None:
-        return D_MISSING
-    return 2 * low + (count > 1 or high - low != default_length(low))
-
-
-def _tokens(entries: Entries, values: Values, tenant: int, type_name: str) -> None:
-    scope = tenant << 32
-    _, pair_token = pair_params(type_name)
-    for p, system, code in values.tokens:
-        row = _coded(tenant, p, system, code)
-        entries.keys.append(row[3])
-        entries.codes.append(row)
-        if p == pair_token:
-            entries.pair.append(row[3])
-    for p, system, value, type_system, type_code in values.identifiers:
-        key = keys.identifier(tenant, p, system, value)
-        entries.keys.append(key)
-        if system:
-            entries.keys.append(keys.identifier_system(tenant, p, system))
-        entries.codes.append((scope | p, "", system or "", 0))
-        if type_code:
-            entries.keys.append(keys.identifier_type(tenant, p, type_system, type_code, value))
-    for p, text in values.texts:
-        _text(entries, tenant, p, text)
-
-
 @lru_cache(maxsize=65536)
 def _coded(tenant: int, p: int, system: str | None, code: str) -> tuple[int, str, str, int]:
     """Return the dictionary row of a coded value; its last member is the value's key."""
@@ -369,52 +484,3 @@ def _coded(tenant: int, p: int, system: str | None, code: str) -> tuple[int, str
 def _display(text: str) -> str:
     """Return a display text as `txt.v` holds it: displays repeat as their codes do."""
     return fold(text)[:STRING_MAX]
-
-
-def _text(entries: Entries, tenant: int, p: int, text: str) -> None:
-    """Note under which keys of this resource a display text can be found (`:text`)."""
-    folded, number = _display(text), tenant << 32 | p
-    found = [row[3] for row in entries.codes if row[0] == number and row[3]]
-    if not found:  # text alone, without any coding
-        found = [keys.text(tenant, p, folded)]
-        entries.keys += found
-    for key in found:
-        row = number, folded, key
-        if row not in entries.texts:  # most texts are the display of their coding
-            entries.texts.append(row)
-
-
-def _references(entries: Entries, values: Values, tenant: int, bases: tuple[str, ...]) -> None:
-    for p, text, _ in values.references:
-        local = local_reference(text, bases)
-        if local is None:
-            entries.urls.append((p, text))
-        else:
-            entries.refs.append((p, *local))
-    for p, url in values.canonicals:
-        entries.keys.append(keys.uri(tenant, p, url))
-        bare, bar, _ = url.partition("|")
-        if bar:
-            entries.keys.append(keys.uri(tenant, p, bare))
-    for p, system, value in values.reference_identifiers:
-        entries.keys.append(keys.reference_identifier(tenant, p, system, value))
-        entries.codes.append((tenant << 32 | p, "", system or "", 0))
-
-
-def _ranges(entries: Entries, values: Values, tenant: int, primary: int) -> None:
-    scope = tenant << 32
-    fine = entries.d & 1 == 0
-    for p, lo, hi in values.dates:
-        if p == primary:
-            if fine:
-                continue
-            # `d` holds the earliest of several dates: a late one is as far away as a long one
-            long = hi - entries.d // 2 > LONG_US
-        else:
-            long = hi - lo > LONG_US
-        entries.dts.append((scope | p | (LONG if long else 0), lo, hi))
-    entries.qtys.extend((scope | p, 0, low, high) for p, low, high in values.numbers)
-    for p, system, code, unit, low, high in values.quantities:
-        number = keys.unit(tenant, system, code, unit)
-        entries.qtys.append((scope | p, number, low, high))
-        entries.units.append((scope | p, number, system or "", code or "", unit or ""))

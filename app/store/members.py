@@ -25,15 +25,13 @@ from app.fhir import definitions, searchparams
 from app.fhir.extract_members import FindsValues, Shares, no_values, shares
 from app.fhir.validators import Check, TooVaried, member_check, met_internal, names_are_right
 from app.store import keys
-from app.store.entries import D_MISSING, Entries, IdentifierKeys, entries_of_values
+from app.store.entries import Collector, Entries, IdentifierKeys, together, undated
 
 _MOST_TEXTS = 1024  # of one member
 _LONGEST = 2048  # bytes of a text that is remembered
 _MOST_NAMES = 512  # sequences of members of one type
 
 _HEAD = frozenset(("resourceType", "id"))  # whoever asks knows them
-# Lists of `Entries`, which a piece has rows for.
-_LISTS = tuple(name for name in Entries.__struct_fields__ if name not in ("d", "have", "links"))
 
 Members = Mapping[str, msgspec.Raw]
 
@@ -41,30 +39,23 @@ Members = Mapping[str, msgspec.Raw]
 class _Piece(NamedTuple):
     """What members that belong together come to.
 
-    d: place in the order of the type, if the date that gives it is among them. rows: number of a
-    list of `Entries`, and rows for it.
+    d: place in the order of the type, if the date that gives it is among them. rows: as those of
+    `entries.Collector`.
     """
 
     present: int
     parts: int
     d: int | None
-    rows: Sequence[tuple[int, Sequence[Any]]]
-
-
-_NOTHING = _Piece(0, 0, None, ())
+    rows: Sequence[tuple[int, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """Members of a body that are looked at together, and what is remembered of them by text.
-
-    ordered: the number of the date that gives the resource its place, if it may be among them.
-    """
+    """Members of a body that are looked at together, and what is remembered of them by text."""
 
     names: tuple[str, ...]
     checks: Sequence[tuple[str, Check]]
     extract: FindsValues
-    ordered: int
     known: dict[bytes, _Piece] = field(default_factory=dict)
 
 
@@ -104,7 +95,7 @@ class Pieces:
         steps = self._steps(kind, type_name, tuple(members)) if kind else None
         if kind is None or steps is None:
             return None
-        lists: list[list[Any]] = [[] for _ in _LISTS]
+        rows: list[tuple[int, Any]] = []
         present = parts = 0
         d = kind.d
         for step in steps:
@@ -119,13 +110,13 @@ class Pieces:
                     if len(step.known) >= _MOST_TEXTS:
                         step.known.clear()
                     step.known[text] = piece
-            if piece is not _NOTHING:
-                present |= piece.present
-                parts |= piece.parts
-                if piece.d is not None:
-                    d = piece.d
-                for number, rows in piece.rows:
-                    lists[number] += rows
+            piece_present, piece_parts, piece_d, piece_rows = piece
+            present |= piece_present
+            parts |= piece_parts
+            if piece_d is not None:
+                d = piece_d
+            rows += piece_rows
+        lists = together(rows)
         lists[0].append(keys.of_type(self._tenant, definitions.type_number(type_name)))
         return Entries(d, kind.shares.present(present, parts), *lists)
 
@@ -136,8 +127,7 @@ class Pieces:
         found = shares(type_name)
         if found is None:
             return None
-        ordered = searchparams.primary_date(type_name) is not None
-        kind = self._kinds[type_name] = _Kind(found, D_MISSING if ordered else 0)
+        kind = self._kinds[type_name] = _Kind(found, undated(type_name))
         return kind
 
     def _steps(self, kind: _Kind, type_name: str, names: tuple[str, ...]) -> Sequence[_Step] | None:
@@ -160,24 +150,13 @@ class Pieces:
                     return None
             if met_internal():
                 return None
-            values, parts = step.extract(found, self._zone)
-            entries = entries_of_values(
-                type_name,
-                values,
-                found,
-                tenant=self._tenant,
-                bases=self._bases,
-                identifier_keys=self._identifier_keys,
-            )
+            collector = Collector(type_name, self._tenant, self._bases)
+            present, parts = step.extract(found, self._zone, collector)
+            d = collector.finish(found, self._identifier_keys)
         except (YilianError, TooVaried, RecursionError, ValueError):
             met_internal()
             return None
-        d, have, *lists = msgspec.structs.astuple(entries)
-        rows = [(number, rows) for number, rows in enumerate(lists) if rows]
-        if not (rows or have or parts):
-            return _NOTHING
-        ordered = step.ordered and any(p == step.ordered for p, _, _ in values.dates)
-        return _Piece(have, parts, d if ordered else None, rows)
+        return _Piece(present, parts, d, collector.rows)
 
 
 def _divided(kind: _Kind, type_name: str, names: tuple[str, ...]) -> Sequence[_Step] | None:
@@ -188,13 +167,11 @@ def _divided(kind: _Kind, type_name: str, names: tuple[str, ...]) -> Sequence[_S
     checks = {name: check for name in own if (check := member_check(type_name, name)) is not None}
     if len(checks) < len(own):
         return None
-    primary = searchparams.primary_date(type_name)
-    date = primary.number if primary is not None else 0
 
     def step(part: tuple[str, ...], extract: FindsValues) -> _Step:
         known = kind.steps.get(part)
         if known is None:
-            known = _Step(part, [(name, checks[name]) for name in part], extract, date)
+            known = _Step(part, [(name, checks[name]) for name in part], extract)
             kind.steps[part] = known
         return known
 

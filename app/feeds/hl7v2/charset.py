@@ -25,6 +25,9 @@ _ISO_2022 = {
     "ISO2022JP": "ascii",
 }
 
+# Of those, the ones whose senders write Shift JIS when they do not write escapes.
+_JAPANESE = frozenset(("ISOIR87", "ISOIR159", "ISO2022JP"))
+
 CODECS: dict[str, str] = {
     "ASCII": "ascii",
     "USASCII": "ascii",
@@ -178,7 +181,9 @@ def _narrow(
         wrong = _warning("MSH-18 names a wide form of Unicode, the bytes are not", "charset")
         return _undeclared(raw, None, None, wrong)
     if codec == "ascii" and not raw.isascii():
-        more = _warning("MSH-18 names ASCII, but there are bytes over 0x7F", "charset")
+        more = _warning("MSH-18 names a set of seven bits, but there are more", "charset")
+        if _key(first) in _JAPANESE:
+            return _undeclared(raw, None, "SHIFT-JIS", more)
         return _undeclared(raw, default_charset, fallback, more)
     return _declared(raw, codec, mislabelled)
 

@@ -403,3 +403,12 @@ def test_a_note_that_no_string_can_hold_is_left_out_with_a_warning():
     (patient,) = resources(raw, "Patient")
     assert [one["valueAnnotation"]["text"] for one in patient["extension"]] == ["short"]
     assert "note-too-long" in [issue.details for issue in result.issues]
+
+
+def test_shift_jis_under_the_name_of_a_seven_bit_set_is_read():
+    header = "MSH|^~\\&|HIS|H1|||20240502091500||ADT^A04|1|P|2.5.1||||||ISO IR87\r"
+    raw = f"{header}PID|1||7^^^H1^MR||山田^太郎\r".encode("cp932")
+
+    (name,) = only(raw, "Patient")["name"]
+
+    assert (name["family"], name["given"]) == ("山田", ["太郎"])

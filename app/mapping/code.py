@@ -229,7 +229,7 @@ def applied(given: Code, form: Form, trace: bool, keep: Keep | None) -> Code:
 
 def called(function: Function, given: Code, args: list[Code], name: str, program: Program) -> Code:
     """Return the call of a function of the language."""
-    invoke = _invoker(function.call, args)
+    invoke = _invoker(function.call, args, function.pure)
     if function.fails is not None and function.takes == "value" and given.node is given.one:
         one = _one(function, given, _telling(invoke, function.fails))
     else:
@@ -255,10 +255,11 @@ def called(function: Function, given: Code, args: list[Code], name: str, program
 Invoke = Callable[[Writer, str, str], str]  # (writer, the value, the node) -> the result
 
 
-def _invoker(call: Callable[..., Any], args: list[Code]) -> Invoke:
+def _invoker(call: Callable[..., Any], args: list[Code], pure: bool) -> Invoke:
     def invoke(w: Writer, value: str, node: str) -> str:
         given = "".join(f", {arg.one(w, node)}" for arg in args)
-        return w.set(f"{w.bind(call)}({value}, run{given})")
+        get = f"{w.bind(call)}({value}, run{given})"
+        return w.once(get, lambda: w.set(get)) if pure else w.set(get)
 
     return invoke
 

@@ -233,9 +233,19 @@ class _Compiler:
                 out.append(forms.remembered(form, key, self.program))
                 run = []
             if code is not None:
-                form = forms.encoded(code.one)
-                out.append(forms.around(form) if code.around and not self.trace else form)
+                out.append(self._found_once(forms.encoded(code.one), code, here))
         return out
+
+    def _found_once(self, form: Form, code: Code, here: Place) -> Form:
+        """Return the form, if possible done once for many nodes of a message."""
+        if self.trace:
+            return form
+        if code.around:
+            return forms.around(form)
+        if code.reads is None or len(code.reads) != 1 or code.reads & MENTIONS:
+            return form
+        key = self.objects.text_key(code.reads, here)
+        return form if key is None else forms.again(form, key, self.program)
 
     def _settles(self, code: Code, here: Place) -> bool:
         """Say whether a part of a key depends on nothing but fields of the rule's own node."""

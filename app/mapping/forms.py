@@ -401,6 +401,30 @@ def around(form: Form) -> Form:
     return write
 
 
+def again(form: Form, text: Form, program: Program) -> Form:
+    """Do it once for each text in a message: the ten results of an order have one time.
+
+    What gave a warning is done again, so that each place has its own.
+    """
+    mark, get = object(), program.getter(form)
+
+    def first(key: Any, node: Any, run: Any) -> Any:
+        before = len(run.issues)
+        value = get(node, run)
+        if len(run.issues) == before:
+            run.memo[key] = value
+        return value
+
+    def write(w: Writer, node: str) -> str:
+        w.head("memo = run.memo")
+        key = w.set(f"({w.bind(mark)}, {text(w, node)})")
+        out = w.set(f"memo.get({key}, {w.bind(NEW)})")
+        w.put(f"if {out} is {w.bind(NEW)}: {out} = {w.bind(first)}({key}, {node}, run)")
+        return out
+
+    return write
+
+
 def shared(get: Form, name: str) -> Form:
     """Remember results within one message: keys and elements ask for the same identifiers."""
 

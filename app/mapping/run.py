@@ -270,14 +270,21 @@ class Mapping_:
         facts = Facts(present, absent, scope.names, frozenset(rule.name for rule in rules))
         kept = []
         for rule in rules:
-            holds = None
-            if rule.given is not None:
-                holds = self._program.decided(rule.functions["given"], facts)
-            if holds is None or holds:
-                kept.append(rule if holds is None else replace(rule, given=None))
+            tests = {
+                name: self._program.decided(rule.functions[name], facts)
+                for name in ("given", "when")
+                if getattr(rule, name) is not None
+            }
+            if False in tests.values():
+                continue
+            rule = replace(rule)
+            for name, holds in tests.items():
+                if holds is True:
+                    setattr(rule, name, None)
+            kept.append(rule)
         facts = replace(facts, made=frozenset(rule.name for rule in kept))
         made_over = self._program.made_over(facts)
-        return [_installed(replace(rule), made_over) for rule in kept]
+        return [_installed(rule, made_over) for rule in kept]
 
 
 def _installed(rule: Rule, made_over: MakeOver) -> Rule:
@@ -349,10 +356,10 @@ def name_it(entry: Entry) -> None:
     if body is None or entry.key is None or entry.type in NAMELESS:
         return
     system, value = entry.key
-    found = body.get("identifier")
-    if found is None:
+    if "identifier" not in body:
         body["identifier"] = [{"system": system, "value": value}]
         return
+    found = body["identifier"]
     if not isinstance(found, list):
         return
     for identifier in found:

@@ -146,6 +146,7 @@ class Writer:
         self._depth = 1
         self._count = 0
         self._masks: dict[int, int] = {}
+        self._values: list[dict[Any, str]] = [{}]  # what has been got already, by block
 
     def function(self, name: str, form: Form) -> str:
         """Return the source of the function that gives what the form gets."""
@@ -175,11 +176,22 @@ class Writer:
     def block(self, head: str) -> Iterator[None]:
         self.put(head)
         self._depth += 1
+        self._values.append({})
         before = len(self._lines)
         yield
         if len(self._lines) == before:
             self.put("pass")
+        self._values.pop()
         self._depth -= 1
+
+    def once(self, what: Any, get: Callable[[], str]) -> str:
+        """Return what stands for a value, got before in this block or in one around it."""
+        for known in self._values:
+            if what in known:
+                return known[what]
+        here = self._values[-1]
+        found = here[what] = get()
+        return found
 
     def head(self, line: str) -> None:
         """Put a line at the head of the function, once."""

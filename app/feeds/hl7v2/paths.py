@@ -271,11 +271,18 @@ class Field:
         return find(w, node, self.id)
 
     def _write_raw(self, w: Writer, node: str) -> str:
+        return w.once((self.id, self.number, node), lambda: self._raw_anew(w, node))
+
+    def _raw_anew(self, w: Writer, node: str) -> str:
         fields = self._fields(w, node)
         return w.set(f"{fields}[{self.number}] if len({fields}) > {self.number} else None")
 
     def _write_one(self, w: Writer, node: str) -> str:
-        out = self._write_raw(w, node)
+        what = self.id, self.number, self.component, self.sub, node
+        return w.once(what, lambda: self._one_anew(w, node))
+
+    def _one_anew(self, w: Writer, node: str) -> str:
+        out = self._raw_anew(w, node)
         taken = f"{out} = {w.bind(self.taken)}({out}, {node}, run)"
         with w.block(f"if {out}:"):
             w.put(f"if not {out}.isalnum(): {taken}" if self._alone else taken)
@@ -285,7 +292,8 @@ class Field:
     def _write_repetition(self, w: Writer, node: str) -> str:
         raw = self._write_raw(w, node)
         test = f"{raw} and run.doc.message.delimiters.repetition in {raw}"
-        return w.set(f"{w.bind(self.one)}({node}, run) if {test} else None")
+        get = f"{w.bind(self.one)}({node}, run) if {test} else None"
+        return w.once((self.id, self.number, self.repetition, "of", node), lambda: w.set(get))
 
     def _write_many(self, w: Writer, node: str) -> str:
         raw, out = self._write_raw(w, node), w.set("[]")
@@ -463,6 +471,9 @@ class Piece:
         return None if leaf == NULL else leaf.rstrip() or None
 
     def _write_whole(self, w: Writer, node: str) -> str:
+        return w.once((".", node), lambda: self._whole_anew(w, node))
+
+    def _whole_anew(self, w: Writer, node: str) -> str:
         out = w.set(f"{node}.raw if {node}.id is None and not {node}.comp else None")
         with w.block(f"if {out} is None:"):
             w.put(f"{out} = {w.bind(self.one)}({node}, run)")
@@ -471,6 +482,9 @@ class Piece:
         return out
 
     def _write_one(self, w: Writer, node: str) -> str:
+        return w.once((".", self.component, self.sub, node), lambda: self._one_anew(w, node))
+
+    def _one_anew(self, w: Writer, node: str) -> str:
         if node != "node":
             return w.set(f"{w.bind(self.one)}({node}, run)")
         w.head(f"parts, count = {w.bind(_parts)}(node)")

@@ -65,6 +65,9 @@ class Document:
                 values.get("zone"),
                 values.get("hub_version"),
                 values.get("mapping_digest"),
+                values.get("provenance"),
+                values.get("bundle_type"),
+                self.names["device-codes"],
             ),
         )
 
@@ -201,8 +204,9 @@ class _Names(dict[str, str | None]):
 
 # Names that `Document.memo_scope` covers.
 _SCOPED = frozenset(
-    ("facility", "application", "hub-version", "mapping-digest", "code", "event", "structure")
-)
+    ("facility", "application", "hub-version", "mapping-digest", "code", "event", "structure",
+     "provenance", "bundle-type", "device-codes")
+)  # fmt: skip
 
 
 class Hl7Source:

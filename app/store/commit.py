@@ -685,7 +685,8 @@ class WritePath:
         refs, urls = _resolved(entries, targets) if targets else (entries.refs, entries.urls)
         tenant, pks, new_pks = self._tenant, self._pks, self._new_pks
         found = set(entries.keys)
-        owners = owner_params(type_name) if s is None and type_name != "Patient" else ()
+        owners = owner_params(type_name) if s is None and type_name != "Patient" else {}
+        first: int | None = None  # the place of the element that names the owner
         pair_p = pair_params(type_name)[0] if entries.pair else 0
         looked_up = False
         for p, target, id_ in refs:
@@ -698,8 +699,8 @@ class WritePath:
                 target_pk = new_pks[at]
             found.add(p << keys.PK_BITS | target_pk)  # keys.reference
             if target == "Patient":
-                if s is None and p in owners:
-                    s = target_pk
+                if p in owners and (first is None or owners[p] < first):
+                    s, first = target_pk, owners[p]
                 if p == pair_p:
                     found.update([keys.pair(tenant, p, target_pk, k) for k in entries.pair])
         for p, url in urls:

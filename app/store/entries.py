@@ -158,17 +158,25 @@ def local_reference(text: str, bases: tuple[str, ...] = ()) -> tuple[str, str] |
 
 
 @lru_cache(maxsize=256)
-def owner_params(type_name: str) -> frozenset[int]:
-    """Return the reference parameters whose Patient target is the `s` of a type's resources."""
+def owner_params(type_name: str) -> Mapping[int, int]:
+    """Return the reference parameters whose Patient target is the `s` of a type's resources.
+
+    Each with the place of its element in the definition: of several patients the first counts, in
+    whatever order the references come.
+    """
     table = searchparams.params(type_name)
-    found = set()
+    members = list(definitions.structure(type_name).shape.members)
+    found = {}
     for code in definitions.compartment("Patient").get(type_name, ()):
         param = table.get(code)
         while param is not None and param.narrows is not None:
             param = param.narrows[0]
         if param is not None and param.type == "reference":
-            found.add(param.number)
-    return frozenset(found)
+            steps = [location.steps[0] for location in param.locations]
+            found[param.number] = min(
+                (members.index(step.name) for step in steps if isinstance(step, Get)), default=-1
+            )
+    return found
 
 
 @lru_cache(maxsize=256)

@@ -540,7 +540,7 @@ class Writer:
 
     def _system(self, value_set: str | None, v: str) -> str:
         """Return the expression for the system of a `code` element: that of its binding."""
-        systems = _systems(value_set) if value_set else None
+        systems = systems_of_binding(value_set) if value_set else None
         if systems is None or isinstance(systems, str):
             return repr(systems)
         return f"{self.constant('systems', systems)}.get({v})"
@@ -620,7 +620,7 @@ def _mask(params: Iterable[Param]) -> int:
 
 
 @cache
-def _systems(value_set: str) -> str | Mapping[str, str] | None:
+def systems_of_binding(value_set: str) -> str | Mapping[str, str] | None:
     """Return the code system of a value set's codes; code -> system if it has several.
 
     One whose codes R4 alone cannot list (mime types) still has its one system.

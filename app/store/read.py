@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from app.errors import Deleted, NotFound, UnknownType
@@ -12,6 +13,8 @@ from app.store.database import Connection
 from app.store.types import Stored
 
 METHODS = {CREATED: "create", UPDATED: "update", DELETED: "delete"}
+
+_type_name = cache(definitions.type_name)  # a page of resources asks for it as often
 
 _READ = "SELECT vid,lu,method,body FROM res WHERE tenant=? AND type=? AND id=?"
 
@@ -25,7 +28,7 @@ def stored(type_name: str, id_: str, row: Sequence[Any]) -> Stored:
 def current(kind: int, version: Sequence[Any]) -> Stored:
     """Return the value of a row (id, vid, lu, method, body) of a resource that is here."""
     id_, vid, lu, method, body = version
-    return Stored(definitions.type_name(kind), id_, vid, lu, body, False, METHODS[method])
+    return Stored(_type_name(kind), id_, vid, lu, body, False, METHODS[method])
 
 
 def lookup(db: Connection, tenant: int, type_name: str, id_: str) -> Stored | None:

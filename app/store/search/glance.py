@@ -45,11 +45,28 @@ def reader(params: Sequence[Param]) -> Callable[[bytes], References] | None:
     if not params or not top.members:
         return None
     decode = msgspec.json.Decoder(_struct(top)).decode
+    only = next(iter(top.members.values())) if len(top.members) == 1 else top
+    if only.numbers and not only.many:
+        return _of_one(decode, only.numbers)
 
     def read(body: bytes) -> References:
         found: References = []
         _collect(decode(body), top, found)
         return found
+
+    return read
+
+
+def _of_one(
+    decode: Callable[[bytes], Any], numbers: Sequence[int]
+) -> Callable[[bytes], References]:
+    """Return the same for one element of the resource itself: the usual case."""
+
+    def read(body: bytes) -> References:
+        value = decode(body).m0
+        if value is None or value.reference is None:
+            return []
+        return [(number, value.reference) for number in numbers]
 
     return read
 

@@ -113,8 +113,7 @@ def fetch(context: Context, pks: Sequence[int]) -> list[Found]:
 
 
 def _found(row: Sequence[Any]) -> Found:
-    pk, kind, *version = row
-    return Found(pk, current(kind, version))
+    return Found(row[0], current(row[1], row[2:]))
 
 
 def _forward(context: Context, sources: Sequence[Found], wish: Wish) -> list[Found]:

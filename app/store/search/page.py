@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from operator import itemgetter
 from typing import Any, cast
 
 from app.errors import Invalid
+from app.fhir import definitions
 from app.fhir import json as fhir_json
 from app.store import pagelink
 from app.store.entries import D_MISSING
@@ -28,7 +30,7 @@ _PROBE_MOST = 500  # rows read at once when further probes decide
 _ROUNDS_MAX = 1000
 # The highest pk there is bounds all pages after the first.
 _RESOURCE = "r.type,r.id,r.vid,r.lu,r.method,r.body,(SELECT max(pk) FROM res)"
-_BOUND = 6  # where it stands
+_TYPE, _BODY, _BOUND = 0, 5, 6  # where they stand
 _BY_DATE = itemgetter(-2, -1)
 
 
@@ -83,22 +85,28 @@ def _sifted(
         rows = _rows(plan, sort, limit, bound, last)
         if bound is None and rows:
             bound = rows[0][_BOUND]
-        for row in _probed(plan, probes, rows):
-            each = Found(row[-1], current(row[0], row[1:_BOUND]))
-            if plan.verifiers and not passes(
-                each.stored.type, fhir_json.load(each.stored.body), plan.verifiers
-            ):
-                continue
-            found.append(each)
-            places.append(row)
-            if len(found) == wanted:
-                return found, places, bound
-        if len(rows) < limit:
+        good = _probed(plan, probes, rows)
+        if plan.verifiers:
+            good = _verified(plan, good, wanted - len(found))
+        good = good[: wanted - len(found)]
+        found += _found(plan, good)
+        places += good
+        if len(found) == wanted or len(rows) < limit:
             break
         last = rows[-1][_BOUND + 1 :]
         if not plan.verifiers:
             limit = min(2 * limit, _PROBE_MOST)
     return found, places, bound
+
+
+def _verified(plan: Plan, rows: Sequence[tuple[Any, ...]], wanted: int) -> list[tuple[Any, ...]]:
+    """Return the first `wanted` of the rows whose bodies pass."""
+    passed = (
+        row
+        for row in rows
+        if passes(definitions.type_name(row[_TYPE]), fhir_json.load(row[_BODY]), plan.verifiers)
+    )
+    return list(islice(passed, wanted))
 
 
 def _stepwise(plan: Plan) -> tuple[Plan, list[PointedAtPair]]:

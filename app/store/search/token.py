@@ -8,7 +8,7 @@ from typing import Any
 from app.errors import Invalid, NotFound, NotSupported, TooCostly
 from app.fhir import definitions
 from app.fhir import json as fhir_json
-from app.fhir.extract import extractor
+from app.fhir.extract import extractor, systems_of_binding
 from app.fhir.searchparams import Param
 from app.fhir.strings import fold
 from app.store import keys
@@ -65,12 +65,28 @@ def _keys(context: Context, param: Param, system: str | None, code: str | None) 
 def _coded(context: Context, param: Param, system: str | None, code: str | None) -> list[int]:
     if system is not None and code is not None:
         return [keys.token(context.tenant, param.number, system or None, code)]
+    if code is not None and (known := _bound(param)) is not None:
+        return [keys.token(context.tenant, param.number, each, code) for each in known]
     scope = context.scope(param)
     if code is not None:
         rows = context.db.all("SELECT k FROM code WHERE p=? AND code=?", (scope, code.casefold()))
     else:
         rows = context.db.all("SELECT k FROM code WHERE p=? AND system=?", (scope, system))
     return [row[0] for row in rows if row[0]]
+
+
+def _bound(param: Param) -> Sequence[str | None] | None:
+    """Return the systems of a parameter of `code` elements, whose bindings say them.
+
+    None when it has other elements, or a binding of several systems: then the codes seen say it.
+    """
+    found: dict[str | None, None] = {}
+    for location in param.locations:
+        systems = systems_of_binding(location.value_set) if location.value_set else None
+        if location.type != "code" or not (systems is None or isinstance(systems, str)):
+            return None
+        found[systems] = None
+    return list(found) or None
 
 
 def _identifiers(

@@ -30,7 +30,7 @@ from app.registry.peers import DEADLINE, HOP, Question
 from app.rest.exchange import parse_query
 from app.rest.services import Hub, Store
 from app.store.entries import local_reference
-from app.store.resolve import Thing, Wanted
+from app.store.resolve import Around, Guess, Thing, Wanted
 from app.store.types import Stored
 
 LISTED = 10  # observations told with a device
@@ -110,6 +110,7 @@ class Resolver:
         self._hub = hub
         self._naming = Naming(hub.store)
         self._peers = hub.http.peers
+        self._guesses: dict[str, Guess] = {}
 
     def answer_or_refusal(self, asked: Any, question: Question) -> Json:
         """Answer one of many: what is no request is told in its place."""
@@ -149,13 +150,30 @@ class Resolver:
     def _resolved(self, parsed: Parsed, at_us: int | None) -> Iterator[Json]:
         store = self._hub.store
         for key in _by_preference(parsed):
-            found = store.things(self._naming.spellings(key), limit=_RESOURCES)
+            spelled = self._naming.spellings(key)
+            guess = self._guesses.get(key) if at_us is None else None
+            around: Around | None = None
+            if guess is None:
+                found = store.things(spelled, limit=_RESOURCES)
+            else:
+                found, around = store.things_and_around(
+                    spelled, _OF_A_DEVICE, guess, limit=_RESOURCES
+                )
             if found:
+                if len(found) == 1 and around is None and at_us is None:
+                    self._guess(key, found[0])
                 for thing in found:
                     then = thing.stored if at_us is None else _as_of(store, thing.stored, at_us)
                     if then is not None:
-                        yield _told(store, Thing(then, thing.pks), key, at_us)
+                        yield _told(store, Thing(then, thing.pks), key, at_us, around)
                 return
+
+    def _guess(self, key: str, thing: Thing) -> None:
+        """Remember what a code leads to: it is asked for again, and then all is read at once."""
+        if thing.stored.type == "Device":
+            if len(self._guesses) >= _REMEMBERED:
+                self._guesses.clear()
+            self._guesses[key] = Guess(thing.pks, _named(orjson.loads(thing.stored.body)))
 
 
 def _read(code: str, hint: str | None, at: datetime | None) -> tuple[Parsed, Json]:
@@ -187,12 +205,14 @@ def _as_of(store: Store, stored: Stored, at_us: int) -> Stored | None:
     return next((one for one in page.versions if not one.deleted), None)
 
 
-def _told(store: Store, thing: Thing, key: str, at_us: int | None) -> Json:
+def _told(
+    store: Store, thing: Thing, key: str, at_us: int | None, around: Around | None = None
+) -> Json:
     stored = thing.stored
     resource = orjson.loads(stored.body)
     told = _summary(stored.type, stored.id, resource) | {"key": key}
     more = _MORE.get(stored.type)
-    return told | more(store, thing, resource, at_us) if more else told
+    return told | more(store, thing, resource, at_us, around) if more else told
 
 
 def _summary(type_: str, id_: str, resource: Mapping[str, Any]) -> Json:
@@ -209,14 +229,24 @@ _OF_A_DEVICE = (
 )
 
 
-def _of_device(store: Store, thing: Thing, device: Mapping[str, Any], at_us: int | None) -> Json:
-    """Return what a device measured (newest first), the patient it is on, and its owner."""
-    named = [
+def _named(device: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what a device refers to and is told with it."""
+    return [
         each
         for name in ("patient", "owner")
         if (each := _local(device.get(name))) and definitions.is_resource_type(each[0])
     ]
-    around = store.around(thing, _OF_A_DEVICE, named, until_us=at_us)
+
+
+def _of_device(
+    store: Store,
+    thing: Thing,
+    device: Mapping[str, Any],
+    at_us: int | None,
+    around: Around | None,
+) -> Json:
+    """Return what a device measured (newest first), the patient it is on, and its owner."""
+    around = around or store.around(thing, _OF_A_DEVICE, _named(device), until_us=at_us)
     found = around.referring["Observation"]
     listed = [_reading(each) for each in found.newest]
     more = found.count >= COUNTED

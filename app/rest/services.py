@@ -10,7 +10,7 @@ from typing import Protocol
 from app.clock import Clock
 from app.registry.peers import Peers
 from app.store.graph import Graph
-from app.store.resolve import Around, Thing, Wanted
+from app.store.resolve import Around, Guess, Thing, Wanted
 from app.store.types import Change, HistoryPage, Outcome, SearchPage, SearchRequest, Stored
 from app.terminology.service import Terminology
 from app.terminology.tables import Tables
@@ -75,6 +75,12 @@ class Store(Tables, Protocol):
 
     def things(self, keys: Sequence[str], *, limit: int) -> list[Thing]:
         """Return the resources that carry one of these keys, and what is one with each."""
+        ...
+
+    def things_and_around(
+        self, keys: Sequence[str], wanted: Sequence[Wanted], guess: Guess, *, limit: int
+    ) -> tuple[list[Thing], Around | None]:
+        """Return what `things` does, and what is around it if the guess is right."""
         ...
 
     def around(

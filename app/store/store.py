@@ -35,7 +35,7 @@ from app.store.handover import SocketWriter
 from app.store.posted import Posted
 from app.store.prepare import Preparer
 from app.store.reindex import Upkeep
-from app.store.resolve import Around, Thing, Wanted
+from app.store.resolve import Around, Guess, Thing, Wanted
 from app.store.search import demand, run
 from app.store.search.context import Codes, Context, Learned
 from app.store.search.systems import Systems
@@ -200,6 +200,15 @@ class Store:
     def things(self, keys: Sequence[str], *, limit: int) -> list[Thing]:
         """Return the resources that carry one of these keys, and what is one with each."""
         return self._read(lambda db: resolve.things(db, self._setting.tenant, keys, limit))
+
+    def things_and_around(
+        self, keys: Sequence[str], wanted: Sequence[Wanted], guess: Guess, *, limit: int
+    ) -> tuple[list[Thing], Around | None]:
+        """Return what `things` does, and what is around it if the guess is right."""
+        tenant = self._setting.tenant
+        return self._read(
+            lambda db: resolve.things_and_around(db, tenant, keys, limit, wanted, guess)
+        )
 
     def around(
         self,

@@ -124,6 +124,24 @@ def test_more_readings_than_are_listed_are_counted(api):
     ]
 
 
+def test_a_device_that_was_asked_for_before_is_told_as_it_is_now(api):
+    code = "(01)09521234000037(21)AGAIN"
+    owners = [api.create({"resourceType": "Organization", "name": name}) for name in ("A", "B")]
+    device = {"resourceType": "Device", "udiCarrier": [{"carrierHRF": code}]}
+    device["id"] = api.create(device)["id"]
+    seen = [asked(api, code)["resolved"][0].get("owner")]
+    for owner in owners:
+        api.put(
+            f"Device/{device['id']}",
+            device | {"owner": {"reference": f"Organization/{owner['id']}"}},
+        )
+        seen.append(asked(api, code)["resolved"][0]["owner"]["display"])
+    api.delete(f"Device/{device['id']}")
+
+    assert seen == [None, "A", "B"]
+    assert all(one["id"] != device["id"] for one in asked(api, code)["resolved"])
+
+
 def test_a_time_in_the_past_shows_what_was_then(api, ward):
     (device,) = asked(api, UDI, at="2126-01-01")["resolved"]
 

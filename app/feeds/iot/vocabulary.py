@@ -237,16 +237,22 @@ def _coding(system: str, code: str, display: str | None) -> dict[str, str]:
     return coding
 
 
+_BEYOND: Final = 10**300
 _NUMBER = re.compile(r"[+-]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
 
 def _number(value: Any) -> Decimal | None:
-    if isinstance(value, Decimal):
-        return _plain(value) if value.is_finite() else None
+    """Return the number of a reading; None when it is none, or beyond what readers of JSON hold."""
     if isinstance(value, int):
-        return Decimal(value)
-    text = str(value).strip()
-    return _plain(Decimal(text)) if _NUMBER.fullmatch(text) else None
+        return Decimal(value) if -_BEYOND < value < _BEYOND else None
+    if not isinstance(value, Decimal):
+        text = str(value).strip()
+        if not _NUMBER.fullmatch(text):
+            return None
+        value = Decimal(text)
+    if not value.is_finite() or abs(value) >= _BEYOND:
+        return None
+    return _plain(value)
 
 
 def _plain(value: Decimal) -> Decimal:

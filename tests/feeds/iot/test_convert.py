@@ -276,6 +276,17 @@ def test_a_message_that_holds_nothing_of_its_mapping_is_refused():
     assert line["issue"][0]["details"]["coding"][0]["code"] == "mapping-none"
 
 
+@pytest.mark.parametrize("number", [b"1e999", b"-1e999", b'"1e999"', b"9" * 400])
+def test_a_number_that_no_reader_holds_is_kept_as_text(number):
+    body = b'{"deviceId":"B1","measurements":[{"code":"8867-4","unit":"/min","value":%b}]}' % number
+
+    _, (bundle,) = convert("--mapping", "generic", body)
+
+    (found,) = resources(bundle, "Observation")
+    assert "valueQuantity" not in found
+    assert found["valueString"].strip("-").startswith(("1", "9"))
+
+
 def test_a_payload_that_was_passed_on_as_text_is_read():
     payload = {"deviceId": "B1", "measurements": [{"code": "8867-4", "value": 72}]}
     envelope = {"envelope": "yilian-iot/1", "mapping": "generic", "payload": json.dumps(payload)}

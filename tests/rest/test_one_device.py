@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import permutations
@@ -33,7 +34,7 @@ from app.store.store import Setting, Store, open_store
 from tests.rest.conftest import BASE, Api, OneProcess
 from tests.support import ROOT
 
-KINDS = shipped_rules().kinds
+SID_KEY = "https://yilian.example/fhir/sid/key"
 
 
 @cache
@@ -114,6 +115,10 @@ class Pump:
     @property
     def udi(self) -> str:
         return f"(01)09521234000037(21){self.serial}"
+
+    @property
+    def key(self) -> str:
+        return f"09521234000037:21:{self.serial}"
 
     @property
     def eui64(self) -> str:
@@ -348,3 +353,31 @@ def test_monitors_behind_one_gateway_stay_apart_and_the_inbox_says_so(ward):
         first[0]["resource"]
     ]
     assert [one[0]["observations"]["total"] for one in (first, second)] == [2, 2]
+
+
+def test_devices_written_at_the_same_time_are_one_too(ward):
+    pump = Pump("6000")
+    body = {"resourceType": "Device", "udiCarrier": [{"carrierHRF": pump.udi}]}
+
+    with ThreadPoolExecutor(8) as several:
+        answers = list(several.map(lambda _: ward.api.post("Device", body).status, range(8)))
+
+    assert answers == [201] * 8
+    assert len(ward.told(pump.udi)) == 1
+
+
+def test_who_writes_a_merged_device_again_has_the_one_device(ward):
+    pump, by_udi, by_eui = two_devices(ward, "7000")
+    before = ward.api.get(by_eui).json
+    row = {"kind": "device", "identifiers": [{"code": pump.udi}, {"code": pump.pairs}]}
+    assert ward.api.post("/registry", row, Content_Type="application/json").status == 200
+    assert check(ward, pump, "merged", 1) == by_udi
+
+    both = before["identifier"] + [{"system": SID_KEY, "value": f"gs1:01:{pump.key}"}]
+    assert ward.api.put(by_eui, before | {"identifier": both}).status == 200
+
+    assert check(ward, pump, "written again", 1) == by_eui
+    assert [f"Device/{one['id']}" for one in merged(ward, by_eui)] == [by_udi]
+    device(ward, pump)
+    dicom(ward, pump)
+    assert check(ward, pump, "told again", 1) == by_eui

@@ -440,21 +440,26 @@ def _spelled(
 ) -> Iterator[tuple[int, str]]:
     """Yield the pinyin of names with Han characters, so that Latin letters find them too.
 
+    And the whole name where only its parts were sent: nobody writes a space into 欧阳娜娜.
     Rows of their own number: `:exact`, `:contains` and the order stay those of the name itself.
     """
     spelled = spelled_params(type_name)
-    found = {(p, form) for p, text in foreign if p in spelled for form in _forms(text)}
+    texts = [(p, text) for p, text in foreign if p in spelled]
+    found = {(p, form) for p, text in texts for form in _forms(text)}
     if not found:
         return
     for p, element in spelled.items():
         for name in resource.get(element, ()) if element else ():
             whole = "".join([name.get("family", ""), *filter(None, name.get("given", ()))])
-            found.update((p, form) for form in _forms(whole))
+            forms = _forms(whole)
+            found.update((p, form) for form in forms)
+            if forms and not any(text.startswith(whole) for q, text in texts if q == p):
+                found.add((p, fold(whole[:_NAME_MAX])))
     for p, form in sorted(found):
         yield scope | p | PINYIN, form
 
 
-def _forms(text: str) -> Iterable[str]:
+def _forms(text: str) -> Sequence[str]:
     """Return the pinyin of a name, without the forms that another one begins with."""
     forms = pinyin(text[:_NAME_MAX])
     return [f for f in forms if not any(o != f and o.startswith(f) for o in forms)]

@@ -46,14 +46,11 @@ def _flags(param: Param, modifier: str | None, text: str) -> list[int]:
     """Return what is added to the parameter's number in the rows that may answer."""
     if modifier in ("contains", "ends"):
         return [0, CHUNK]
-    if (
-        modifier is None
-        and text.isascii()
-        and text.isalpha()
-        and param.number in spelled_params(param.resource_type)
-    ):
-        return [0, PINYIN]
-    return [0]
+    spelled = spelled_params(param.resource_type)
+    if modifier is not None or not text.isalpha() or param.number not in spelled:
+        return [0]
+    # Other letters than Latin ones: of whole names only, the parts have rows of their own.
+    return [0, PINYIN] if text.isascii() or spelled[param.number] is not None else [0]
 
 
 def _is(column: str, numbers: Sequence[int]) -> str:

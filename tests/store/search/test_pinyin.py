@@ -32,6 +32,11 @@ def patient(id_, **name):
         ("name:contains=hangwe", ""),
         ("name=张伟", "text"),
         ("name:exact=张伟", "text"),
+        ("name=单美", "parts"),
+        ("name:exact=单美", ""),
+        ("name=美单", ""),
+        ("family=单美", ""),
+        ("name=ZhaoÉ", ""),
     ],
 )
 def test_a_name_is_found_by_syllables_and_initials(kit, query, found):

@@ -199,8 +199,8 @@ def main() -> int:
     if shutil.which("wrk") is None:
         print("wrk is needed: the Debian package wrk has it", file=sys.stderr)
         return 2
-    for line in convert.measure().lines():
-        print(line, flush=True)
+    for figures in convert.measure():
+        print(*figures.lines(), sep="\n", flush=True)
     with bare_server() as base:
         found = wrk(base, "read.lua", _one_path(), 8, args.secs)
         print(f"limit: {'bare WSGI answer':21}{found.rate:10,.0f}  p95 {found.p95:.2f} ms")

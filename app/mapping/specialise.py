@@ -137,7 +137,7 @@ class _Folding:
         return [node]
 
     def _if(self, node: ast.If, env: Env) -> list[ast.stmt]:
-        node.test, known = self._value(node.test, env)
+        node.test, known = self._test(node.test, env)
         holds = _truth(known)
         if holds is not None:
             return self.block(node.body if holds else node.orelse, env)
@@ -156,7 +156,8 @@ class _Folding:
         node.iter, known = self._value(node.iter, env)
         if _truth(known) is False:
             return []
-        for name in _touched(node):
+        for name in list(_touched(node)):
+            self._changed(ast.Name(name), env)
             env.pop(name, None)
         before = dict(env)
         node.body = self.block(node.body, env) or [ast.Pass()]
@@ -190,6 +191,15 @@ class _Folding:
                 items = [self._value(x, env)[0] if isinstance(x, ast.expr) else x for x in inner]
                 setattr(node, name, items)
         return node, None
+
+    def _test(self, node: ast.expr, env: Env) -> tuple[ast.expr, _Known | None]:
+        """Return a test, whose value is of no interest beyond whether it holds."""
+        value, known = self._value(node, env)
+        if not isinstance(value, ast.BoolOp) or not isinstance(value.values[-1], ast.Constant):
+            return value, known
+        if bool(value.values[-1].value) is isinstance(value.op, ast.And):  # it decides nothing
+            del value.values[-1]
+        return (value, known) if len(value.values) > 1 else (value.values[0], None)
 
     def _constant(self, node: ast.Constant, _: Env) -> tuple[ast.expr, _Known | None]:
         return node, _Known("constant", node.value)
@@ -276,7 +286,7 @@ class _Folding:
         field = _field_of(node)
         if field is not None and field in self._facts.absent:
             return ast.Constant(None), _NOTHING
-        node.test, known = self._value(node.test, env)
+        node.test, known = self._test(node.test, env)
         holds = _truth(known)
         if holds is not None:
             return self._value(node.body if holds else node.orelse, env)

@@ -163,10 +163,13 @@ def _narrow(
     raw: bytes, default_charset: str | None, fallback: str | None, mislabelled: str | None
 ) -> Decoded:
     raw = raw.removeprefix(codecs.BOM_UTF8)
-    fields = raw[: raw.find(b"\r")].split(raw[3:4] or b"|", 18)
-    usual = _USUAL.get(fields[17]) if len(fields) > 17 else None
-    if usual is not None:
-        return _declared(raw, usual, mislabelled)
+    end = raw.find(b"\r")
+    fields = raw[:end].split(raw[3:4] or b"|", 18)
+    label = fields[17] if len(fields) > 17 else b""
+    if label in _USUAL:
+        return _declared(raw, _USUAL[label], mislabelled)
+    if not label and end > 0 and b"\n" not in raw and b"\x1b" not in raw and raw.isascii():
+        return _undeclared(raw, default_charset, fallback)
     labels = _labels(_msh_line(raw))
     first = labels[0] if labels else ""
     if b"\x1b" in raw and (len(labels) > 1 or _key(first) in _ISO_2022):

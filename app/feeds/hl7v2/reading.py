@@ -119,6 +119,8 @@ class Reader:
         except Exception:
             log.exception("hl7v2.read_failed")
             return Read(header, wrong=_FAULT, issues=tuple(message.issues))
+        finally:
+            message.close()
 
     def _converted(self, message: er7.Message, header: Header) -> Read:
         result = convert_message(message, self.options)

@@ -9,7 +9,7 @@ none, a clock that is wrong, an id of odd characters) is left to the mapping.
 shapes.py     which members are blanks
 patterns.py   the blanks of a message, told by its bytes
 templates.py  what is filled in
-learning.py   where forms come from
+learning.py   where forms come from; indexing.py: their index entries
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from app.clock import instant
 from app.feeds.iot import messages, times
 from app.feeds.iot.catalogue import Entry
 from app.feeds.iot.convert import Converter
-from app.feeds.iot.learning import learn, prepared_the_long_way
+from app.feeds.iot.indexing import prepared_the_long_way
+from app.feeds.iot.learning import learn
 from app.feeds.iot.messages import Message
 from app.feeds.iot.patterns import Pattern, Strange, pattern_of
 from app.feeds.iot.said import Common, Filling

@@ -18,6 +18,13 @@ from app.clock import to_us
 from app.errors import Issue, YilianError
 from app.feeds.iot import messages
 from app.feeds.iot.convert import Converter
+from app.feeds.iot.indexing import (
+    NoForm,
+    content_of,
+    entries_of,
+    index_of,
+    prepared_the_long_way,
+)
 from app.feeds.iot.lifecycle import told
 from app.feeds.iot.messages import Message
 from app.feeds.iot.shapes import (
@@ -28,14 +35,12 @@ from app.feeds.iot.shapes import (
     Blanks,
     Shape,
     encode,
-    is_digits,
     stamp,
 )
 from app.feeds.iot.templates import (
     DIGEST_PLACE,
     Filled,
     Form,
-    Index,
     Measure,
     Part,
     Template,
@@ -46,13 +51,9 @@ from app.feeds.iot.templates import (
 )
 from app.feeds.iot.vocabulary import Concept, Measured, Vocabulary
 from app.feeds.statement import Statement, statements
-from app.fhir import dates, extract, primitives, searchparams
 from app.fhir import json as fhir_json
 from app.mapping.run import Made
-from app.store import keys
-from app.store.entries import Entries, local_reference
-from app.store.prepare import Prepared, Preparer
-from app.store.types import Change, Method
+from app.store.prepare import Preparer
 
 # Two messages that have nothing in common but their shape. Numbers lie far apart, so that a limit
 # the mapping compares them with lies between; the times of receipt too, for clocks.
@@ -62,14 +63,6 @@ _PROBES: Final = (
 )
 _MOST_BLANKS: Final = 50  # of a kind
 _DIGEST: Final = 32  # characters of a digest that stand in keys
-
-_is_datetime: Final = primitives.RULES["dateTime"]
-_CONTENT: Final = (
-    "d", "have", "keys", "refs", "urls", "pair", "strs", "qtys", "dts", "codes", "texts", "units",
-    "idents", "links",
-)  # fmt: skip
-_LISTS: Final = _CONTENT[2:]
-_SETTLED: Final = ("urls", "pair", "strs", "codes", "texts", "units", "idents", "links")
 
 
 @dataclass(slots=True)
@@ -102,10 +95,6 @@ class _Listening(Vocabulary):
         return found
 
 
-class _NoForm(Exception):
-    """What is said cannot be said by a form."""
-
-
 def learn(
     shape: Shape, message: Message, zone: tzinfo, converter: Converter, preparer: Preparer
 ) -> Form | None:
@@ -122,7 +111,7 @@ def learn(
         measures = tuple(_measures(one, two))
         bare = Form((), measures, one.issues, None, vocabulary, generation, nameless=True)
         form = _form(one, two, bare, preparer)
-    except (YilianError, _NoForm):
+    except (YilianError, NoForm):
         return None
     ids = converter.context.ids
     for probe in (one, two):
@@ -136,16 +125,6 @@ def learn(
         if again is None or not _agree(probe, again, preparer, ids.id_of):
             return None
     return form
-
-
-def prepared_the_long_way(
-    type_name: str, id_: str, body: bytes, preparer: Preparer
-) -> Prepared | None:
-    """Return it prepared; None when something is wrong: whoever applies it finds that again."""
-    try:
-        return preparer.prepare([Change(Method.UPDATE, type_name, id_, body)])[0]
-    except YilianError:
-        return None
 
 
 # --- made-up messages ----------------------------------------------------------------------------
@@ -178,11 +157,11 @@ def _probe(
     done = converter.converted(again, vocabulary=vocabulary).made
     at, alone, _ = told((one.body or {} for one in done.entries), received)
     if alone:
-        raise _NoForm
+        raise NoForm
     said = statements(done.bundle())
     for one in said:
         if prepared_the_long_way(one.type, one.id, one.body, preparer) is None:
-            raise _NoForm
+            raise NoForm
     return _Probe(
         blanks,
         again.digest[:_DIGEST],
@@ -231,7 +210,7 @@ def _about(done: Made) -> tuple[str, str] | None:
     if not found:
         return None
     if len(found) > 1 or found[0].key is None:
-        raise _NoForm
+        raise NoForm
     system, value = found[0].key
     return encode(found[0].printed()).decode(), f"{system}|{value}"
 
@@ -239,7 +218,7 @@ def _about(done: Made) -> tuple[str, str] | None:
 def _measures(one: _Probe, two: _Probe) -> Iterator[Measure | None]:
     """Yield by which unit and concept each number is measured: None if it is not.
 
-    Raises _NoForm when it is measured in two ways.
+    Raises NoForm when it is measured in two ways.
     """
     for first, second in zip(one.blanks.numbers, two.blanks.numbers, strict=True):
         asked = [
@@ -249,7 +228,7 @@ def _measures(one: _Probe, two: _Probe) -> Iterator[Measure | None]:
             if str(value) == number.removeprefix('"')
         ]
         if asked and asked.count(asked[0]) < len(asked):
-            raise _NoForm
+            raise NoForm
         yield Measure(*asked[0]) if asked else None
 
 
@@ -260,7 +239,7 @@ def _form(one: _Probe, two: _Probe, bare: Form, preparer: Preparer) -> Form:
     """Return the form that says what the first made-up message became."""
     facts = bare.values(one.blanks, one.digest, one.received[0])
     if facts is None:
-        raise _NoForm
+        raise NoForm
     values = facts + [said.id for said in one.said]
     about = None
     if one.about is not None:
@@ -269,7 +248,7 @@ def _form(one: _Probe, two: _Probe, bare: Form, preparer: Preparer) -> Form:
         about = Template.of(name, facts), Template.of(entry, values)
     used = [value for value in values if value]
     if len(set(used)) < len(used):
-        raise _NoForm
+        raise NoForm
     parts = tuple(_parts(one, two, facts, values, preparer))
     templates = [*about] if about else []
     for part in parts:
@@ -287,10 +266,10 @@ def _parts(
 ) -> Iterator[Part]:
     for first, second in zip(one.said, two.said, strict=True):
         if first.key is None or second.type != first.type or first.replaced_by:
-            raise _NoForm
+            raise NoForm
         system, value = first.key
         if second.key is None or second.key[0] != system:
-            raise _NoForm
+            raise NoForm
         resource = fhir_json.load(first.body)
         source = (resource.get("meta") or {}).get("source")
         yield Part(
@@ -300,106 +279,9 @@ def _parts(
             name=Template.of(f"{system}|{value}", facts),
             body=Template.of(first.body.decode(), values),
             source=Template.of(source, facts) if source else None,
-            index=None if first.mention else _index(first, second, values, preparer),
+            index=None if first.mention else index_of(first, second, values, preparer),
             front=fhir_json.front(first.body, resource),
         )
-
-
-# --- index entries -------------------------------------------------------------------------------
-
-
-def _index(first: Statement, second: Statement, values: Values, preparer: Preparer) -> Index | None:
-    """Return how the index entries of a resource follow from its blanks; None if not simply."""
-    full, other = _entries(first, preparer), _entries(second, preparer)
-    if any(getattr(full, name) != getattr(other, name) for name in _SETTLED):
-        return None
-    always = Entries(d=full.d, have=full.have)
-    for name in _LISTS:
-        theirs = getattr(other, name)
-        setattr(always, name, [row for row in getattr(full, name) if row in theirs])
-    moving = _Moving(first.type, values, full, preparer)
-    find = extract.extractor(first.type)
-    one, two = (find(fhir_json.load(said.body), preparer.zone) for said in (first, second))
-    for name in ("identifiers", "uris", "references", "dates", "quantities"):
-        here, there = getattr(one, name), getattr(two, name)
-        if len(here) != len(there):
-            return None
-        for row, its in zip(here, there, strict=True):
-            if row != its and not getattr(moving, name)(*row):
-                return None
-    return Index(
-        always,
-        tuple(moving.hashed),
-        tuple(moving.refs),
-        tuple(moving.dts),
-        tuple(moving.qtys),
-    )
-
-
-def _entries(said: Statement, preparer: Preparer) -> Entries:
-    prepared = prepared_the_long_way(said.type, said.id, said.body, preparer)
-    if prepared is None or prepared.entries is None or prepared.body != said.body:
-        raise _NoForm
-    return prepared.entries
-
-
-class _Moving:
-    """Search values that differ from message to message: what they come from.
-
-    The methods are named after the lists of `extract.Values` and get their rows; they say whether
-    the row follows simply.
-    """
-
-    def __init__(self, type_name: str, values: Values, full: Entries, preparer: Preparer) -> None:
-        self._values = values
-        self._full = full
-        self._tenant = preparer.tenant
-        self._zone = preparer.zone
-        primary = searchparams.primary_date(type_name)
-        self._primary = primary.number if primary else None
-        self.hashed: list[tuple[Callable[[str], int], Template]] = []
-        self.refs: list[tuple[int, str, Template]] = []
-        self.dts: list[tuple[int, int, bool]] = []
-        self.qtys: list[tuple[int, int, int]] = []
-
-    def identifiers(
-        self, p: int, system: str | None, value: str, _: str | None, code: str | None
-    ) -> bool:
-        key = keys.identifiers(self._tenant, p, system)
-        self.hashed.append((key, Template.of(value, self._values)))
-        return code is None
-
-    def uris(self, p: int, uri: str) -> bool:
-        self.hashed.append((keys.uris(self._tenant, p), Template.of(uri, self._values)))
-        return True
-
-    def references(self, p: int, text: str, _: str | None) -> bool:
-        local = local_reference(text)
-        if local is not None:
-            self.refs.append((p, local[0], Template.of(local[1], self._values)))
-        return local is not None
-
-    def dates(self, p: int, low: int, high: int) -> bool:
-        place = self._place(
-            lambda text: _is_datetime(text) and dates.bounds(text, self._zone) == (low, high)
-        )
-        if place is None:
-            return False
-        self.dts.append((self._tenant << 32 | p, place, p == self._primary))
-        return True
-
-    def quantities(self, p: int, *row: Any) -> bool:
-        number = row[-1]
-        place = self._place(lambda text: bool(is_digits(text)) and float(text) == number)
-        scoped = self._tenant << 32 | p
-        units = {u for q, u, low, high in self._full.qtys if (q, low, high) == (scoped, *row[-2:])}
-        if place is None or len(units) != 1 or row[-2] != number:
-            return False
-        self.qtys.append((scoped, units.pop(), place))
-        return True
-
-    def _place(self, holds: Callable[[str], bool]) -> int | None:
-        return next((n for n, text in enumerate(self._values) if holds(text)), None)
 
 
 # --- the proof -----------------------------------------------------------------------------------
@@ -427,14 +309,6 @@ def _agree(
             return False
         if part.index is not None:
             entries = joined(part.index.always, part.index.fill(values, preparer.zone))
-            if _content(entries) != _content(_entries(said, preparer)):
+            if content_of(entries) != content_of(entries_of(said, preparer)):
                 return False
     return True
-
-
-def _content(entries: Entries) -> list[Any]:
-    """Return index entries so that they can be compared: their rows in any order."""
-    return [
-        set(value) if isinstance(value := getattr(entries, name), list) else value
-        for name in _CONTENT
-    ]

@@ -14,7 +14,7 @@ from app.clock import instant
 from app.errors import Issue, YilianError
 from app.feeds.iot.convert import Converter
 from app.feeds.iot.forms import Forms
-from app.feeds.iot.learning import prepared_the_long_way
+from app.feeds.iot.indexing import prepared_the_long_way
 from app.feeds.iot.lifecycle import told
 from app.feeds.iot.said import Outside, Read, Said, Wrong
 from app.feeds.iot.templates import Filled

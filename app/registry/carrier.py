@@ -18,10 +18,21 @@ _ISSUERS = {
 }
 
 
+_BEGINNINGS = ("(", "]", "+", "=", "&", "MA.", "01", "\x1d", "http", "urn:epc:")
+
+
 def key_of(udi: str) -> dict[str, str] | None:
-    """Return the registry's key of a UDI that names one device (DI and serial), an Identifier."""
-    found = parse(udi)
+    """Return the registry's key of a UDI that names one device (DI and serial), an Identifier.
+
+    None for any other number, which most are: these are not even parsed.
+    """
+    text = udi.strip()
+    if not text.startswith(_BEGINNINGS):
+        return None
+    found = parse(text)
     if not found.valid or found.level != "instance" or not found.canonical:
+        return None
+    if found.scheme.partition("-")[0] not in _ISSUERS:
         return None
     system, key = found.identifiers[-1]
     return {"system": system, "value": key}

@@ -35,19 +35,23 @@ from app.store.prepare import Preparer
 
 _MOST: Final = 2048  # forms, and shapes seen once, that are remembered
 _DIGEST: Final = 32  # characters of a digest that stand in keys
-_MOST_PATTERNS: Final = 8  # of a mapping, tried one after the other
+_MOST_PATTERNS: Final = 16  # of a mapping, tried one after the other
 _PATTERNS_OF_A_FORM: Final = 4  # ways to write the same; each costs a millisecond to make
 
 
+_Patterns = tuple[tuple[Pattern, Form], ...]
+
+
 class Forms:
-    """The forms that one process has learnt."""
+    """The forms that one process has learnt. Threads may share them: what two of them do at the
+    same time is at worst done twice, or forgotten."""
 
     def __init__(self, converter: Converter, preparer: Preparer) -> None:
         self._converter = converter
         self._preparer = preparer
         self._forms: dict[tuple[Any, ...], Form | None] = {}
         self._once: dict[tuple[Any, ...], None] = {}
-        self._patterns: dict[str | None, list[tuple[Pattern, Form]]] = {}
+        self._patterns: dict[str | None, _Patterns] = {}  # the latest first
         self._patterns_made: dict[tuple[Any, ...], int] = {}
         self._mentions: dict[str, Statement] = {}
         self._ids: dict[tuple[str, str], str] = {}
@@ -65,7 +69,7 @@ class Forms:
         patterns = self._patterns.get(mapping) if topic is None else None
         if patterns:
             try:
-                found = self._recognised(raw, received_us, patterns)
+                found = self._recognised(raw, received_us, mapping, patterns)
             except Strange:
                 return None
             if found is not None:
@@ -73,7 +77,7 @@ class Forms:
         return self._read(raw, received_us, mapping, topic)
 
     def _recognised(
-        self, raw: bytes, received_us: int, patterns: list[tuple[Pattern, Form]]
+        self, raw: bytes, received_us: int, mapping: str | None, patterns: _Patterns
     ) -> Filled | None:
         """Return a message that looks like one before, filled in; None for any other.
 
@@ -84,11 +88,12 @@ class Forms:
             blanks = pattern.blanks(text, received_us)
             if blanks is None:
                 continue
+            others = patterns[:n] + patterns[n + 1 :]
             if form.generation != self._preparer.generation:
-                del patterns[n]
+                self._patterns[mapping] = others
                 return None
             if n:
-                patterns.insert(0, patterns.pop(n))
+                self._patterns[mapping] = (patterns[n], *others)
             digest = hashlib.sha256(raw).hexdigest()[:_DIGEST] if form.nameless else ""
             found = filled(form, blanks, digest, self._at(received_us), self._id_of)
             if found is None:
@@ -131,9 +136,8 @@ class Forms:
         self._patterns_made[shape.key] = made + 1
         pattern = pattern_of(message, shape, zone)
         if pattern is not None:
-            patterns = self._patterns.setdefault(mapping, [])
-            patterns.insert(0, (pattern, form))
-            del patterns[_MOST_PATTERNS:]
+            others = self._patterns.get(mapping, ())[: _MOST_PATTERNS - 1]
+            self._patterns[mapping] = ((pattern, form), *others)
 
     def provenance(self, of: Filled) -> Mapping[str, Any] | None:
         """Return the Bundle entry of a message's Provenance, None when it has none."""
@@ -185,8 +189,9 @@ class Forms:
         """Return what a message says of a resource whose part has no index."""
         part = of.form.parts[number]
         body = part.body.fill(of.values)
-        if part.mention and body in self._mentions:
-            return self._mentions[body]
+        known = self._mentions.get(body)
+        if known is not None:
+            return known
         id_, raw = of.ids[number], body.encode()
         key = part.system, of.names[number][len(part.system) + 1 :]
         prepared = prepared_the_long_way(part.type, id_, raw, self._preparer)
@@ -211,11 +216,12 @@ class Forms:
 
     def _at(self, us: int) -> tuple[str, int]:
         """Return the time of receipt as the mapping sees it: the same for all of a body."""
-        if self._received[1] != us:
+        known = self._received
+        if known[1] != us:
             text = instant(us)
             moment = times.parse(text, self._converter.zone)
-            self._received = (moment.text if moment else text), us
-        return self._received
+            known = self._received = (moment.text if moment else text), us
+        return known
 
     def _stream(self, entry: Entry) -> Stream | None:
         if entry.name not in self._streams:

@@ -101,11 +101,10 @@ class Client:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._local = threading.local()
-        self._sent = Recent()
 
     def keep(self, read: Sequence[Read]) -> list[Kept]:
         """Return what became of the messages, once they are safe. Raises Unavailable."""
-        request = packed(read, self._sent)
+        request = packed(read, self._sent())
         for last in (False, True):
             connection = self._connected(last)
             try:
@@ -118,6 +117,13 @@ class Client:
                 break
             return _replies.decode(reply)
         raise Unavailable("the messages cannot be stored now")
+
+    def _sent(self) -> Recent:
+        """Return what this thread has handed over lately."""
+        found: Recent | None = getattr(self._local, "sent", None)
+        if found is None:
+            found = self._local.sent = Recent()
+        return found
 
     def _connected(self, last: bool) -> socket.socket:
         found: socket.socket | None = getattr(self._local, "connection", None)

@@ -29,6 +29,7 @@ Values = list[str]  # what is filled in: facts of the message, its blanks, ids o
 UNUSED: Final = ""
 _LONGEST_NUMBER: Final = 17
 _REMEMBERED: Final = 4096
+_NUMBERS: Final = 256  # that are remembered of one measure
 
 
 class Template:
@@ -175,7 +176,7 @@ class Measure:
         text = str(value) if type(value) is Decimal else None
         if text is not None and len(text) > _LONGEST_NUMBER:
             text = None
-        if len(self.known) >= _REMEMBERED:
+        if len(self.known) >= _NUMBERS:
             self.known.clear()
         self.known[number] = text
         return text

@@ -70,19 +70,15 @@ class Group:
     def look_up(self, statements: Sequence[Statement], keys: Sequence[bytes]) -> None:
         """Read what the statements are about, and which entries have one of these keys."""
         self._path.look_up((one.type, one.id) for one in statements)
-        self._owners = owners.owners_of(
-            self._db,
-            self._tenant,
-            {
-                (one.type, *one.key)
-                for one in statements
-                if one.key and may_be_owned(one) and self.state(one.type, one.id) is None
-            },
-        )
+        unknown: set[Key] = set()
         stored: dict[str, list[str]] = {}
         for one in statements:
-            if not one.mention and self.state(one.type, one.id) is not None:
+            if self.state(one.type, one.id) is None:
+                if one.key and may_be_owned(one):
+                    unknown.add((one.type, *one.key))
+            elif not one.mention:
                 stored.setdefault(one.type, []).append(one.id)
+        self._owners = owners.owners_of(self._db, self._tenant, unknown)
         for type_name, ids in stored.items():
             self._read_told(type_name, ids)
         self._keys_known = frozenset(keys)

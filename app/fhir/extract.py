@@ -80,6 +80,8 @@ class Values(msgspec.Struct, gc=False):
 
 
 Extractor = Callable[[Resource, tzinfo], Values]
+# Hands what it finds to methods named after the lists of `Values`, and returns Values.present.
+HandsOver = Callable[[Resource, tzinfo, Any], int]
 
 _LISTS = tuple(name for name in Values.__struct_fields__ if name != "present")
 
@@ -439,9 +441,11 @@ class Writer:
         self.names[name] = value
         return name
 
-    def function(self, params: Mapping[str, Param], always: int) -> None:
-        """Write `extract(r, zone)`, which returns Values."""
-        self.add(0, "def extract(r, zone):")
+    def function(
+        self, params: Mapping[str, Param], always: int, *, handing_over: bool = False
+    ) -> None:
+        """Write `extract(r, zone)`, which returns Values, or an `extract(r, zone, to)`."""
+        self.add(0, f"def extract(r, zone{', to' if handing_over else ''}):")
         head = len(self.lines)
         self.add(1, f"present = {always}")
         self.walk(walk_of(params.values()), "r", 1)
@@ -449,6 +453,9 @@ class Writer:
             if param.evaluated is not None:
                 self._evaluated(param, param.evaluated)
         self._derived(params.values())
+        if handing_over:
+            self.end_handing_over(head, "present")
+            return
         used = self._used(head)
         self.lines[head:head] = [f"    {name}_ = []; {name} = {name}_.append" for name in used]
         arguments = [f"{name}_" if name in used else "()" for name in _LISTS]
@@ -673,6 +680,7 @@ def _compiled(resource_type: str, writer: Writer) -> Extractor:
 
 
 _extractors: dict[str, tuple[int, Extractor]] = {}
+_handing_over: dict[str, tuple[int, HandsOver]] = {}
 
 
 def extractor(resource_type: str) -> Extractor:
@@ -687,4 +695,18 @@ def extractor(resource_type: str) -> Extractor:
     generation = shared.generation
     made = compiled(resource_type, shared)
     _extractors[resource_type] = (generation, made)
+    return made
+
+
+def handing_over(resource_type: str) -> HandsOver:
+    """Return what finds the same values as `extractor` for who takes them one by one."""
+    known = _handing_over.get(resource_type)
+    if known is not None and known[0] == shared.generation:
+        return known[1]
+    generation = shared.generation
+    writer = Writer()
+    always = always_present(resource_type)
+    writer.function(shared.indexed(resource_type), always, handing_over=True)
+    made: HandsOver = writer.compiled(f"<search values of {resource_type}>")
+    _handing_over[resource_type] = (generation, made)
     return made

@@ -115,6 +115,7 @@ class WritePath:
         self._seen: set[tuple[int, int]] = set()
         self._new_pks: dict[Target, int] = {}
         self._new_seen: dict[tuple[int, int], None] = {}
+        self._locking = db.dialect == POSTGRESQL  # others write too
         self._batch = Batch()
         self._unwritten: set[Target] = set()  # have rows in the batch
         self._looked_up: dict[Target, State | None] = {}  # as they are, but for `_unwritten`
@@ -316,7 +317,11 @@ class WritePath:
     def _applied(self, steps: Sequence[_Step], targets: Mapping[str, str]) -> list[Outcome]:
         # In one order for everybody, so that no two writers wait for each other; before any row
         # is made, so that references among the set find the pks.
-        for step in sorted(steps, key=lambda step: (step.change.type, step.id)):
+        if self._locking:
+            steps_in_order = sorted(steps, key=lambda step: (step.change.type, step.id))
+        else:
+            steps_in_order = list(steps)
+        for step in steps_in_order:
             self._load(step)
         now = self._clock.now_us() // 1000 * 1000  # as precise as meta.lastUpdated says it
         outcomes = []
@@ -382,7 +387,10 @@ class WritePath:
         target = step.change.type, step.id
         writes = step.change.method is not Method.DELETE and step.result is None
         if not step.fresh:
-            step.state = self._locked(target)
+            if not self._locking and target in self._looked_up and target not in self._unwritten:
+                step.state = self._looked_up[target]  # the usual case of a feed
+            else:
+                step.state = self._locked(target)
             if step.state is None and writes and self.reserving and self._make_stubs is not None:
                 self._make_stubs([target])
                 self._looked_up.pop(target, None)
@@ -551,7 +559,7 @@ class WritePath:
 
     def _locked(self, target: Target) -> State | None:
         """Return the state of a target that no other writer can change until we are done."""
-        if self._db.dialect != POSTGRESQL or self._looked_up.get(target, self) is None:
+        if not self._locking or self._looked_up.get(target, self) is None:
             return self.state(*target)
         number = definitions.type_number(target[0])
         row = self._db.one(_STATE + " FOR UPDATE", (self._tenant, number, target[1]))

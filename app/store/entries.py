@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from app.fhir import definitions, searchparams
-from app.fhir.extract import Extractor, Values, extractor
+from app.fhir.extract import Extractor, Values, handing_over
 from app.fhir.searchpaths import Get, Step
 from app.fhir.strings import fold, pinyin
 from app.store import keys
@@ -209,16 +209,20 @@ def entries_of(
     extract: Extractor | None = None,
 ) -> Entries:
     """Return the index entries of a valid resource; `extract` leaves out some parameters."""
-    values = (extract or extractor(type_name))(resource, zone)
     found = Collector(type_name, tenant, bases)
-    for name in _KINDS:
-        take = getattr(found, name)
-        for value in getattr(values, name):
-            take(value)
+    if extract is None:
+        present = handing_over(type_name)(resource, zone, found)
+    else:
+        values = extract(resource, zone)
+        present = values.present
+        for name in _KINDS:
+            take = getattr(found, name)
+            for value in getattr(values, name):
+                take(value)
     d = found.finish(resource, identifier_keys)
     if d is None:
         d = undated(type_name)
-    entries = Entries(d, values.present, *together(found.rows))
+    entries = Entries(d, present, *together(found.rows))
     entries.keys.append(keys.of_type(tenant, definitions.type_number(type_name)))
     if link_rules is not None and link_rules.states(type_name):
         entries.links = links(type_name, resource, link_rules, zone=zone, bases=bases)
@@ -256,6 +260,7 @@ class Collector:
         "_bases",
         "_dates",
         "_names",
+        "_pair",
         "_scope",
         "_tenant",
         "_texts",
@@ -270,6 +275,7 @@ class Collector:
         self._tenant = tenant
         self._scope = tenant << 32
         self._bases = bases
+        self._pair = pair_params(type_name)[1]
         self._texts: list[tuple[int, str]] | None = None
         self._dates: list[tuple[int, int, int]] | None = None
         self._names: list[tuple[int, str]] | None = None
@@ -294,10 +300,10 @@ class Collector:
     def tokens(self, value: tuple[int, str | None, str]) -> None:
         p, system, code = value
         row = _coded(self._tenant, p, system, code)
-        self._add((_KEYS, row[3]))
-        self._add((_CODES, row))
-        if p == pair_params(self._type)[1]:
-            self._add((_PAIR, row[3]))
+        key = row[3]
+        self.rows += ((_KEYS, key), (_CODES, row))
+        if p == self._pair:
+            self._add((_PAIR, key))
 
     def identifiers(self, value: tuple[int, str | None, str, str | None, str | None]) -> None:
         p, system, number, type_system, type_code = value

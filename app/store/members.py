@@ -22,6 +22,7 @@ import orjson
 
 from app.errors import YilianError
 from app.fhir import definitions, searchparams
+from app.fhir import json as fhir_json
 from app.fhir.extract_members import FindsValues, Shares, no_values, shares
 from app.fhir.validators import Check, TooVaried, member_check, met_internal, names_are_right
 from app.store import keys
@@ -31,6 +32,10 @@ _MOST_TEXTS = 1024  # of one member
 _LONGEST = 2048  # bytes of a text that is remembered
 _MOST_NAMES = 512  # sequences of members of one type
 
+# A member that is new costs three times what it costs as a part of the whole. So of every
+# `_SAMPLE` members of a type no more than a third may be, else its next `_REST` resources are
+# looked at as a whole (documents that refer to others: nothing in them repeats itself).
+_SAMPLE, _NEW, _REST = 1024, 3, 4096
 _HEAD = frozenset(("resourceType", "id"))  # whoever asks knows them
 
 Members = Mapping[str, msgspec.Raw]
@@ -61,12 +66,27 @@ class _Step:
 
 @dataclass(slots=True)
 class _Kind:
-    """How resources of one type are looked at: by the sequence of their members' names."""
+    """How resources of one type are looked at: by the sequence of their members' names.
+
+    looked_at, new: members of the sample; rest: resources that are not looked at this way.
+    """
 
     shares: Shares
     d: int  # of a resource without the date that orders the type
     by_names: dict[tuple[str, ...], Sequence[_Step] | None] = field(default_factory=dict)
     steps: dict[tuple[str, ...], _Step] = field(default_factory=dict)
+    looked_at: int = 0
+    new: int = 0
+    rest: int = 0
+
+    def count(self, looked_at: int, new: int) -> None:
+        """Count the members of one resource."""
+        self.looked_at += looked_at
+        self.new += new
+        if self.looked_at >= _SAMPLE:
+            if self.new * _NEW > self.looked_at:
+                self.rest = _REST
+            self.looked_at = self.new = 0
 
 
 class Pieces:
@@ -85,18 +105,23 @@ class Pieces:
         self._identifier_keys = identifier_keys
         self._kinds: dict[str, _Kind] = {}
 
-    def entries(self, type_name: str, members: Members) -> Entries | None:
+    def entries(self, type_name: str, body: bytes) -> Entries | None:
         """Return the index entries of a resource without its links, if it is valid R4.
 
-        members: the whole body of this type, whose id is one. None: it has to be looked at as a
-        whole.
+        body: compact JSON of this type, whose id is one. None: it has to be looked at as a whole.
         """
         kind = self._kind(type_name)
-        steps = self._steps(kind, type_name, tuple(members)) if kind else None
-        if kind is None or steps is None:
+        if kind is None:
+            return None
+        if kind.rest:
+            kind.rest -= 1
+            return None
+        members = fhir_json.members(body)
+        steps = self._steps(kind, type_name, tuple(members))
+        if steps is None:
             return None
         rows: list[tuple[int, Any]] = []
-        present = parts = 0
+        present = parts = new = 0
         d = kind.d
         for step in steps:
             names = step.names
@@ -106,6 +131,7 @@ class Pieces:
                 piece = self._piece(type_name, step, members)
                 if piece is None:
                     return None
+                new += 1
                 if len(text) <= _LONGEST:
                     if len(step.known) >= _MOST_TEXTS:
                         step.known.clear()
@@ -116,6 +142,7 @@ class Pieces:
             if piece_d is not None:
                 d = piece_d
             rows += piece_rows
+        kind.count(len(steps), new)
         lists = together(rows)
         lists[0].append(keys.of_type(self._tenant, definitions.type_number(type_name)))
         return Entries(d, kind.shares.present(present, parts), *lists)

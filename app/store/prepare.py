@@ -189,10 +189,9 @@ class Preparer:
 
         resource: the parsed body, if it is at hand.
         """
-        members = fhir_json.members(body)
         entries = None
         if resource is None or is_id(resource.get("id", "absent")):
-            entries = self._pieces.entries(type_name, members)
+            entries = self._pieces.entries(type_name, body)
         linking = self.link_rules is not None and self.link_rules.states(type_name)
         if entries is not None and not linking:
             return entries

@@ -23,7 +23,7 @@ def pieces() -> Pieces:
 
 
 def together(known: Pieces, type_name: str, body: bytes) -> dict[str, object] | None:
-    found = known.entries(type_name, fhir_json.members(body))
+    found = known.entries(type_name, body)
     return None if found is None else content(found)
 
 
@@ -108,6 +108,31 @@ def test_what_is_not_right_or_not_alone_is_left_to_who_looks_at_the_whole(wrong:
         assert together(known, "Observation", body) is None
 
     assert together(known, "Observation", generate.body(RESULT)) is not None
+
+
+def test_a_type_whose_members_are_always_new_is_looked_at_as_a_whole_for_a_while() -> None:
+    known = pieces()
+
+    found = [
+        together(
+            known,
+            "Basic",
+            generate.body(
+                {
+                    "resourceType": "Basic",
+                    "code": {"text": f"{number}"},
+                    "created": f"2024-01-{number % 28 + 1:02d}",
+                    "subject": {"reference": f"Patient/{number}"},
+                }
+            ),
+        )
+        for number in range(6000)
+    ]
+
+    answers = [one is not None for one in found]
+    first = answers.index(False)
+    assert 300 < first < 400
+    assert answers.index(True, first) == first + 4096
 
 
 def test_what_is_remembered_is_bounded() -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from app.errors import Invalid
@@ -94,11 +95,13 @@ _WORDS = {"true": True, "false": False}
 _MAX_LENGTH = 2000
 
 
+@lru_cache(maxsize=4096)
 def value(text: str) -> Value:
     """Return the tree of a value formula. Raises Invalid with the column in its text."""
     return _Parser(text).whole_value()
 
 
+@lru_cache(maxsize=4096)
 def condition(text: str) -> Condition:
     """Return the tree of a condition. Raises Invalid with the column in its text."""
     return _Parser(text).whole_condition()

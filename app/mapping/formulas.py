@@ -31,7 +31,7 @@ from app.mapping.library import Library, Located
 from app.mapping.mentions import reference_up, references_down
 from app.mapping.places import Place, Problems
 from app.mapping.source import Source
-from app.mapping.tables import STEPS, WITH_DEFAULT
+from app.mapping.tables import STEPS, WITH_DEFAULT, Step
 from app.mapping.types import Checker
 from app.mapping.writer import Program, form_of
 
@@ -65,6 +65,7 @@ class Formulas:
         self._checker = checker
         self._part_of = part_of
         self._open: set[str] = set()
+        self._steps: dict[tuple[str, str], Step] = {}
         self._rule_types = {r.name: str(r.body.get("resource", "")) for r in library.rules}
         self._anchors = {r.name: str(r.body.get("each", "")).split() for r in library.rules}
 
@@ -181,7 +182,9 @@ class Formulas:
         if table is None:
             raise Invalid(f"there is no table `{table_name}`")
         other = self._code(tree.args[1], here) if len(tree.args) > 1 else None
-        step = STEPS[name](table)
+        step = self._steps.get((name, table_name))
+        if step is None:
+            step = self._steps[name, table_name] = STEPS[name](table)
         code = mapped(
             given,
             step,

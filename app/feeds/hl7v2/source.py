@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from app.errors import Invalid
@@ -236,27 +237,30 @@ class Hl7Source:
         return paths.text_of(anchor, sorted(own), {id_: sorted(n) for id_, n in numbers.items()})
 
     def path(self, text: str, at: str | None, trace: bool) -> Access:
-        if text in _NAMES:
-            return paths.named(text, "" if text in _SCOPED else None, trace)
-        if inside := _INSIDE.fullmatch(text):
-            return _inside(inside[1], inside[2])
-        if text.startswith("."):
-            return _piece(text, trace)
-        if _SEGMENT.fullmatch(text) and _known(text):
-            return paths.segment(text)
-        found = _FIELD.fullmatch(text)
-        if found is None:
-            raise Invalid(f"`{text}` is no HL7 v2 path")
-        segment, number = found[1], int(found[2])
-        kind = _type_of(segment, number)
-        repetition = int(found[3] or 0)
-        one, two = int(found[4] or 0), int(found[5] or 0)
-        if not one and found[6] is None and kind not in _WHOLE:
-            one = 1
-        field = paths.Field(
-            segment, number, repetition, (one, two), component=bool(found[4]), at=at
-        )
-        return field.access(trace)
+        return _path(text, at, trace)
+
+
+@lru_cache(maxsize=8192)
+def _path(text: str, at: str | None, trace: bool) -> Access:
+    if text in _NAMES:
+        return paths.named(text, "" if text in _SCOPED else None, trace)
+    if inside := _INSIDE.fullmatch(text):
+        return _inside(inside[1], inside[2])
+    if text.startswith("."):
+        return _piece(text, trace)
+    if _SEGMENT.fullmatch(text) and _known(text):
+        return paths.segment(text)
+    found = _FIELD.fullmatch(text)
+    if found is None:
+        raise Invalid(f"`{text}` is no HL7 v2 path")
+    segment, number = found[1], int(found[2])
+    kind = _type_of(segment, number)
+    repetition = int(found[3] or 0)
+    one, two = int(found[4] or 0), int(found[5] or 0)
+    if not one and found[6] is None and kind not in _WHOLE:
+        one = 1
+    field = paths.Field(segment, number, repetition, (one, two), component=bool(found[4]), at=at)
+    return field.access(trace)
 
 
 def _inside(outer: str, id_: str) -> Access:

@@ -418,9 +418,8 @@ def application(parts: Parts, threads: int) -> rest.Wsgi | rsgi.Application:
     wsgi = metrics.counted(rest.create_app(hub, doors))
     if not runs_on_loop(parts):
         return wsgi
-    most = max(MAX_BODY_BYTES, hub.http.max_body_bytes)
     asks_peers = hub.http.peers is not None
-    return rsgi.Application(wsgi, hub.store, threads=threads, most=most, asks_peers=asks_peers)
+    return rsgi.Application(wsgi, hub.store, threads=threads, asks_peers=asks_peers)
 
 
 def _warm(hub: Hub, intake: HttpIntake) -> None:

@@ -8,6 +8,7 @@ few threads. The doors themselves are WSGI (PEP 3333) and know nothing of this.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from asyncio import AbstractEventLoop
@@ -19,6 +20,7 @@ from typing import Any, Protocol
 
 from granian import rsgi as server
 
+from app.errors import Malformed
 from app.rest.base import MOUNT
 from app.rest.wsgi import Wsgi
 from app.store.turns import Overdue, Turn, finished
@@ -30,9 +32,7 @@ _CHEAP_BYTES = 32 * 1024
 _SLOW_S = 60.0  # for so long, what outlasted its turn is not tried on the loop again
 _SLOW_MOST = 1000
 _READS = frozenset(("GET", "HEAD"))
-_NO_BODY = frozenset(("GET", "HEAD", "DELETE", "OPTIONS"))
-# A client that is still sending misses an answer that comes too early (see `bodies.py`).
-_PATIENCE = 4
+_READ_BYTES = 1 << 20  # up to here a body is read before a thread is taken for it
 _CGI = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 
 
@@ -64,21 +64,19 @@ class Reads(Protocol):
 class Application:
     """One worker's RSGI application around its WSGI one.
 
-    threads: how many requests that take long run at a time. most: no door takes a longer body.
-    asks_peers: a code may be asked of other hubs.
+    threads: how many requests that take long run at a time. asks_peers: a code may be asked of
+    other hubs.
     """
 
-    def __init__(
-        self, application: Wsgi, reads: Reads, *, threads: int, most: int, asks_peers: bool
-    ) -> None:
+    _loop: AbstractEventLoop
+
+    def __init__(self, application: Wsgi, reads: Reads, *, threads: int, asks_peers: bool) -> None:
         self._application = application
         self._reads = reads
-        self._most = most
         self._asks_peers = asks_peers
         self._turn = Turn()
         self._slow: dict[tuple[str, ...], float] = {}  # kinds of requests, until when
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="http")
-        self._loop: AbstractEventLoop | None = None
 
     def __rsgi_init__(self, loop: AbstractEventLoop) -> None:
         self._loop = loop
@@ -88,22 +86,26 @@ class Application:
         self._threads.shutdown()
 
     async def __rsgi__(self, scope: server.Scope, protocol: Exchange) -> None:
-        method = scope.method
-        environ = _environ(scope, method)
+        environ = _environ(scope)
         try:
-            body = b"" if _has_none(environ) else await self._body(environ, protocol)
+            length = _length(environ)
+            if length is None or length > _READ_BYTES:
+                stream = _Stream(protocol, self._loop)
+                answer = await self._on_thread(environ, lambda: stream)
+            else:
+                answer = await self._answer(environ, await protocol() if length else b"")
         except _GONE:
             return
-        answer = await self._answer(environ, method, body)
         status, headers, content = answer
         if content:
             protocol.response_bytes(status, headers, content)
         else:
             protocol.response_empty(status, headers)
 
-    async def _answer(self, environ: dict[str, Any], method: str, body: bytes) -> Answer:
-        if len(body) <= _CHEAP_BYTES and self._is_cheap(method, environ["PATH_INFO"]):
-            kind = _kind(environ["PATH_INFO"], environ["QUERY_STRING"])
+    async def _answer(self, environ: dict[str, Any], body: bytes) -> Answer:
+        path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+        if len(body) <= _CHEAP_BYTES and self._is_cheap(method, path):
+            kind = _kind(path, environ["QUERY_STRING"])
             if kind not in self._slow or self._slow[kind] < time.monotonic():
                 try:
                     if method in _READS:
@@ -111,8 +113,10 @@ class Application:
                     return await finished(partial(self._in_turn, environ, body))
                 except Overdue:
                     self._is_slow(kind)
-        assert self._loop is not None
-        return await self._loop.run_in_executor(self._threads, self._call, environ, body)
+        return await self._on_thread(environ, partial(BytesIO, body))
+
+    async def _on_thread(self, environ: dict[str, Any], body: Callable[[], Any]) -> Answer:
+        return await self._loop.run_in_executor(self._threads, self._call, environ, body())
 
     def _is_cheap(self, method: str, path: str) -> bool:
         if path.startswith(MOUNT):
@@ -126,10 +130,10 @@ class Application:
 
     def _in_turn(self, environ: dict[str, Any], body: bytes) -> Answer:
         self._turn.begin()
-        return self._call(environ, body)
+        return self._call(environ, BytesIO(body))
 
-    def _call(self, environ: dict[str, Any], body: bytes) -> Answer:
-        environ["wsgi.input"] = BytesIO(body)
+    def _call(self, environ: dict[str, Any], body: Any) -> Answer:
+        environ["wsgi.input"] = body
         status = ""
         headers: Headers = []
 
@@ -144,20 +148,34 @@ class Application:
             close()
         return int(status[:3]), headers, content
 
-    async def _body(self, environ: Mapping[str, Any], protocol: Exchange) -> bytes:
-        """Return the body, or of one that no door takes as much as shows that."""
-        announced = environ.get("CONTENT_LENGTH", "")
-        if announced.isdecimal() and int(announced) <= _CHEAP_BYTES:
-            return await protocol()
-        kept = bytearray()
-        read = 0
-        async for chunk in protocol:
-            read += len(chunk)
-            if len(kept) <= self._most:
-                kept += chunk
-            if read > _PATIENCE * self._most:
-                break
-        return bytes(kept)
+
+class _Stream:
+    """A large body as WSGI reads it (PEP 3333), on a thread: the door decides how much it takes."""
+
+    def __init__(self, protocol: Exchange, loop: AbstractEventLoop) -> None:
+        self._chunks = protocol.__aiter__()
+        self._loop = loop
+        self._came = bytearray()
+        self._is_whole = False
+
+    def read(self, size: int = -1) -> bytes:
+        """Return up to `size` bytes, or all. Raises Malformed when the client breaks off."""
+        while not self._is_whole and (size < 0 or len(self._came) < size):
+            chunk = asyncio.run_coroutine_threadsafe(self._next(), self._loop).result()
+            self._came += chunk
+            self._is_whole = not chunk
+        end = len(self._came) if size < 0 else size
+        data = bytes(self._came[:end])
+        del self._came[:end]
+        return data
+
+    async def _next(self) -> bytes:
+        try:
+            return await self._chunks.__anext__()
+        except StopAsyncIteration:
+            return b""
+        except _GONE as exc:
+            raise Malformed("The body ends before it is whole") from exc
 
 
 def _kind(path: str, query: str) -> tuple[str, ...]:
@@ -167,21 +185,25 @@ def _kind(path: str, query: str) -> tuple[str, ...]:
     return (path, *[part.partition("=")[0] for part in query.split("&")])
 
 
-def _has_none(environ: Mapping[str, Any]) -> bool:
-    """Say whether the request has no body (RFC 9112 section 6.3)."""
-    return "CONTENT_LENGTH" not in environ and "HTTP_TRANSFER_ENCODING" not in environ
+def _length(environ: Mapping[str, Any]) -> int | None:
+    """Return how long the body is (RFC 9112 section 6.3), None when that is not told in advance."""
+    if "HTTP_TRANSFER_ENCODING" in environ:
+        return None
+    announced = environ.get("CONTENT_LENGTH", "0")
+    return int(announced) if announced.isdecimal() else None
 
 
-def _environ(scope: server.Scope, method: str) -> dict[str, Any]:
+def _environ(scope: server.Scope) -> dict[str, Any]:
     path, query = scope.path, scope.query_string
     environ = {
-        "REQUEST_METHOD": method,
+        "REQUEST_METHOD": scope.method,
         "SCRIPT_NAME": "",
         "PATH_INFO": path if path.isascii() else _latin(path),
         "QUERY_STRING": query if query.isascii() else _latin(query),
         "SERVER_PROTOCOL": "HTTP/1.1" if scope.http_version == "1.1" else "HTTP/1.0",
         "wsgi.url_scheme": scope.scheme,
         "wsgi.errors": sys.stderr,
+        "wsgi.input_terminated": True,
         "wsgi.version": (1, 0),
         "wsgi.multithread": True,
         "wsgi.multiprocess": True,

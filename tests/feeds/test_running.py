@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from app.feeds.running import Setting, helpers
 from app.store.database import Address
+from app.store.prepare import unpacked_words
 from app.store.store import Setting as StoreSetting
 from app.store.store import open_store
 from app.store.types import Change, Method
@@ -43,6 +44,10 @@ def test_helpers_know_the_parameters_that_were_posted(database_url):
 
         prepared = next(one.prepared for one in said.statements if one.type == "Patient")
         assert prepared.generation == store.preparer.generation > 0
-        # Who writes takes the entries as they are.
-        assert prepared.entries == store.preparer.entries("Patient", json.loads(prepared.body))
+        # Who writes takes the entries as they are, the dictionary rows in one piece.
+        expected = store.preparer.entries("Patient", json.loads(prepared.body))
+        words = unpacked_words(prepared.words)
+        assert (words.codes, words.texts) == (expected.codes, expected.texts)
+        assert set(prepared.entries.keys) == set(expected.keys)
+        assert prepared.entries.strs == expected.strs
         store.commit([Change(Method.DELETE, "SearchParameter", "fed")])

@@ -118,12 +118,14 @@ class WriterServer:
         path.chmod(0o600)
         self._listener.listen(_BACKLOG)
         self._listener.setblocking(False)
+        self._is_open = True
         doors.watch(self._listener, self._accept, write=False)
         doors.wake()
 
     def close(self) -> None:
         """Let no more workers in; what they have handed over is still written and answered."""
         self._path.unlink(missing_ok=True)
+        self._is_open = False
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # the writer's thread sees it and lets go
 
@@ -137,6 +139,8 @@ class WriterServer:
         try:
             sock, _ = self._listener.accept()
         except BlockingIOError:
+            if not self._is_open:  # it stays ready from now on
+                self._doors.forget(self._listener)
             return
         except OSError:
             self._doors.forget(self._listener)

@@ -32,7 +32,7 @@ _CHEAP_BYTES = 32 * 1024
 _SLOW_S = 60.0  # for so long, what outlasted its turn is not tried on the loop again
 _SLOW_MOST = 1000
 _READS = frozenset(("GET", "HEAD"))
-_READ_BYTES = 1 << 20  # up to here a body is read before a thread is taken for it
+_READ_BYTES = 1 << 18  # up to here a body is read before a thread is taken for it
 _CGI = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 
 

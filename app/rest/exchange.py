@@ -19,6 +19,7 @@ from app.rest.negotiate import Format, Prefer
 
 Params = Sequence[tuple[str, str]]
 
+_KNOWN_MOST = 200  # characters of a parameter that is remembered: what clients send has no bound
 _TAG = re.compile(r'\s*(?:W/)?"?([^",\s]+)"?\s*(?:,|$)')
 
 
@@ -37,13 +38,19 @@ def decode(text: str, *, plus: bool = True) -> str:
 
 def parse_query(query: str) -> list[tuple[str, str]]:
     """Return names and values of a query or form, in order: split at `&`, then decoded."""
-    return [_pair(part) for part in query.split("&") if part]
+    return [
+        _known_pair(part) if len(part) <= _KNOWN_MOST else _pair(part)
+        for part in query.split("&")
+        if part
+    ]
 
 
-@lru_cache(maxsize=4096)  # codes, orders and counts come again and again
 def _pair(text: str) -> tuple[str, str]:
     name, _, value = text.partition("=")
     return decode(name), decode(value)
+
+
+_known_pair = lru_cache(maxsize=4096)(_pair)  # codes, orders and counts come again and again
 
 
 class Request:

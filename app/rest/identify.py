@@ -41,6 +41,7 @@ _CODES = 10_000  # codes in one request
 _LINES = ("application/x-ndjson", "application/jsonl", "application/ndjson")
 _REMEMBERED = 4096  # codes whose reading is kept
 _REMEMBERED_LENGTH = 256
+_KEPT_BYTES = 4096  # of a resource; waves and attachments may have megabytes
 _READINGS = 8192  # readings of devices, and those they are about, that are kept as they are told
 _DAY_S = 86400
 # Headers of requests of other hubs.
@@ -284,9 +285,12 @@ def _is_in_use(statement: Mapping[str, Any]) -> bool:
     )
 
 
-@lru_cache(maxsize=_READINGS)
 def _reading(stored: Stored) -> Json:
-    """Return what is told of an Observation: the same for as long as it is the same version."""
+    """Return what is told of an Observation."""
+    return _known_reading(stored) if len(stored.body) <= _KEPT_BYTES else _read_reading(stored)
+
+
+def _read_reading(stored: Stored) -> Json:
     observation = orjson.loads(stored.body)
     told = _summary(stored.type, stored.id, observation)
     effective = observation.get("effectivePeriod") or {}
@@ -300,6 +304,10 @@ def _reading(stored: Stored) -> Json:
     return {name: text for name, text in told.items() if text is not None}
 
 
+# The same for as long as it is the same version.
+_known_reading = lru_cache(maxsize=_READINGS)(_read_reading)
+
+
 def _on_patient(reading: Json) -> bool:
     return str(reading.get("subject")).startswith("Patient/")
 
@@ -308,10 +316,16 @@ def _is_patient(reference: Any) -> bool:
     return isinstance(reference, dict) and str(reference.get("reference")).startswith("Patient/")
 
 
-@lru_cache(maxsize=_READINGS)
 def _target(stored: Stored) -> Json:
     """Return what is told of a resource that a device refers to."""
+    return _known_target(stored) if len(stored.body) <= _KEPT_BYTES else _read_target(stored)
+
+
+def _read_target(stored: Stored) -> Json:
     return _summary(stored.type, stored.id, orjson.loads(stored.body))
+
+
+_known_target = lru_cache(maxsize=_READINGS)(_read_target)
 
 
 def _followed(

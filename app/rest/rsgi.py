@@ -31,6 +31,7 @@ Answer = tuple[int, Headers, bytes]
 _CHEAP_BYTES = 32 * 1024
 _SLOW_S = 60.0  # for so long, what outlasted its turn is not tried on the loop again
 _SLOW_MOST = 1000
+_SLOW_LONGEST = 1000  # characters: what clients send has no bound
 _READS = frozenset(("GET", "HEAD"))
 _READ_BYTES = 1 << 18  # up to here a body is read before a thread is taken for it
 _CGI = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
@@ -124,6 +125,8 @@ class Application:
         return path == "/id" and method == "GET" and not self._asks_peers
 
     def _is_slow(self, kind: tuple[str, ...]) -> None:
+        if sum(map(len, kind)) > _SLOW_LONGEST:
+            return
         if len(self._slow) >= _SLOW_MOST:
             del self._slow[next(iter(self._slow))]
         self._slow[kind] = time.monotonic() + _SLOW_S

@@ -51,6 +51,7 @@ class Learned:
     __slots__ = ("conditions", "frequent", "pks", "sorts")
     MOST = 50_000
     MOST_TEXTS = 5_000
+    LONGEST = 1_000  # characters of a text that is kept: what clients send has no bound
 
     def __init__(self) -> None:
         self.pks: dict[tuple[str, str], int] = {}
@@ -69,14 +70,22 @@ class Learned:
         self.frequent.add(key)
 
     def keep_condition(self, text: tuple[object, ...], condition: Condition) -> None:
+        if _length(text) > self.LONGEST:
+            return
         if len(self.conditions) >= self.MOST_TEXTS:
             self.conditions.clear()
         self.conditions[text] = condition
 
     def keep_sort(self, text: tuple[object, ...], keys: Sequence[Key]) -> None:
+        if _length(text) > self.LONGEST:
+            return
         if len(self.sorts) >= self.MOST_TEXTS:
             self.sorts.clear()
         self.sorts[text] = keys
+
+
+def _length(text: tuple[object, ...]) -> int:
+    return sum(len(part) for part in text if isinstance(part, str))
 
 
 class Context:

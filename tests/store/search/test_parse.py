@@ -3,6 +3,7 @@
 import pytest
 
 from app.errors import Invalid
+from app.store.search.context import Learned
 from app.store.search.parse import Name, alternatives, parse_name, split, token_parts, unescape
 
 
@@ -69,3 +70,10 @@ def test_empty_alternatives_are_left_out():
 )
 def test_a_token_has_a_system_and_a_code(text, parts):
     assert token_parts(text) == parts
+
+
+def test_what_a_client_makes_long_is_not_kept():
+    learned = Learned()
+    for text in ("name", "name" * 1000):
+        learned.keep_sort(("Patient", text, 1), ())
+    assert list(learned.sorts) == [("Patient", "name", 1)]

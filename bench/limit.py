@@ -49,7 +49,9 @@ class _Numbers:
         return self._last
 
 
-def rows_of(path: Path, count: int, size: int, seed: int = 99) -> list[Batch]:
+def rows_of(
+    path: Path, count: int, size: int, seed: int = 99, patients: int = data.PATIENTS
+) -> list[Batch]:
     """Return the rows of `count` change sets of `size` observations, made but not written."""
     db = connect(Address(f"sqlite:///{path}"), write=True)
     preparer = Preparer(0, UTC)
@@ -63,7 +65,7 @@ def rows_of(path: Path, count: int, size: int, seed: int = 99) -> list[Batch]:
     rnd = random.Random(seed)
     made: list[Batch] = []
     for _ in range(count):
-        bodies = [orjson.dumps(data.observation(rnd)) for _ in range(size)]
+        bodies = [orjson.dumps(data.observation(rnd, patients)) for _ in range(size)]
         changes = [Change(Method.CREATE, "Observation", body=body) for body in bodies]
         write_path.evaluate(preparer.prepare(changes))
         made.append(write_path.take())

@@ -26,7 +26,8 @@ from app.store.search.sort import Key
 from app.store.types import Stored
 
 _VERIFY_STEP = 4  # rows read for each match wanted when bodies decide
-_PROBE_MOST = 500  # rows read at once when further probes decide
+_PROBE_STEP = 4  # rows looked at for each match wanted when further probes decide
+_PROBE_MOST = 500  # at once
 _ROUNDS_MAX = 1000
 # The highest pk there is bounds all pages after the first.
 _RESOURCE = "r.type,r.id,r.vid,r.lu,r.method,r.body,(SELECT max(pk) FROM res)"
@@ -57,16 +58,57 @@ def page(
     """Return at most `count` matches, not 0, and where the page after them begins."""
     bound, last = (cursor.bound, cursor.last) if cursor else (None, None)
     plan, probes = _stepwise(plan)
-    if probes or plan.verifiers:
+    if probes and not plan.verifiers and not plan.walk_rows and _is_by_date(plan, sort):
+        descending = not sort or sort[0].descending
+        found, places, bound = _narrowed(plan, probes, descending, count + 1, bound, last)
+    elif probes or plan.verifiers:
         found, places, bound = _sifted(plan, probes, sort, count + 1, bound, last)
     else:
         rows = _rows(plan, sort, count + 1, bound, last)
         bound = rows[0][_BOUND] if rows and bound is None else bound
         found = _found(plan, rows)
-        places = rows
+        places = [row[_BOUND + 1 :] for row in rows]
     if len(found) <= count:
         return found, None
-    return found[:count], Cursor(bound or 0, places[count - 1][_BOUND + 1 :])
+    return found[:count], Cursor(bound or 0, places[count - 1])
+
+
+def _is_by_date(plan: Plan, sort: Sequence[Key]) -> bool:
+    """Say whether the rows of the driver come in the order that is asked for."""
+    return len(plan.types) == 1 and (not sort or (len(sort) == 1 and sort[0].sql is None))
+
+
+def _narrowed(
+    plan: Plan,
+    probes: Sequence[PointedAtPair],
+    descending: bool,
+    wanted: int,
+    bound: int | None,
+    last: tuple[Any, ...] | None,
+) -> tuple[list[Found], list[tuple[Any, ...]], int | None]:
+    """As `_sifted` where probes decide: bodies are read of what has passed them only."""
+    context, sql = plan.context, Sql(plan.context.db)
+    found: list[Found] = []
+    places: dict[int, tuple[Any, ...]] = {}
+    limit, step = wanted * _PROBE_STEP, wanted + wanted // 2
+    for _ in range(_ROUNDS_MAX):
+        extra = _after(descending, bound, last)
+        text, params = plan.in_order(sql, descending=descending, extra=extra, limit=limit)
+        rows = sql.db.all(f"SELECT (SELECT max(pk) FROM res),q.d,q.pk FROM ({text}) AS q", params)
+        rows.sort(key=_BY_DATE, reverse=descending)
+        if bound is None and rows:
+            bound = rows[0][0]
+        at = 0
+        while at < len(rows) and len(found) < wanted:
+            good = _probed(plan, probes, rows[at : at + step])[: wanted - len(found)]
+            at += step
+            places.update((row[-1], row[1:]) for row in good)
+            found += fetch(context, [row[-1] for row in good])
+        if len(found) == wanted or len(rows) < limit:
+            break
+        last = rows[-1][1:]
+        limit = min(2 * limit, _PROBE_MOST)
+    return found, [places[one.pk] for one in found], bound
 
 
 def _sifted(
@@ -77,7 +119,7 @@ def _sifted(
     bound: int | None,
     last: tuple[Any, ...] | None,
 ) -> tuple[list[Found], list[tuple[Any, ...]], int | None]:
-    """Return the matches among rows that are only candidates, their rows, and the bound of pk."""
+    """Return the matches among rows that are only candidates, their places, the bound of pk."""
     found: list[Found] = []
     places: list[tuple[Any, ...]] = []
     limit = wanted * _VERIFY_STEP if plan.verifiers else wanted + wanted // 2
@@ -90,7 +132,7 @@ def _sifted(
             good = _verified(plan, good, wanted - len(found))
         good = good[: wanted - len(found)]
         found += _found(plan, good)
-        places += good
+        places += [row[_BOUND + 1 :] for row in good]
         if len(found) == wanted or len(rows) < limit:
             break
         last = rows[-1][_BOUND + 1 :]
@@ -163,7 +205,7 @@ def _rows(
     bound: only pks up to it.
     """
     sql = Sql(plan.context.db)
-    if len(plan.types) == 1 and (not sort or (len(sort) == 1 and sort[0].sql is None)):
+    if _is_by_date(plan, sort):
         descending = sort[0].descending if sort else True
         extra = _after(descending, bound, last)
         if plan.walk_rows:

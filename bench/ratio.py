@@ -1,12 +1,14 @@
 """Does the hub fall behind the bare driver as the data grow? Two sizes side by side.
 
     python -m bench.ratio --keep FOLDER [--sizes 10000,1000000] [--secs 3] [--rounds 3] [--only ...]
+    python -m bench.ratio --filled 10000=URL --filled 1000000=URL [...]
 
 A hub over each size runs at the same time and kind after kind is asked in turns: driver and hub of
 the one size, driver and hub of the other, several rounds of it. A machine that is slow for a
 minute is slow for all four. `ratio` is hub to driver, the median of the rounds; `kept` the ratio at
 the last size to that at the first. Creates come last: the driver writes the same rows to a copy of
-the same database, sixteen a commit, as the writer process commits what waits.
+the SQLite database, sixteen a commit, as the writer process commits what waits. --filled takes
+databases that `bench/fill.py` has filled as they are, and only asks them.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import statistics
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,25 +35,26 @@ CREATE = "create"
 
 @dataclass(frozen=True)
 class Side:
-    """A hub, its database and a copy of it for the driver's writes."""
+    """A hub, its database, a folder for notes, and a copy for the driver's writes, if it may."""
 
     size: int
     hub: RunningHub
-    database: Path
-    copy: Path
+    url: str
+    folder: Path
+    copy: Path | None = None
 
 
 def _search(side: Side, kind: str, secs: int) -> tuple[float, float]:
-    patients = data.patients_of(side.size)
-    bare = limit.searches_per_second(
-        f"sqlite:///{side.database}", data.searches(kind, SAMPLE, patients)
-    )
-    file = side.database.with_name("addresses.txt")
+    sample = data.searches(kind, SAMPLE, data.patients_of(side.size))
+    bare = limit.searches_per_second(side.url, sample)
+    file = side.folder / "addresses.txt"
     file.write_text("\n".join(addresses(side.hub, kind, side.size)) + "\n")
     return wrk(side.hub.base, "read.lua", str(file), 8, secs).rate, bare
 
 
 def _create(side: Side, secs: int, seed: int) -> tuple[float, float]:
+    if side.copy is None:
+        raise ValueError("no copy to write to")
     made = limit.rows_of(side.copy, CREATES, 1, seed, data.patients_of(side.size))
     bare = limit.writes_per_second(side.copy, made, 1, limit.GROUP)
     return wrk(side.hub.base, "create.lua", None, 16, secs).rate, bare
@@ -69,9 +73,30 @@ def measure(sides: list[Side], kind: str, secs: int, rounds: int) -> list[tuple[
     ]
 
 
+def _kept(stack: ExitStack, args: argparse.Namespace) -> Iterator[Side]:
+    for size in map(int, args.sizes.split(",")):
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        (folder / "data").mkdir()
+        database, copy = folder / "data" / "yilian.db", folder / "copy.db"
+        for target in (database, copy):
+            shutil.copyfile(kept(args.keep, size), target)
+        hub = stack.enter_context(running_hub(folder / "data"))
+        yield Side(size, hub, f"sqlite:///{database}", folder, copy)
+
+
+def _filled(stack: ExitStack, given: list[str]) -> Iterator[Side]:
+    for each in given:
+        size, _, url = each.partition("=")
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        (folder / "data").mkdir()
+        hub = stack.enter_context(running_hub(folder / "data", database_url=url))
+        yield Side(int(size), hub, url, folder)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--keep", type=Path, required=True, help="folder of filled databases")
+    parser.add_argument("--keep", type=Path, help="folder of filled SQLite databases")
+    parser.add_argument("--filled", action="append", default=[], metavar="SIZE=URL")
     parser.add_argument("--sizes", default="10000,1000000")
     parser.add_argument("--secs", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
@@ -80,20 +105,14 @@ def main() -> int:
     if shutil.which("wrk") is None:
         print("wrk is needed: the Debian package wrk has it", file=sys.stderr)
         return 2
+    if not args.keep and not args.filled:
+        parser.error("name a folder (--keep) or databases (--filled)")
     with ExitStack() as stack:
-        sides = []
-        for size in map(int, args.sizes.split(",")):
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            (folder / "data").mkdir()
-            database, copy = folder / "data" / "yilian.db", folder / "copy.db"
-            for target in (database, copy):
-                shutil.copyfile(kept(args.keep, size), target)
-            hub = stack.enter_context(running_hub(folder / "data"))
-            sides.append(Side(size, hub, database, copy))
+        sides = list(_filled(stack, args.filled) if args.filled else _kept(stack, args))
         threading.Event().wait(SETTLE_S)
         heads = "".join(f"{side.size:>12,}{'ratio':>8}" for side in sides)
         print(f"{'requests per second at':28}{heads}{'kept':>8}")
-        for kind in (*data.SEARCHES, CREATE):
+        for kind in (*data.SEARCHES, *(() if args.filled else (CREATE,))):
             if args.only and not any(each in kind for each in args.only.split(",")):
                 continue
             found = measure(sides, kind, args.secs, args.rounds)

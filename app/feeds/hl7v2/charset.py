@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import codecs
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+
+import msgspec
 
 from app.errors import Invalid, Issue
 from app.feeds.hl7v2 import iso2022
@@ -101,8 +102,7 @@ _UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffd]")
 _LABEL_NOISE = re.compile(r"[^A-Z0-9]")
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(msgspec.Struct, frozen=True):
     """The text of a message, the Python codec that gave it, and what was doubtful."""
 
     text: str

@@ -193,7 +193,9 @@ def _bundle(made: Made, options: Options) -> dict[str, Any]:
 def _unmapped(message: er7.Message, mapping: Mapping_) -> list[Issue]:
     """Report segments that no rule looks at: they stay in the raw message only."""
     known = _segments_of(mapping)
-    unknown = dict.fromkeys(s.id for s in message.segments if s.id not in known)
+    if known.issuperset(message.ids):
+        return []
+    unknown = dict.fromkeys(id_ for id_ in message.ids if id_ not in known)
     return [
         Issue(
             "information",

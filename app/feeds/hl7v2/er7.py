@@ -83,6 +83,9 @@ class MessageType:
     structure: str
 
 
+_NO_TYPE = MessageType("", "", "")
+
+
 class Repetition:
     """One repetition of a field: components and subcomponents on demand."""
 
@@ -171,32 +174,22 @@ class Repetition:
 
 
 class Segment:
-    """One segment: fields on demand."""
+    """One segment: repetitions on demand."""
 
-    __slots__ = ("_fields", "_repetitions", "id", "index", "message", "raw")
+    __slots__ = ("_repetitions", "fields", "id", "index", "message", "raw")
 
     def __init__(self, raw: str, message: Message, index: int) -> None:
         self.raw = raw
         self.message = message
         self.index = index  # place in message.segments, from 0
         self.id = raw[:3]
-        self._fields: list[str] | None = None
+        # The fields as they stand, so that fields[n] is field n; fields[0] is the segment id.
+        self.fields = message.fields[index]
         self._repetitions: dict[int, list[Repetition]] | None = None
-
-    @property
-    def fields(self) -> list[str]:
-        """The fields as they stand, so that fields[n] is field n; fields[0] is the segment id."""
-        parts = self._fields
-        if parts is None:
-            parts = self.raw.split(self.message.field_separator)
-            if parts[0] in _HEADERS:
-                parts.insert(1, self.message.field_separator)
-            self._fields = parts
-        return parts
 
     def field(self, number: int) -> str:
         """Return a field as it stands, "" when it is not there."""
-        parts = self._fields or self.fields
+        parts = self.fields
         return parts[number] if number < len(parts) else ""
 
     def repetitions(self, number: int) -> list[Repetition]:
@@ -218,9 +211,7 @@ class Segment:
         self, number: int, component: int = 1, subcomponent: int = 1, repetition: int = 1
     ) -> str:
         """Return one leaf, as `Repetition.value` does."""
-        parts = self._fields
-        if parts is None:
-            parts = self.fields
+        parts = self.fields
         if number >= len(parts):
             return ""
         raw = parts[number]
@@ -261,53 +252,77 @@ class Segment:
 
 
 class Message:
-    """One message: its segments in the order received, and what was doubtful in reading it."""
+    """One message: its segments in the order received, and what was doubtful in reading it.
+
+    ids, lines, fields: of each segment its id, its text and its fields, so that fields[at][n] is
+    field n of a segment. fields ends with an empty list: of segments that are not there.
+    """
 
     def __init__(self, text: str, codec: str, delimiters: Delimiters) -> None:
         self.charset = codec  # a Python codec
         self.delimiters = delimiters
-        self.field_separator = delimiters.field
+        self.field_separator = separator = delimiters.field
         self.component_separator = delimiters.component
         self.subcomponent_separator = delimiters.subcomponent
         self.escape_character = delimiters.escape
         self.issues: list[Issue] = []
         self._warned: set[tuple[str, str | None]] = set()
         self.version = ""  # the version whose rules apply, one of VERSIONS
-        self.type = MessageType("", "", "")
-        self.segments = [Segment(line, self, at) for at, line in enumerate(self._lines(text))]
+        self.type = _NO_TYPE
+        self.lines = lines = self._lines(text)
+        self.ids = tuple([line[:3] for line in lines])
+        if not _USUAL.issuperset(self.ids):
+            self.lines = lines = self._spelled(lines)
+            self.ids = tuple([line[:3] for line in lines])
+        self.fields = [line.split(separator) for line in lines]
+        for parts in self.fields if _many_headers(self.ids) else self.fields[:1]:
+            if parts[0] in _HEADERS:
+                parts.insert(1, separator)
+        self.fields.append([])
+        self._segments: dict[int, Segment] = {}
         self._by_id: dict[str, list[Segment]] = {}
-        for segment in self.segments:
-            same = self._by_id.get(segment.id)
-            if same is None:
-                self._by_id[segment.id] = [segment]
-            else:
-                same.append(segment)
 
     def close(self) -> None:
         """Let go of the segments, which refer to it: its memory is free at once then."""
-        for segment in self.segments:
+        for segment in self._segments.values():
             segment.forget()
-        self.segments = []
+        self._segments = {}
         self._by_id = {}
+
+    @property
+    def segments(self) -> list[Segment]:
+        """All segments, in the order received."""
+        return [self.segment(at) for at in range(len(self.lines))]
+
+    def segment(self, at: int) -> Segment:
+        """Return a segment by its place, from 0."""
+        found = self._segments.get(at)
+        if found is None:
+            found = self._segments[at] = Segment(self.lines[at], self, at)
+        return found
 
     @property
     def header(self) -> Segment:
         """MSH."""
-        return self.segments[0]
+        return self.segment(0)
 
     @property
     def control_id(self) -> str:
         """MSH-10 exactly as it stands: what MSA-2 repeats."""
-        return self.segments[0].field(10)
+        header = self.fields[0]
+        return header[10] if len(header) > 10 else ""
 
     def all(self, segment_id: str) -> list[Segment]:
         """Return the segments of that id, in order."""
-        return self._by_id.get(segment_id, [])
+        found = self._by_id.get(segment_id)
+        if found is None:
+            places = [at for at, id_ in enumerate(self.ids) if id_ == segment_id]
+            found = self._by_id[segment_id] = [self.segment(at) for at in places]
+        return found
 
     def first(self, segment_id: str) -> Segment | None:
         """Return the first segment of that id."""
-        found = self._by_id.get(segment_id)
-        return found[0] if found else None
+        return self.segment(self.ids.index(segment_id)) if segment_id in self.ids else None
 
     def get(
         self,
@@ -318,8 +333,17 @@ class Message:
         subcomponent: int = 1,
     ) -> str:
         """Return one leaf of the first segment of that id: the terser path of other tools."""
-        found = self._by_id.get(segment_id)
-        return found[0].value(number, component, subcomponent, repetition) if found else ""
+        found = self.first(segment_id)
+        return found.value(number, component, subcomponent, repetition) if found else ""
+
+    def plain(self, segment_id: str, number: int) -> str:
+        """Return what `get` does, quickly: most leaves hold nothing but letters and digits."""
+        if segment_id not in self.ids:
+            return ""
+        at = self.ids.index(segment_id)
+        parts = self.fields[at]
+        raw = parts[number] if number < len(parts) else ""
+        return raw if not raw or raw.isalnum() else self.segment(at).value(number)
 
     def warn(self, text: str, *, at: str | None, details: str, severity: str = "warning") -> None:
         """Note something doubtful, once per place, and no more than a sender can read."""
@@ -334,18 +358,20 @@ class Message:
         lines = text.split("\r")
         if len(lines) > MOST_SEGMENTS + 1:
             raise TooMuch(f"more than {MOST_SEGMENTS} segments", details="too-many-segments")
-        return [
-            line if line[:3] in _USUAL else self._spelled(line)
-            for line in lines
-            if line and not line.isspace()
-        ]
+        if not lines[-1]:
+            lines.pop()
+        return lines
 
-    def _spelled(self, line: str) -> str:
-        """Return the line with its segment id in capitals."""
-        if line[:3].isupper() or not _SEGMENT_LINE.match(line):
-            return line
-        self.warn("segment ids in lower case", at=None, details="lower-case-segment")
-        return line[:3].upper() + line[3:]
+    def _spelled(self, lines: list[str]) -> list[str]:
+        """Return the lines without empty ones, and with segment ids in capitals."""
+        out = []
+        for line in lines:
+            if not line[:3].isupper() and _SEGMENT_LINE.match(line):
+                self.warn("segment ids in lower case", at=None, details="lower-case-segment")
+                line = line[:3].upper() + line[3:]
+            if line and not line.isspace():
+                out.append(line)
+        return out
 
     def _with_carriage_returns(self, text: str) -> str:
         """Return the text with CR at segment ends; LF inside a value stays.
@@ -391,8 +417,7 @@ def read(
         _limit_repetitions(text, delimiters)
     message = Message(text, decoded.codec, delimiters)
     message.issues.extend(decoded.issues)
-    message.version = _version(message)
-    message.type = _type(message)
+    message.version, message.type = _described(message)
     return message
 
 
@@ -436,8 +461,29 @@ def version_key(version: str) -> list[int]:
     return [int(part) for part in version.split(".")]
 
 
+_MOST_DESCRIBED, _LONGEST_DESCRIBED = 1024, 60
+_described_before: dict[tuple[str, ...], tuple[str, MessageType]] = {}
+
+
+def _described(message: Message) -> tuple[str, MessageType]:
+    """Return version and type: remembered where MSH-9 and MSH-12 say all, without a doubt."""
+    header = message.fields[0]
+    if len(header) < 13:
+        return _version(message), _type(message)
+    key = message.charset, header[1], header[2], header[9], header[12]
+    found = _described_before.get(key)
+    if found is None:
+        found = _version(message), _type(message)
+        doubts = message.issues or not message.header.value(9, 2)
+        if not doubts and len(header[9]) + len(header[12]) <= _LONGEST_DESCRIBED:
+            if len(_described_before) >= _MOST_DESCRIBED:
+                _described_before.clear()
+            _described_before[key] = found
+    return found
+
+
 def _version(message: Message) -> str:
-    sent = message.segments[0].value(12)
+    sent = message.header.value(12)
     if sent in VERSIONS:
         return sent
     if not sent:
@@ -451,7 +497,7 @@ def _version(message: Message) -> str:
 
 
 def _type(message: Message) -> MessageType:
-    header = message.segments[0]
+    header = message.header
     code = header.value(9)
     if len(header.fields) < 10:
         raise Malformed("MSH is cut off before MSH-9", at="MSH")
@@ -468,6 +514,11 @@ def structure_of(code: str, event: str) -> str:
     if not event:
         return code
     return _STRUCTURES.get(code, {}).get(event, f"{code}_{event}")
+
+
+def _many_headers(ids: tuple[str, ...]) -> bool:
+    """Say whether there is a segment after the first whose second field is its separator."""
+    return ids.count("MSH") > 1 or "FHS" in ids or "BHS" in ids
 
 
 def _limit_repetitions(text: str, delimiters: Delimiters) -> None:

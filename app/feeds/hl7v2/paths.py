@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from app.feeds.hl7v2.er7 import NULL, Message, Repetition
-from app.feeds.hl7v2.tree import nearest, nearest_all
+import msgspec
+
+from app.feeds.hl7v2.er7 import NULL, Repetition
+from app.feeds.hl7v2.tree import Node, Place, nearest, nearest_all
 from app.mapping.source import Access, Getter, Inline
 from app.mapping.writer import Writer
 
@@ -23,38 +25,33 @@ _AROUND = frozenset(("PID", "PV1", "ORC", "OBR"))
 _INNER = frozenset(("OBX", "DG1", "AL1", "NK1"))
 
 
-class Part:
-    """A repetition of a field, or one component of it (comp > 0)."""
+class Part(msgspec.Struct, eq=False):
+    """A repetition of a field, or one component of it (comp > 0).
 
-    __slots__ = ("_parts", "_rep", "comp", "number", "occurrence", "raw", "up", "whole")
+    whole: the repetition as it stands. raw: its text, or that of the component. near: as of the
+    segment around it.
+    """
+
     id = None
     kids = None
     made = None
 
-    def __init__(
-        self, whole: str, up: Any, message: Message, number: int, occurrence: int, comp: int = 0
-    ) -> None:
-        self.whole = whole  # the repetition as it stands
-        self.up = up
-        self.number = number
-        self.occurrence = occurrence
-        self.comp = comp
-        self._rep: Repetition | None = None
-        self._parts: list[str] | None = None
-        self.raw = whole
-        if comp:
-            parts = self._parts = whole.split(message.component_separator)
-            raw = parts[comp - 1] if comp <= len(parts) else ""
-            # As the text of results that are remembered, `A&B` inside a component is not `A&B`
-            # as a whole field.
-            self.raw = f"\x00{raw}" if message.subcomponent_separator in raw else raw
+    whole: str
+    raw: str
+    up: Node
+    near: Place
+    number: int
+    occurrence: int
+    comp: int = 0
+    _rep: Repetition | None = None
+    _parts: list[str] | None = None
 
     @property
     def parts(self) -> list[str]:
         """The components as they stand."""
         found = self._parts
         if found is None:
-            separator = self.up.seg.message.component_separator
+            separator = self.up.message.component_separator
             found = self._parts = self.whole.split(separator)
         return found
 
@@ -62,7 +59,7 @@ class Part:
     def rep(self) -> Repetition:
         found = self._rep
         if found is None:
-            segment = self.up.seg
+            segment = self.up.message.segment(self.near.at)
             found = self._rep = Repetition(self.whole, segment, self.number, self.occurrence)
         return found
 
@@ -76,8 +73,7 @@ class Part:
 
     def inner(self, comp: int) -> Part:
         """Return one component of it."""
-        message = self.up.seg.message
-        return Part(self.whole, self.up, message, self.number, self.occurrence, comp)
+        return _component(self.whole, self.up, self.number, self.occurrence, comp)
 
     def text(self, one: int, two: int) -> str:
         """Return component `one` (subcomponent `two`, 0: whole); 0 is the whole part."""
@@ -87,6 +83,18 @@ class Part:
         if two:
             return rep.value(one, two)
         return rep.text(one)
+
+
+def _component(whole: str, up: Node, number: int, occurrence: int, comp: int) -> Part:
+    """Return one component of a repetition."""
+    message = up.message
+    parts = whole.split(message.component_separator)
+    raw = parts[comp - 1] if comp <= len(parts) else ""
+    # As the text of results that are remembered, `A&B` inside a component is not `A&B` as a whole
+    # field.
+    if message.subcomponent_separator in raw:
+        raw = f"\x00{raw}"
+    return Part(whole, raw, up, up.near, number, occurrence, comp, None, parts)
 
 
 def named(name: str, reads: str | None, trace: bool) -> Access:
@@ -208,14 +216,14 @@ class Field:
         place = nearest(at, self.id)
         if place is None or self.number >= len(place.fields):
             return []
-        raw, message = place.fields[self.number], run.doc.message
-        if message.delimiters.repetition in raw or self.repetition or self.number < 3:
+        raw = place.fields[self.number]
+        if place.message.delimiters.repetition in raw or self.repetition or self.number < 3:
             return [
                 part
                 for rep in self._repetitions(place)[1]
-                if (part := self._part(rep.raw, place, message, rep.occurrence)) is not None
+                if (part := self._part(rep.raw, place, rep.occurrence)) is not None
             ]
-        part = self._part(raw, place, message, 1) if raw else None
+        part = self._part(raw, place, 1) if raw else None
         return [] if part is None else [part]
 
     def raw(self, at: Any, run: Any) -> Any:
@@ -226,9 +234,10 @@ class Field:
 
     def _repetitions(self, at: Any) -> tuple[Any, list[Repetition]]:
         place = nearest(at, self.id)
-        if place is None or place.seg is None:
+        seg = None if place is None else place.seg
+        if seg is None:
             return None, []
-        found = place.seg.repetitions(self.number)
+        found = seg.repetitions(self.number)
         if self.repetition:
             found = [rep for rep in found if rep.occurrence == self.repetition]
         return place, found
@@ -236,9 +245,14 @@ class Field:
     def _text(self, rep: Repetition) -> str:
         return rep.value(self.component, self.sub) if self.sub else rep.text(self.component)
 
-    def _part(self, raw: str, place: Any, message: Message, occurrence: int) -> Part | None:
-        made = Part(raw, place, message, self.number, occurrence, self.named_component)
-        return made if made.raw and made.raw != NULL else None
+    def _part(self, raw: str, place: Any, occurrence: int) -> Part | None:
+        if self.named_component:
+            made = _component(raw, place, self.number, occurrence, self.named_component)
+            raw = made.raw
+            return made if raw and raw != NULL else None
+        if not raw or raw == NULL:
+            return None
+        return Part(raw, raw, place, place.near, self.number, occurrence)
 
     def _places(self, at: Any) -> list[str]:
         tail = "".join(f".{n}" for n in (self.component, self.sub) if n)
@@ -292,7 +306,8 @@ class Field:
     def _write_repetition(self, w: Writer, node: str) -> str:
         raw = self._write_raw(w, node)
         test = f"{raw} and run.doc.message.delimiters.repetition in {raw}"
-        get = f"{w.bind(self.one)}({node}, run) if {test} else None"
+        several = w.once((self.id, self.number, "several", node), lambda: w.set(test))
+        get = f"{w.bind(self.one)}({node}, run) if {several} else None"
         return w.once((self.id, self.number, self.repetition, "of", node), lambda: w.set(get))
 
     def _write_many(self, w: Writer, node: str) -> str:
@@ -311,10 +326,9 @@ class Field:
 
     def _own_node(self, raw: str, at: Any, run: Any) -> Any:
         """Return what `node` does, from the text of a field of the node itself."""
-        message = run.doc.message
-        if message.delimiters.repetition in raw:
+        if at.message.delimiters.repetition in raw:
             return self.node(at, run)
-        return self._part(raw, at, message, 1)
+        return self._part(raw, at, 1)
 
     def _write_nodes(self, w: Writer, node: str) -> str:
         raw = self._write_raw(w, node)
@@ -326,19 +340,10 @@ class Field:
         return self.component < 2 and self.sub < 2
 
 
-def _fields_near(node: Any, id_: str) -> list[str]:
+def _fields_near(node: Any, id_: str, run: Any) -> list[str]:
     """Return the fields of the segment that `nearest` finds."""
-    while node is not None:
-        if node.id == id_:
-            return node.fields  # type: ignore[no-any-return]
-        kids = node.kids
-        if kids is not None and id_ in kids:
-            return kids[id_][0].fields  # type: ignore[no-any-return]
-        node = node.up
-    return _NO_FIELDS
-
-
-_NO_FIELDS: list[str] = []
+    fields: list[str] = run.doc.message.fields[node.near[id_]]
+    return fields
 
 
 def text_of(id_: str, numbers: Sequence[int], around: Mapping[str, Sequence[int]]) -> Getter:
@@ -352,7 +357,7 @@ def text_of(id_: str, numbers: Sequence[int], around: Mapping[str, Sequence[int]
 
     def get(node: Any, run: Any) -> Any:
         texts = [picked[len(node.fields)](node.fields)] if numbers else []
-        texts += (pick[len(f := _fields_near(node, name))](f) for name, pick in others.items())
+        texts += (pick[len(f := _fields_near(node, name, run))](f) for name, pick in others.items())
         return tuple(texts) if len(texts) > 1 else texts[0]
 
     def write(w: Writer, node: str) -> str:
@@ -406,13 +411,16 @@ def _own_fields(w: Writer, node: str, id_: str) -> str:
 
 def _other_fields(w: Writer, node: str, id_: str) -> str:
     """Return the variable of the fields of the nearest segment of an id."""
-    find = f"{w.bind(_fields_near)}({node}, {id_!r})"
+    w.head("every = run.doc.message.fields")
+    find = f"every[{node}.near[{id_!r}]]"
     if node != "node":
-        return w.set(find)
-    name = f"fields_{id_}"
-    w.head(f"{name} = None")
-    w.put(f"if {name} is None: {name} = {find}")
-    return name
+        return w.once((id_, "near", node), lambda: w.set(find))
+
+    def put() -> str:
+        w.put(f"fields_{id_} = {find}")
+        return f"fields_{id_}"
+
+    return w.once((id_, "near"), put)
 
 
 # --- inside a field -------------------------------------------------------------------------------
@@ -502,9 +510,14 @@ class Piece:
 def _parts(part: Any) -> tuple[list[str], int]:
     """Return the components of a whole repetition and their number; -1: it is something else."""
     if part.id is not None or part.comp:
-        return _NO_FIELDS, -1
-    parts = part.parts
+        return _NO_PARTS, -1
+    parts = part._parts
+    if parts is None:
+        parts = part._parts = part.whole.split(part.up.message.component_separator)
     return parts, len(parts)
+
+
+_NO_PARTS: list[str] = []
 
 
 def _reading(access: Access, places: Callable[[Any], list[str]]) -> Access:

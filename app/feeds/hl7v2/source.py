@@ -19,6 +19,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from itertools import zip_longest
 from typing import Any
 
 from app.errors import Invalid
@@ -51,17 +52,20 @@ class Document:
         self.root = self.tree.root
         self.values = values
         self.names: dict[str, str | None] = _Names(self)
-        header = message.header
-        self.application = header.value(3)
-        self.facility = header.value(4) or str(values.get("facility") or "")
+        self.application = message.plain("MSH", 3)
+        self.facility = message.plain("MSH", 4) or str(values.get("facility") or "")
         self.control_id = message.control_id.strip() or _digest(message)
+        kind = message.type
         self.memo_scope = _scope(
             self,
             (
                 self.facility,
                 self.application,
-                message.type,
-                message.delimiters,
+                kind.code,
+                kind.event,
+                kind.structure,
+                message.field_separator,
+                message.fields[0][2],  # the other delimiters
                 message.charset,
                 values.get("zone"),
                 values.get("hub_version"),
@@ -81,10 +85,12 @@ class Document:
             if table is None:
                 continue
             known = table.known
-            for node in nodes:
-                shape = bytes(map(bool, node.fields))
-                found = known.get(shape)
-                out |= table.learnt(shape) if found is None else found
+            if len(nodes) == 1:
+                shape = bytes(map(bool, nodes[0].fields))
+            else:  # which fields hold something in any of them
+                shape = bytes(map(any, zip_longest(*[node.fields for node in nodes])))
+            found = known.get(shape)
+            out |= table.learnt(shape) if found is None else found
         return out
 
     @property
@@ -104,7 +110,7 @@ class Document:
     def has_device_codes(self) -> bool:
         """Say whether any OBX speaks of devices in MDC codes: most messages do not."""
         mark = f"{self.message.component_separator}MDC"
-        return any(mark in node.raw for node in self.tree.all("OBX"))
+        return mark in "\r".join([node.raw for node in self.tree.all("OBX")])
 
     def places(self) -> Iterable[str]:
         """Yield the place of every field that holds something, but for MSH-1 and MSH-2."""
@@ -117,7 +123,7 @@ class Document:
 
 def _digest(message: Message) -> str:
     """Return what stands for MSH-10 when the sender left it out: a digest of the message."""
-    text = "\r".join(segment.raw for segment in message.segments)
+    text = "\r".join(message.lines)
     return f"sha256-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
@@ -194,8 +200,9 @@ _NAMES: dict[str, Callable[[Document], str | None]] = {
 class _Names(dict[str, str | None]):
     """What paths may ask about a message as a whole, found when it is first asked for."""
 
+    __slots__ = ("_doc",)
+
     def __init__(self, doc: Document) -> None:
-        super().__init__()
         self._doc = doc
 
     def __missing__(self, name: str) -> str | None:

@@ -3,54 +3,80 @@
 Real feeds order segments as they like, so groups come from context, not from the abstract message
 structures (HL7 v2.5.1 chapter 2, section 2.5.3): PID opens a patient, ORC or OBR an order, IN1 an
 insurance; NTE, PRT and ROL belong to the segment before them. No segment is dropped for its place.
+
+Only the ids of the segments and their order decide. So a *shape* is found once for each sequence
+of ids (`_Sketch`) and remembered; a message of a known shape gets its nodes without decisions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import count
 from typing import Any
+
+import msgspec
 
 from app.feeds.hl7v2.er7 import Message, Segment
 
 ROOT = "MESSAGE"
 ORDER = "ORDER"
+NOWHERE = -1  # in place of a position among the segments: `Message.fields` has an empty list there
 
 
-class Node:
-    """A segment, or a group of segments (ORDER, and the message itself), among the others."""
+class Node(msgspec.Struct, eq=False):
+    """A segment, or a group of segments (ORDER, and the message itself), among the others.
 
-    __slots__ = ("fields", "group", "id", "kids", "made", "seg", "up")
+    near: id -> where the nearest segment of that id stands (see `nearest`) in `Message.fields`.
+    group: what counts as "beside": the order of an OBR, the patient of a PV1.
+    """
 
-    def __init__(self, id_: str, seg: Segment | None, up: Node | None) -> None:
-        self.id = id_
-        self.seg = seg
-        self.fields: list[str] = [] if seg is None else seg.fields
-        self.up = up
-        self.kids: dict[str, list[Node]] | None = None
-        self.made: dict[str, Any] | None = None
-        # What counts as "beside": the order of an OBR, the patient of a PV1.
-        self.group: Node | None = self if up is None or id_ in _GROUPS else up
+    id: str
+    raw: str
+    fields: list[str]
+    near: Place
+    message: Message
+    up: Node | None
+    group: Node | None
+    kids: dict[str, list[Node]] | None = None
+    made: dict[str, Any] | None = None
 
     @property
-    def raw(self) -> str:
-        return self.seg.raw if self.seg is not None else self.id
+    def seg(self) -> Segment | None:
+        at = self.near.at
+        return None if at == NOWHERE else self.message.segment(at)
 
     @property
     def place(self) -> str:
-        return self.seg.place if self.seg is not None else ROOT
+        seg = self.seg
+        return ROOT if seg is None else seg.place
 
-    def add(self, node: Node) -> None:
-        kids = self.kids
-        if kids is None:
-            self.kids = {node.id: [node]}
-        else:
-            same = kids.get(node.id)
-            if same is None:
-                kids[node.id] = [node]
-            else:
-                same.append(node)
+
+class Place(dict[str, int]):
+    """Where a node stands in a shape; as a dict: id -> the nearest segment of that id.
+
+    at: its position among the segments. number: its turn among all that were placed.
+    """
+
+    __slots__ = ("at", "id", "kids", "number", "up")
+
+    def __init__(self, id_: str, at: int, number: int) -> None:
+        self.id = id_
+        self.at = at
+        self.number = number
+        self.up: Place | None = None
+        self.kids: dict[str, list[Place]] = {}
+
+    def __missing__(self, id_: str) -> int:
+        found = nearest(self, id_)
+        at = self[id_] = NOWHERE if found is None else found.at
+        return at
+
+    def add(self, place: Place) -> None:
+        place.up = self
+        self.kids.setdefault(place.id, []).append(place)
 
     def has(self, id_: str) -> bool:
-        return self.kids is not None and id_ in self.kids
+        return id_ in self.kids
 
 
 _GROUPS = frozenset(("PID", ORDER, "SPM", "IN1", "FT1", "PRB", "MFE", "PRD", "DON"))
@@ -115,64 +141,144 @@ class Tree:
     """The message as a tree of nodes; `all` finds every segment of an id."""
 
     def __init__(self, message: Message) -> None:
-        self.root = Node(ROOT, None, None)
-        self.by_id: dict[str, list[Node]] = {ROOT: [self.root]}
-        self._patient: Node | None = None
-        self._order: Node | None = None
-        self._specimen: Node | None = None  # one that precedes its orders (OUL^R22)
-        self._record: Node | None = None
-        self._lead: Node = self.root
-        self._open: dict[str, Node] = {}
-        self._joins_late = message.type.code == "OUL"
-        before = ""
-        for segment in message.segments:
-            if segment.id == before == "OBX" and self._order is not None:
-                self._lead = self._open["OBX"] = self._new("OBX", segment, self._order)
+        shape = _shapes[message.ids, message.type.code == "OUL"]
+        lines, fields = message.lines, message.fields
+        none = fields[NOWHERE]
+        self.root = root = Node(ROOT, ROOT, none, shape.root, message, None, None)
+        root.group = root
+        nodes = [root]
+        by_id = {ROOT: [root]}
+        for parent, id_, places in shape.families:
+            up = nodes[parent]
+            if id_ == ORDER:
+                family = [Node(id_, id_, none, place, message, up, up) for _, place in places]
             else:
-                self._place(segment)
-                before = segment.id
+                family = [
+                    Node(id_, lines[at], fields[at], place, message, up, up) for at, place in places
+                ]
+            if id_ in _GROUPS:
+                for node in family:
+                    node.group = node
+            if up.kids is None:
+                up.kids = {id_: family}
+            else:
+                up.kids[id_] = family
+            by_id[id_] = by_id[id_] + family if id_ in by_id else family
+            nodes += family
+        for id_ in shape.scattered:
+            by_id[id_] = sorted(by_id[id_], key=_turn)
+        self.by_id = by_id
+        self._nodes = nodes
 
     def all(self, id_: str) -> list[Node]:
         return self.by_id.get(id_, [])
 
     def fell(self) -> None:
         """Let go of all nodes: they refer to each other, and would wait for the collector."""
-        for nodes in self.by_id.values():
-            for node in nodes:
-                node.up = node.group = node.kids = node.made = None
+        for node in self._nodes:
+            node.up = node.group = node.kids = node.made = None
 
-    def _place(self, segment: Segment) -> None:
-        id_ = segment.id
+
+def _turn(node: Node) -> int:
+    return node.near.number
+
+
+class _Shape:
+    """The tree of all messages with one sequence of segment ids.
+
+    families: those of one id that stand side by side in one node: the number of that node, which
+    comes earlier, their id, their places. scattered: ids that stand in more than one node.
+    """
+
+    __slots__ = ("families", "root", "scattered")
+
+    def __init__(self, root: Place) -> None:
+        self.root = root
+        self.families: list[tuple[int, str, list[tuple[int, Place]]]] = []
+        self.scattered: set[str] = set()
+        known: set[str] = set()
+        places = [root]
+        for number, place in enumerate(places):  # which grow meanwhile
+            for id_, family in place.kids.items():
+                self.families.append((number, id_, [(one.at, one) for one in family]))
+                places += family
+                if id_ in known:
+                    self.scattered.add(id_)
+                known.add(id_)
+
+
+_LONGEST = 300  # segments of a message whose shape is remembered
+_MOST_PLACES = 40_000  # of all shapes: some 20 MB
+
+
+class _Shapes(dict[tuple[tuple[str, ...], bool], _Shape]):
+    """The shapes of messages by their segment ids, and whether an ORC may follow its OBR (OUL)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._room = _MOST_PLACES
+
+    def __missing__(self, key: tuple[tuple[str, ...], bool]) -> _Shape:
+        made = _Shape(_Sketch(*key).root)
+        if len(key[0]) <= _LONGEST:
+            self._room -= 2 * len(key[0])  # an order of its own for each segment at most
+            if self._room < 0:
+                self._room = _MOST_PLACES
+                self.clear()
+            self[key] = made
+        return made
+
+
+_shapes = _Shapes()
+
+
+class _Sketch:
+    """Finds the places of segments from their ids, in the order received."""
+
+    def __init__(self, ids: Iterable[str], joins_late: bool) -> None:
+        self.root = Place(ROOT, NOWHERE, 0)
+        self._numbers = count(1)
+        self._patient: Place | None = None
+        self._order: Place | None = None
+        self._specimen: Place | None = None  # one that precedes its orders (OUL^R22)
+        self._record: Place | None = None
+        self._lead: Place = self.root
+        self._open: dict[str, Place] = {}
+        self._joins_late = joins_late
+        for at, id_ in enumerate(ids):
+            self._place(id_, at)
+
+    def _place(self, id_: str, at: int) -> None:
         if id_ in _FOLLOWERS:
-            self._new(id_, segment, self._lead)
+            self._new(id_, at, self._lead)
             return
         if id_ == "PID":
-            node = self._new(id_, segment, self.root)
-            if self._patient is None and self.root.kids is not None:
+            node = self._new(id_, at, self.root)
+            if self._patient is None:
                 _take_over(self.root.kids, node)
             self._patient, self._order, self._specimen = node, None, None
             self._open = {}
         elif id_ in _TOP:
-            node = self._new(id_, segment, self.root)
+            node = self._new(id_, at, self.root)
         elif id_ in _ORDER_HEADS:
-            node = self._new(id_, segment, self._order_for(id_))
+            node = self._new(id_, at, self._order_for(id_))
             if id_ == "ORC":
                 self._open = {}
         elif id_ == "SPM":
-            node = self._new(id_, segment, self._for_specimen())
+            node = self._new(id_, at, self._for_specimen())
             if node.up is not self._order:
                 self._specimen, self._order = node, None
         elif id_ == "MFE":
-            node = self._record = self._new(id_, segment, self.root)
+            node = self._record = self._new(id_, at, self.root)
         elif id_ in _RECORD and self._record is not None:
-            node = self._new(id_, segment, self._record)
+            node = self._new(id_, at, self._record)
         else:
-            node = self._new(id_, segment, self._parent(id_))
+            node = self._new(id_, at, self._parent(id_))
         self._open[id_] = node
         leader = _LEADERS.get(id_)
         self._lead = self._open.get(leader, node) if leader else node
 
-    def _parent(self, id_: str) -> Node:
+    def _parent(self, id_: str) -> Place:
         for name in _PARENTS.get(id_, ()):
             found = self._open.get(name)
             if found is not None:
@@ -183,51 +289,39 @@ class Tree:
             return self._specimen
         if id_ == "OBX" and self._lead.id in ("PRB", "GOL"):
             return self._lead
-        return self._patient or self.root
+        return self._subject
 
-    def _order_for(self, id_: str) -> Node:
+    @property
+    def _subject(self) -> Place:
+        return self.root if self._patient is None else self._patient
+
+    def _order_for(self, id_: str) -> Place:
         order = self._order
         if (order is not None and not order.has(id_)) or (order is not None and id_ in _SEVERAL):
             if id_ != "ORC":
                 return order
             if self._joins_late and not order.has("OBX"):
                 return order
-        parent = self._specimen or self._patient or self.root
-        order = Node(ORDER, None, parent)
-        parent.add(order)
-        self.by_id.setdefault(ORDER, []).append(order)
-        self._order = order
-        return order
+        parent = self._subject if self._specimen is None else self._specimen
+        self._order = self._new(ORDER, NOWHERE, parent)
+        return self._order
 
-    def _for_specimen(self) -> Node:
+    def _for_specimen(self) -> Place:
         if self._order is not None and self._specimen is None:
             return self._order
-        return self._patient or self.root
+        return self._subject
 
-    def _new(self, id_: str, segment: Segment, up: Node) -> Node:
-        node = Node(id_, segment, up)
-        kids = up.kids
-        if kids is None:
-            up.kids = {id_: [node]}
-        elif id_ in kids:
-            kids[id_].append(node)
-        else:
-            kids[id_] = [node]
-        same = self.by_id.get(id_)
-        if same is None:
-            self.by_id[id_] = [node]
-        else:
-            same.append(node)
-        return node
+    def _new(self, id_: str, at: int, up: Place) -> Place:
+        place = Place(id_, at, next(self._numbers))
+        up.add(place)
+        return place
 
 
-def _take_over(early: dict[str, list[Node]], patient: Node) -> None:
+def _take_over(early: dict[str, list[Place]], patient: Place) -> None:
     """Give the first patient of a message what speaks of a patient and came before."""
     for id_ in _OF_FIRST_PATIENT & early.keys():
-        for node in early.pop(id_):
-            node.up = patient
-            node.group = node if node.id in _GROUPS else patient
-            patient.add(node)
+        for place in early.pop(id_):
+            patient.add(place)
 
 
 _OF_PATIENT = frozenset(
@@ -240,16 +334,16 @@ _OF_PATIENT = frozenset(
 _OF_FIRST_PATIENT = (_OF_PATIENT - {"PRD", "CON"}) | {ORDER, "OBX", "SPM"}
 
 
-def nearest(node: Any, id_: str) -> Node | None:
+def nearest(node: Any, id_: str) -> Any:
     """Return the segment of that id that is nearest: itself, inside, beside, further up."""
     while node is not None:
         if node.id == id_:
-            return node  # type: ignore[no-any-return]
+            return node
         kids = node.kids
         if kids is not None:
             found = kids.get(id_)
             if found is not None:
-                return found[0]  # type: ignore[no-any-return]
+                return found[0]
         node = node.up
     return None
 

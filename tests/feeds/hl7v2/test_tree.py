@@ -1,0 +1,79 @@
+"""Which segment speaks about which (HL7 v2.5.1 chapter 2, section 2.5.3), by tree.py."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.feeds.hl7v2 import er7, tree
+from app.feeds.hl7v2.tree import ORDER, ROOT, Tree, nearest
+
+IDS = ("PID", "PV1", "ORC", "OBR", "OBX", "NTE", "SPM", "IN1", "IN2", "AL1", "RXE", "RXR", "ZZ1")
+
+
+def tree_of(*ids, code="ORU^R01"):
+    lines = [f"MSH|^~\\&|A|B|||20240101||{code}|1|P|2.5"]
+    lines += [f"{id_}|{number}" for number, id_ in enumerate(ids, 1)]
+    return Tree(er7.read("\r".join(lines).encode()))
+
+
+def outline(node):
+    """A node as text: OBX.3(NTE.4)."""
+    name = f"{node.id}.{node.fields[1]}" if node.fields[1:] and node.id != "MSH" else node.id
+    inner = [outline(kid) for family in (node.kids or {}).values() for kid in family]
+    return f"{name}({' '.join(inner)})" if inner else name
+
+
+@pytest.mark.parametrize(
+    ("ids", "shown"),
+    [
+        ("PID OBR OBX NTE OBX", "MESSAGE(MSH PID.1(ORDER(OBR.2 OBX.3(NTE.4) OBX.5)))"),
+        ("PID OBR OBR OBX", "MESSAGE(MSH PID.1(ORDER(OBR.2) ORDER(OBR.3 OBX.4)))"),
+        ("ORC OBR PID OBX", "MESSAGE(MSH PID.3(ORDER(ORC.1 OBR.2) OBX.4))"),
+        ("PID IN1 IN2 IN1", "MESSAGE(MSH PID.1(IN1.2(IN2.3) IN1.4))"),
+        ("PID AL1 PID AL1", "MESSAGE(MSH PID.1(AL1.2) PID.3(AL1.4))"),
+    ],
+)
+def test_segments_stand_where_the_order_of_their_ids_says(ids, shown):
+    assert outline(tree_of(*ids.split()).root) == shown
+
+
+def test_segments_of_an_id_come_in_the_order_received_wherever_they_stand():
+    found = tree_of("OBR", "OBX", "PID", "OBR", "OBX", "NTE", "OBX", "PID", "OBX")
+
+    assert [node.fields[1] for node in found.all("OBX")] == ["2", "5", "7", "9"]
+    assert [node.kids["OBR"][0].fields[1] for node in found.all(ORDER)] == ["1", "4"]
+
+
+@given(st.lists(st.sampled_from(IDS), max_size=12))
+def test_what_is_near_is_known_by_the_shape_as_it_is_found_in_the_tree(ids):
+    found = tree_of(*ids)
+
+    for nodes in found.by_id.values():
+        for node in nodes:
+            for id_ in (*IDS, "MSH", ORDER, ROOT):
+                near = nearest(node, id_)
+                fields = [] if near is None else near.fields
+                assert node.message.fields[node.near[id_]] == fields
+
+
+def test_messages_of_one_shape_share_no_nodes():
+    one, other = tree_of("PID", "OBR", "OBX"), tree_of("PID", "OBR", "OBX")
+
+    one.all("OBX")[0].made = {"observation": None}
+    one.fell()
+
+    assert other.all("OBX")[0].made is None
+    assert outline(other.root) == "MESSAGE(MSH PID.1(ORDER(OBR.2 OBX.3)))"
+
+
+def test_shapes_are_remembered_up_to_a_number_of_places(monkeypatch):
+    monkeypatch.setattr(tree, "_MOST_PLACES", 60)
+    shapes = tree._Shapes()
+
+    for number in range(40):
+        assert shapes[("MSH", "PID", *["OBX"] * (number % 9)), False].families
+    assert shapes[("MSH", "PID", *["OBX"] * 1000), False].families
+
+    assert 0 < len(shapes) <= 10

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
+from app.errors import Issue
 from app.feeds.hl7v2.er7 import Message
 from app.fhir.ids import encode_part
 from app.mapping.functions import number
@@ -49,12 +50,20 @@ def date_time(value: str, run: Any) -> str | None:
 
 
 def _date_time(value: str, zone: tzinfo) -> str | None:
+    return _short(value, zone) if len(value) <= _LONGEST else _made_date_time(value, zone)
+
+
+_LONGEST = 32  # characters of what is remembered: longer ones hardly come
+
+
+@lru_cache(maxsize=8192)  # the times of one message are few, and asked for again and again
+def _short(value: str, zone: tzinfo) -> str | None:
     if len(value) == 14:  # to the second and without offset, as nearly all are
         second = _SECONDS.get(value[10:])
         hour = _hour(value[:10], zone) if second is not None else None
         if hour is not None:
             return f"{hour[0]}{second}{hour[1]}"
-    return _any_date_time(value, zone)
+    return _made_date_time(value, zone)
 
 
 _SECONDS = {f"{m:02}{s:02}": f":{m:02}:{s:02}" for m in range(60) for s in range(61)}
@@ -77,8 +86,7 @@ def _hour(value: str, zone: tzinfo) -> tuple[str, str] | None:
     return (shown, first) if first == last else None
 
 
-@lru_cache(maxsize=16384)
-def _any_date_time(value: str, zone: tzinfo) -> str | None:
+def _made_date_time(value: str, zone: tzinfo) -> str | None:
     parts = _parts(value)
     if parts is None:
         return None
@@ -104,7 +112,10 @@ def zone_of(message: Message, default: tzinfo) -> tzinfo:
 
     HL7 v2.5.1 section 2.15.9.7: an offset in MSH-7 holds for the whole message.
     """
-    parts = _parts(message.get("MSH", 7))
+    sent = message.plain("MSH", 7)
+    if sent.isdigit():
+        return default
+    parts = _parts(sent)
     offset = parts[7] if parts else None
     if offset is None:
         return default
@@ -115,7 +126,7 @@ def zone_of(message: Message, default: tzinfo) -> tzinfo:
 def event_time(message: Message, zone: tzinfo) -> str | None:
     """Return when the event happened, by the sender: EVN-6, EVN-2, else MSH-7; a dateTime."""
     for segment, number_ in (("EVN", 6), ("EVN", 2), ("MSH", 7)):
-        value = message.get(segment, number_)
+        value = message.plain(segment, number_)
         found = _date_time(value, zone) if value else None
         if found:
             return found
@@ -273,13 +284,17 @@ def assigner(_: Any, run: Any, namespace: Any, universal: Any, kind: Any) -> str
         namespace, universal, kind, run.doc.facility, run.doc.application
     )
     if not known:
-        run.warn(
-            "an assigning authority is in no table; its own name is used",
-            None,
-            "unresolved-assigner",
-            "not-found",
-        )
+        run.issues.append(_UNRESOLVED)
     return str(system)
+
+
+_UNRESOLVED = Issue(
+    "warning",
+    "not-found",
+    "an assigning authority is in no table; its own name is used",
+    None,
+    "unresolved-assigner",
+)
 
 
 def in_table(concept: dict[str, Any], _: Any, table: Any) -> dict[str, Any]:
@@ -395,7 +410,7 @@ _RANGE = re.compile(
 
 def comparator(value: str, _: Any) -> str | None:
     """Return the comparator of `<0.01`; none for a plain number or other text."""
-    if value[0] not in _SIGNS:
+    if value[0] not in _SIGNS:  # nearly all
         return None
     found = _COMPARED.fullmatch(value.strip())
     return _COMPARATORS.get(found[1], found[1]) if found else None
@@ -404,10 +419,15 @@ def comparator(value: str, _: Any) -> str | None:
 def compared(value: str, _: Any) -> Any:
     """Return the number of `5.60` or `<0.01`."""
     if value[0] not in _SIGNS:
-        return number(value)
+        return _short_number(value) if len(value) <= _LONGEST else number(value)
     text = value.strip()
     found = _COMPARED.fullmatch(text)
     return number(found[2] if found else text)
+
+
+@lru_cache(maxsize=8192)  # results of a test are alike, with a digit or two behind the point
+def _short_number(value: str) -> Decimal | None:
+    return number(value)
 
 
 def range_low(value: str, _: Any) -> Any:

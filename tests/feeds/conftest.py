@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,10 +31,16 @@ class Hospital:
     def __init__(self, feeds: Feeds, store: Store, clock: SetClock, url: str) -> None:
         self.feeds, self.store, self.clock, self.url = feeds, store, clock, url
 
+    def hand_in(self, raw: bytes | str) -> Future[Answers]:
+        """Return what will be the first answers of one frame."""
+        payload = raw.encode() if isinstance(raw, str) else raw
+        answers: Future[Answers] = Future()
+        self.feeds.door.accept(Frame(payload, Peer("192.0.2.1", 1, 1)), answers.set_result)
+        return answers
+
     def send(self, raw: bytes | str) -> Answers:
         """Return the first answers of one frame."""
-        payload = raw.encode() if isinstance(raw, str) else raw
-        return self.feeds.door.accept(Frame(payload, Peer("192.0.2.1", 1, 1))).result(30)
+        return self.hand_in(raw).result(30)
 
     def codes(self, raw: bytes | str) -> list[str]:
         """Return MSA-1 of all answers to one frame."""

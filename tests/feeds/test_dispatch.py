@@ -9,7 +9,6 @@ import pytest
 from app.errors import Unavailable, YilianError
 from app.feeds import inbox
 from app.feeds.hl7v2 import er7
-from app.feeds.hl7v2.mllp import Frame, Peer
 from app.feeds.inbox import State
 from app.feeds.lanes import Lane
 from app.store.database import Address, connect, transaction
@@ -163,9 +162,7 @@ def wait_together(hospital, messages):
     """Return MSA-1 to each of the messages, which all came while the writer was busy."""
     dispatcher, go_on = hospital.feeds.dispatcher, Event()
     dispatcher._writer.submit_work(lambda session: go_on.wait(30), lambda result: None)
-    promises = [
-        hospital.feeds.door.accept(Frame(raw.encode(), Peer("192.0.2.1", 1, 1))) for raw in messages
-    ]
+    promises = [hospital.hand_in(raw) for raw in messages]
     wait_for(lambda: len(dispatcher._tasks) == len(messages))
     go_on.set()
     answers = [one.result(30).now[0] for one in promises]
@@ -244,7 +241,7 @@ def test_while_the_database_is_away_nothing_is_tried_message_by_message(hospital
     dispatcher._writer = Lane(away)
     raw = "".join(adt("A04", str(n), cid=f"C{n}") for n in range(20))
     try:
-        promise = hospital.feeds.door.accept(Frame(raw.encode(), Peer("192.0.2.1", 1, 1)))
+        promise = hospital.hand_in(raw)
         wait_for(lambda: len(dispatcher._tasks) == 20)
         away.go_on.set()
         answers = promise.result(30).now

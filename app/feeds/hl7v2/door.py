@@ -1,8 +1,10 @@
 """The HL7 v2 door: frames in, answers out, everything between handed to the dispatcher.
 
 Has each message of a frame read (by helpers beside this process, if there are any), decides how
-its sender wants to be answered, and turns the outcome into acknowledgements. Two threads of its
-own, because the listener's must not wait: one hands out, one takes in; both keep the order.
+its sender wants to be answered, and turns the outcome into acknowledgements. The listener's thread
+hands messages to the helpers itself while they surely take them without a wait, which saves every
+message a change of threads. Two threads of the door's own do what may wait: one hands out the
+rest, one takes in; all keep the order.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import tzinfo
+from functools import partial
 from hashlib import sha256
 
 from app.clock import Clock, from_us
@@ -23,7 +26,7 @@ from app.feeds.dispatch import SILENCE, Dispatcher, Incoming, Receipt, Reply
 from app.feeds.hl7v2 import ack
 from app.feeds.hl7v2.ack import Header, Mode, Verdict
 from app.feeds.hl7v2.helpers import Helper, Helpers
-from app.feeds.hl7v2.mllp import Answers, Frame
+from app.feeds.hl7v2.mllp import NO_ANSWER, Answer, Answers, Frame
 from app.feeds.hl7v2.reading import Read, Reader
 from app.feeds.hl7v2.split import Piece, messages
 from app.feeds.inbox import Entry
@@ -32,7 +35,9 @@ log = logging.getLogger(__name__)
 
 FEED = "hl7v2"
 _LONGEST_NAME = 200  # characters
-_HANDED_OUT = 256  # messages with the helpers at a time: what a pipe holds is memory
+# Bytes with the helpers up to which one more message surely does not wait: half of what the pipe
+# to a single one holds.
+_AT_ONCE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +54,12 @@ class Profile:
     close_when_unstorable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Job:
     """One frame on its way: its messages, and which helper was asked to read each."""
 
     frame: Frame
-    promise: Future[Answers]
+    answer: Answer
     pieces: Sequence[Piece] = ()
     asked: Sequence[Helper | None] = ()
 
@@ -77,7 +82,11 @@ class Door:
         self._clock = clock
         self._helpers = helpers
         self._frames: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._reading: queue.Queue[_Job | None] = queue.Queue(_HANDED_OUT)
+        self._reading: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()  # who holds it never waits for a helper
+        self._behind = 0  # frames given to the thread that hands out, and not handed out yet
+        self._asked_bytes = 0  # written by who hands out
+        self._read_bytes = 0  # written by the thread that takes in
         self._threads = [
             threading.Thread(target=self._hand_out, name="hl7v2-out", daemon=True),
             threading.Thread(target=self._take_in, name="hl7v2-in", daemon=True),
@@ -95,11 +104,24 @@ class Door:
         if self._helpers is not None:
             self._helpers.close()
 
-    def accept(self, frame: Frame) -> Future[Answers]:
-        """Promise the answers of a frame; never waits."""
-        promise: Future[Answers] = Future()
-        self._frames.put(_Job(frame, promise))
-        return promise
+    def accept(self, frame: Frame, answer: Answer) -> None:
+        """Take a frame and tell its answers later; does not wait."""
+        job = _Job(frame, answer)
+        with self._lock:
+            if self._takes_at_once(len(frame.payload)):
+                self._ask(job)
+            else:
+                self._behind += 1
+                self._frames.put(job)
+
+    def _takes_at_once(self, size_bytes: int) -> bool:
+        """Say whether the helpers take a frame without a wait, and none waits before it.
+
+        The first messages are handed out aside: helpers start when they are first asked.
+        """
+        if self._behind or not self._read_bytes:
+            return False
+        return self._asked_bytes - self._read_bytes + size_bytes <= _AT_ONCE_BYTES
 
     def reread(self, entry: Entry) -> Incoming:
         """Return an entry of the inbox read and converted again."""
@@ -109,18 +131,33 @@ class Door:
 
     def _hand_out(self) -> None:
         while (job := self._frames.get()) is not None:
-            pieces = () if job.frame.error else messages(job.frame.payload)
-            asked = [self._helpers.ask(one.raw) for one in pieces] if self._helpers else ()
-            self._reading.put(_Job(job.frame, job.promise, pieces, asked))
+            self._ask(job)
+            with self._lock:
+                self._behind -= 1
         self._reading.put(None)
+
+    def _ask(self, job: _Job) -> None:
+        """Hand the messages of a frame to the helpers, and the frame to who takes in."""
+        if job.frame.error is None:
+            try:
+                job.pieces = messages(job.frame.payload)
+            except Exception:
+                log.exception("hl7v2.door_failed")
+                job.answer(NO_ANSWER)
+                return
+            if self._helpers is not None:
+                job.asked = [self._helpers.ask(one.raw) for one in job.pieces]
+        self._asked_bytes += len(job.frame.payload)
+        self._reading.put(job)
 
     def _take_in(self) -> None:
         while (job := self._reading.get()) is not None:
             try:
-                _Promise(job.promise, [self._hand_in(one) for one in self._read(job)])
-            except Exception as exc:
+                _Answering(job.answer, [self._hand_in(one) for one in self._read(job)])
+            except Exception:
                 log.exception("hl7v2.door_failed")
-                job.promise.set_exception(exc)
+                job.answer(NO_ANSWER)
+            self._read_bytes += len(job.frame.payload)
 
     def _read(self, job: _Job) -> list[Incoming]:
         if job.frame.error is not None:
@@ -142,7 +179,7 @@ class Door:
 
     def _hand_in(self, incoming: Incoming) -> _Handed:
         first, second = self._dispatcher.submit(incoming)
-        return _Handed(first, second, lambda error: self._unstorable(incoming, error))
+        return _Handed(first, second, partial(self._unstorable, incoming))
 
     def _unstorable(self, incoming: Incoming, error: YilianError) -> Answers:
         """Return what to say when nothing could be stored."""
@@ -276,14 +313,14 @@ class _Handed:
     unstorable: Callable[[YilianError], Answers]
 
 
-class _Promise:
+class _Answering:
     """Turns the receipts of a frame's messages into its answers, in their order."""
 
-    def __init__(self, promise: Future[Answers], handed: Sequence[_Handed]) -> None:
-        self._promise = promise
+    def __init__(self, answer: Answer, handed: Sequence[_Handed]) -> None:
+        self._answer = answer
         self._handed = handed
-        self._later: Future[Sequence[bytes]] = Future()
         self._seconds = [one.second for one in handed if one.second is not None]
+        self._later: Future[Sequence[bytes]] | None = Future() if self._seconds else None
         self._lock = threading.Lock()
         self._firsts_left = len(handed)
         self._seconds_left = len(self._seconds)
@@ -307,13 +344,12 @@ class _Promise:
             said = one.unstorable(_ours(error))
             now.extend(said.now)
             stored, close = False, close or said.close
-        later = self._later if self._seconds else None
-        self._promise.set_result(Answers(tuple(now), later, stored, close))
+        self._answer(Answers(tuple(now), self._later, stored, close))
 
     def _second_done(self, _: Future[Receipt]) -> None:
         with self._lock:
             self._seconds_left -= 1
-            if self._seconds_left:
+            if self._seconds_left or self._later is None:
                 return
         self._later.set_result(
             [

@@ -82,7 +82,7 @@ class Framer:
         self._scanned = 0
         return True
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         """Take what came from the peer."""
         self._buffer += data
 

@@ -1,7 +1,7 @@
 """The MLLP listener: frames in, answers out, in order (hl7 transport "MLLP" release 1).
 
-It knows bytes and a callback, and nothing of storage: `accept` gets each frame and promises its
-answers. Rules kept here:
+It knows bytes and a callback, and nothing of storage: `accept` gets each frame and whom to tell
+its answers. Rules kept here:
 
 - a connection stays open until the peer closes it, or for `idle_timeout_s` when that is set;
 - answers go out in the order of their frames: first answers among themselves, and those that
@@ -11,7 +11,9 @@ answers. Rules kept here:
 - what has come of unfinished frames counts as well: when too much is held, the long frame that
   makes it more is read to its end and answered with the request to send it again;
 - a peer that has closed its half still gets its answers;
-- one thread, one event loop; `accept` must not block.
+- one thread, one event loop; `accept` must not block;
+- all that has been answered when the loop looks goes out at once: who answers wakes it, which is
+  system calls and a change of threads, once for many.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import NamedTuple, cast
 
@@ -74,7 +76,13 @@ class Answers:
     close: bool = False
 
 
-Accept = Callable[[Frame], "Future[Answers]"]
+# Tells the answers of a frame: once, from any thread.
+Answer = Callable[[Answers], None]
+Accept = Callable[[Frame, Answer], None]
+
+# When something went wrong: the sender is told nothing, and tries again.
+NO_ANSWER = Answers(stored=False, close=True)
+_RECEIVE_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,15 +118,19 @@ class Counts:
     unfinished_bytes: int = 0  # of frames that have begun, over all connections
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Slot:
     """The answers of one frame, as they come in."""
 
     connection: _Connection
-    received_at: float
     size_bytes: int
+    received_at: float = field(default_factory=time.perf_counter)
     first: Answers | None = None
     last: Sequence[bytes] | None = None
+
+    def answer(self, answers: Answers) -> None:
+        """Take the answers of the frame; from any thread."""
+        self.connection.listener.resolved(self, answers)
 
 
 class Listener:
@@ -132,7 +144,7 @@ class Listener:
         limits: Limits | None = None,
         allow: Sequence[Network] = (),
         release_2: bool = False,
-        answered: Callable[[float], None] = lambda seconds: None,
+        answered: Callable[[float], None] | None = None,
     ) -> None:
         """Prepare a listener.
 
@@ -154,9 +166,9 @@ class Listener:
         self.draining = False
         self.connections: set[_Connection] = set()
         self.waiting: dict[_Connection, None] = {}  # stopped reading, in order
-        self._resolved: deque[Callable[[], None]] = deque()
+        self.received = memoryview(bytearray(_RECEIVE_BYTES))  # what all connections receive into
+        self._resolved: deque[tuple[_Slot, Answers | Sequence[bytes]]] = deque()
         self._woken = False
-        self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop
         self._thread = threading.Thread(target=self._run, name="mllp", daemon=True)
         self._server: asyncio.Server | None = None
@@ -185,14 +197,12 @@ class Listener:
         counts, limits = self.counts, self.limits
         return counts.pending < limits.pending and counts.pending_bytes < limits.pending_bytes
 
-    def soon(self, act: Callable[[], None]) -> None:
-        """Run `act` in the listener's thread; from any thread, one wake-up for many calls."""
-        with self._lock:
-            self._resolved.append(act)
-            if self._woken:
-                return
+    def resolved(self, slot: _Slot, answers: Answers | Sequence[bytes]) -> None:
+        """Take the first or the later answers of a frame; from any thread, one wake-up for many."""
+        self._resolved.append((slot, answers))
+        if not self._woken:  # said before the listener's thread looks: nothing is overlooked
             self._woken = True
-        self._loop.call_soon_threadsafe(self._act)
+            self._loop.call_soon_threadsafe(self._send_resolved)
 
     def released(self, size_bytes: int) -> None:
         """A frame got its first answer: let those who stopped reading go on."""
@@ -221,12 +231,16 @@ class Listener:
             return False
         return _is_loopback(host) or any(_ip(host) in network for network in self.allow)
 
-    def _act(self) -> None:
-        with self._lock:
-            acts, self._resolved = self._resolved, deque()
-            self._woken = False
-        for act in acts:
-            act()
+    def _send_resolved(self) -> None:
+        """Send what has been answered since the last time."""
+        self._woken = False
+        told: dict[_Connection, None] = {}
+        while self._resolved:
+            slot, answers = self._resolved.popleft()
+            slot.connection.keep(slot, answers)
+            told[slot.connection] = None
+        for connection in told:
+            connection.flush()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -262,7 +276,7 @@ class Listener:
         self._thread.join()
 
 
-class _Connection(asyncio.Protocol):
+class _Connection(asyncio.BufferedProtocol):
     """One peer."""
 
     def __init__(self, listener: Listener) -> None:
@@ -278,6 +292,7 @@ class _Connection(asyncio.Protocol):
         self._ended = False  # the peer sends no more
         self._finishing = False  # nothing more is taken; close when all is answered
         self._noted = False
+        self._heard_at = time.monotonic()
         self._held_bytes = 0  # as counted in `Counts.unfinished_bytes`
         self._frame_timer: asyncio.TimerHandle | None = None
         self._pause_timer: asyncio.TimerHandle | None = None
@@ -300,13 +315,17 @@ class _Connection(asyncio.Protocol):
         self.peer = Peer(host, port, counts.connections_total)
         self.listener.connections.add(self)
         _keep_alive(self._transport.get_extra_info("socket"))
-        self._restart_idle()
+        if self.limits.idle_timeout_s:
+            self._wait_idle()
 
-    def data_received(self, data: bytes) -> None:
-        self.listener.counts.bytes += len(data)
-        self._framer.feed(data)
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self.listener.received
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.listener.counts.bytes += nbytes
+        self._framer.feed(self.listener.received[:nbytes])
+        self._heard_at = time.monotonic()
         self.pump()
-        self._restart_idle()
 
     def eof_received(self) -> bool:
         self._ended = True
@@ -402,13 +421,13 @@ class _Connection(asyncio.Protocol):
         elif found.kind is Kind.GIVEN_UP:
             self.listener.counts.frames_bad += 1
             error = Unavailable("too much is being received at once; send it again")
-        slot = _Slot(self, time.perf_counter(), len(found.payload))
+        slot = _Slot(self, len(found.payload))
         self._firsts.append(slot)
         self._lasts.append(slot)
         self.listener.counts.frames += 1
         self.listener.counts.pending += 1
         self.listener.counts.pending_bytes += slot.size_bytes
-        self._promise(slot, Frame(found.payload, self.peer, error))
+        self.listener.accept(Frame(found.payload, self.peer, error), slot.answer)
 
     def _bad(self, found: Found) -> None:
         """Hand over what came of a frame that will never be whole; nobody waits for an answer."""
@@ -416,41 +435,24 @@ class _Connection(asyncio.Protocol):
         if not found.payload:
             return
         error = Malformed(f"unfinished frame ({found.kind.value})", details="frame-unfinished")
-        self.listener.accept(Frame(found.payload, self.peer, error, answerable=False))
-
-    def _promise(self, slot: _Slot, frame: Frame) -> None:
-        def resolved(future: Future[Answers]) -> None:
-            self.listener.soon(lambda: self._answer(slot, future))
-
-        self.listener.accept(frame).add_done_callback(resolved)
+        frame = Frame(found.payload, self.peer, error, answerable=False)
+        self.listener.accept(frame, _nobody_waits)
 
     # -- answers out
 
-    def _answer(self, slot: _Slot, future: Future[Answers]) -> None:
-        """Keep the first answers of a frame, and send what may be sent."""
-        error = future.exception()
-        if error is not None:
-            log.error("mllp.accept_failed", exc_info=error)
-            slot.first = Answers(stored=False, close=True)
-        else:
-            slot.first = future.result()
-        later = slot.first.later
-        if later is None:
+    def keep(self, slot: _Slot, answers: Answers | Sequence[bytes]) -> None:
+        """Keep the first or the later answers of a frame until `flush`."""
+        if not isinstance(answers, Answers):
+            slot.last = answers
+            return
+        slot.first = answers
+        if answers.later is None:
             slot.last = ()
         else:
-            later.add_done_callback(
-                lambda done: self.listener.soon(lambda: self._answer_later(slot, done))
-            )
-        self._flush()
+            resolved = self.listener.resolved
+            answers.later.add_done_callback(lambda done: resolved(slot, _later(done)))
 
-    def _answer_later(self, slot: _Slot, future: Future[Sequence[bytes]]) -> None:
-        error = future.exception()
-        if error is not None:
-            log.error("mllp.accept_failed", exc_info=error)
-        slot.last = () if error is not None else future.result()
-        self._flush()
-
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Send the answers that no earlier frame holds back."""
         out: list[bytes] = []
         close = False
@@ -462,7 +464,8 @@ class _Connection(asyncio.Protocol):
                 said = frames.COMMITTED if answers.stored else frames.NOT_COMMITTED
                 out.append(frames.frame(said))
             out += [frames.frame(payload) for payload in answers.now]
-            self.listener.answered(time.perf_counter() - slot.received_at)
+            if self.listener.answered is not None:
+                self.listener.answered(time.perf_counter() - slot.received_at)
             close = close or answers.close
         while self._lasts and (last := self._lasts[0].last) is not None:
             self._lasts.popleft()
@@ -472,7 +475,8 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
         for size_bytes in released:
             self.listener.released(size_bytes)
-        self.pump()
+        if self._ended or not self._reading or self._framer.held_bytes:
+            self.pump()
 
     def _send(self, out: Sequence[bytes]) -> None:
         if not out:
@@ -481,7 +485,7 @@ class _Connection(asyncio.Protocol):
             self.listener.counts.answers_lost += len(out)
             return
         self.listener.counts.answers += len(out)
-        self._transport.write(b"".join(out))
+        self._transport.write(out[0] if len(out) == 1 else b"".join(out))
 
     # -- reading, timers, the end
 
@@ -538,13 +542,13 @@ class _Connection(asyncio.Protocol):
             self._frame_timer.cancel()
             self._frame_timer = None
 
-    def _restart_idle(self) -> None:
-        seconds = self.limits.idle_timeout_s
-        if not seconds or self._transport is None:
-            return
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
-        self._idle_timer = asyncio.get_running_loop().call_later(seconds, self.finish)
+    def _wait_idle(self) -> None:
+        """Close when nothing has come for long enough; one timer, however much comes."""
+        left = self._heard_at + self.limits.idle_timeout_s - time.monotonic()
+        if left <= 0:
+            self.finish()
+        else:
+            self._idle_timer = asyncio.get_running_loop().call_later(left, self._wait_idle)
 
     def _note_noise(self) -> None:
         """Say once per connection that bytes outside frames were skipped."""
@@ -556,6 +560,18 @@ class _Connection(asyncio.Protocol):
     def _close_if_done(self) -> None:
         if self._finishing and not self._lasts and self._transport is not None:
             self._transport.close()
+
+
+def _nobody_waits(answers: Answers) -> None:
+    """Take the answers of a frame that is not answered."""
+
+
+def _later(done: Future[Sequence[bytes]]) -> Sequence[bytes]:
+    error = done.exception()
+    if error is None:
+        return done.result()
+    log.error("mllp.accept_failed", exc_info=error)
+    return ()
 
 
 def _is_loopback(host: str) -> bool:

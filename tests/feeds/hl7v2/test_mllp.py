@@ -10,7 +10,7 @@ from ipaddress import ip_network
 import pytest
 
 from app.feeds.hl7v2.frames import COMMITTED, HEAD_BYTES, NOT_COMMITTED, frame
-from app.feeds.hl7v2.mllp import Answers, Limits, Listener, _Connection
+from app.feeds.hl7v2.mllp import NO_ANSWER, Answers, Limits, Listener, _Connection
 from tests.support import wait_for
 
 
@@ -19,24 +19,21 @@ class Inbox:
 
     def __init__(self, *, hold=False):
         self.hold = hold
-        self.frames, self.bad, self.promises = [], [], []
+        self.frames, self.bad, self.answers = [], [], []
 
-    def __call__(self, received):
-        promise = Future()
+    def __call__(self, received, answer):
         if not received.answerable:
             self.bad.append(received)
-            promise.set_result(Answers())
-            return promise
+            return
         self.frames.append(received)
-        self.promises.append(promise)
+        self.answers.append(answer)
         if not self.hold:
-            self.answer(len(self.promises) - 1)
-        return promise
+            self.answer(len(self.answers) - 1)
 
     def answer(self, index, **kw):
         received = self.frames[index]
         payload = b"AR" if received.error else received.payload
-        self.promises[index].set_result(Answers((b"ack " + payload,), **kw))
+        self.answers[index](Answers((b"ack " + payload,), **kw))
 
 
 @contextmanager
@@ -118,10 +115,8 @@ def test_later_answers_keep_their_order_and_hold_up_no_first_answers():
 
 
 def test_a_frame_may_be_answered_by_nothing():
-    def silent(received):
-        promise = Future()
-        promise.set_result(Answers(() if received.payload == b"hush" else (b"ack x",)))
-        return promise
+    def silent(received, answer):
+        answer(Answers(() if received.payload == b"hush" else (b"ack x",)))
 
     with listening(silent) as listener, connected(listener) as sock:
         sock.sendall(frame(b"hush") + frame(b"x"))
@@ -259,7 +254,7 @@ def test_reading_stops_when_the_queue_is_full_and_goes_on_when_there_is_room(lim
         assert len(inbox.frames) == 3
 
         for index in range(6):
-            wait_for(lambda index=index: len(inbox.promises) > index)
+            wait_for(lambda index=index: len(inbox.answers) > index)
             inbox.answer(index)
 
         assert_gets(one, answers(b"0", b"1", b"2", b"3", b"4"))
@@ -267,10 +262,8 @@ def test_reading_stops_when_the_queue_is_full_and_goes_on_when_there_is_room(lim
 
 
 def test_a_peer_that_reads_no_answers_is_not_read_further():
-    def large(received):
-        promise = Future()
-        promise.set_result(Answers((b"x" * 1_000_000,)))
-        return promise
+    def large(received, answer):
+        answer(Answers((b"x" * 1_000_000,)))
 
     limits = Limits(pending_per_connection=4)
     with listening(large, limits=limits) as listener, connected(listener) as sock:
@@ -366,10 +359,8 @@ def test_a_listener_for_other_machines_needs_the_networks_that_may_connect():
 
 
 def test_a_failed_accept_closes_the_connection_without_an_answer():
-    def failing(received):
-        promise = Future()
-        promise.set_exception(RuntimeError("disk"))
-        return promise
+    def failing(received, answer):
+        answer(NO_ANSWER)
 
     with listening(failing) as listener, connected(listener) as sock:
         sock.sendall(frame(b"a"))

@@ -2,7 +2,6 @@
 
 import io
 import socket
-from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -27,21 +26,19 @@ class Hub:
         self.plan = list(plan)
         self.received = []
 
-    def __call__(self, frame):
+    def __call__(self, frame, answer):
         self.received.append(frame.payload)
         codes = self.plan.pop(0) if self.plan else ["AA"]
-        promise = Future()
         if codes is None:
-            promise.set_result(Answers(close=True))
-            return promise
+            answer(Answers(close=True))
+            return
         header = ack.header_of_raw(frame.payload)
         errors = [("101", Issue("error", "required", "is missing", "PID-3"))]
         built = [
             ack.build(header, code, control_id="Y", sent_at=NOW, errors=errors * (code[1] != "A"))
             for code in codes
         ]
-        promise.set_result(Answers(tuple(built)))
-        return promise
+        answer(Answers(tuple(built)))
 
 
 @contextmanager
@@ -112,10 +109,8 @@ def test_no_answer_is_a_failure():
 def test_an_answer_to_another_message_is_not_taken_for_ones_own():
     other = ack.build(ack.header_of_raw(message("C9")), "AA", control_id="Y", sent_at=NOW)
 
-    def wrong(_):
-        promise = Future()
-        promise.set_result(Answers((other,)))
-        return promise
+    def wrong(_, answer):
+        answer(Answers((other,)))
 
     with serving(wrong) as address:
         code, out = run(address, content=message())

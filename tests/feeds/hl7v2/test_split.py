@@ -61,6 +61,13 @@ def test_an_absent_count_is_no_warning():
     assert not split(BHS + A + b"BTS\r")[0].issues
 
 
+@pytest.mark.parametrize("end", [b"BTS", b"FTS", b"BTS\rFTS"])
+def test_a_batch_may_be_cut_within_the_name_of_its_end(end):
+    (piece,) = messages(A + end)
+
+    assert (piece.raw, piece.issues) == (A, ())
+
+
 def test_wide_unicode_is_split_and_stays_wide():
     one, two = split((A + B).decode().encode("utf-16"))
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 
 from app.errors import (
     Conflict,
@@ -110,6 +111,8 @@ _WANTED = {  # table 0155: is an answer wanted on (success, failure)
     "SU": (True, False),
 }
 
+_LONGEST_REMEMBERED = 500  # characters of a MSH: what a sender can make long is not kept
+
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")  # an answer must not break its frame
 _PLACE = re.compile(
     r"(?P<segment>[A-Z][A-Z0-9]{2})(?:\[(?P<sequence>\d+)\])?"
@@ -125,6 +128,9 @@ class Mode:
     original: bool
     accept: str = "NE"
     application: str = "NE"
+
+
+_ORIGINAL = Mode(original=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,12 +186,14 @@ def mode_of(header: Header, *, force_original: bool = False) -> Mode:
 
     force_original: a sender that fills MSH-15 but understands only AA, AE and AR.
     """
+    if force_original or not (header.field(15) or header.field(16)):
+        return _ORIGINAL
     accept, application = (
         "" if value == er7.NULL else value.upper()
         for value in (header.component(15, 1), header.component(16, 1))
     )
-    if force_original or not (accept or application):
-        return Mode(original=True)
+    if not (accept or application):
+        return _ORIGINAL
     return Mode(False, _wish(accept), _wish(application))
 
 
@@ -293,30 +301,60 @@ def _cut_header(text: str, codec: str) -> Header:
 
 
 def _msh(header: Header, control_id: str, sent_at: datetime) -> str:
-    marks = header.delimiters
+    start, between, end = _around(header)
+    return f"{start}{_stamp(sent_at)}{between}{control_id}{end}"
+
+
+@lru_cache(maxsize=16)
+def _stamp(sent_at: datetime) -> str:
+    """Return MSH-7. Many answers go out in one second."""
+    return f"{sent_at:%Y%m%d%H%M%S%z}"
+
+
+def _around(header: Header) -> tuple[str, str, str]:
+    """Return the MSH of an answer before, between and after MSH-7 and MSH-10.
+
+    A sender's messages differ in hardly anything else.
+    """
+    fields = header.fields
+    parts = header.delimiters, fields[:7], fields[8:10], fields[11:21]
+    if sum(map(len, fields[:21])) > _LONGEST_REMEMBERED:
+        return _turned_round(*parts)
+    return _remembered_turned_round(*parts)
+
+
+def _turned_round(
+    marks: Delimiters, parties: tuple[str, ...], kind: tuple[str, ...], more: tuple[str, ...]
+) -> tuple[str, str, str]:
+    header = Header(marks, fields=(*parties, "", *kind, "", *more))
     version = header.version
     event = header.component(9, 2)
     late = er7.version_key(version) >= [2, 4]
-    kind = marks.component.join(("ACK", event, "ACK")) if event and late else "ACK"
-    fields = [
+    type_ = marks.component.join(("ACK", event, "ACK")) if event and late else "ACK"
+    start = (
         "MSH",
         marks.encoding_characters,
-        header.field(5),
-        header.field(6),
-        header.field(3),
-        header.field(4),
-        f"{sent_at:%Y%m%d%H%M%S%z}",
+        *map(header.field, (5, 6, 3, 4)),
         "",
-        kind,
-        control_id,
+    )
+    end = (
+        "",
         header.field(11) or "P",
         header.field(12) or version,
         *[""] * 5,
         header.field(18),
         "",
         header.field(20),
-    ]
-    return marks.field.join(fields).rstrip(marks.field)
+    )
+    between = ("", "", type_, "")
+    return (
+        marks.field.join(start),
+        marks.field.join(between),
+        marks.field.join(end).rstrip(marks.field),
+    )
+
+
+_remembered_turned_round = lru_cache(maxsize=256)(_turned_round)
 
 
 def _msa(

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import logging
 import queue
+import re
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import tzinfo
-from functools import partial
+from datetime import datetime, tzinfo
+from functools import lru_cache, partial
 from hashlib import sha256
 
 from app.clock import Clock, from_us
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 
 FEED = "hl7v2"
 _LONGEST_NAME = 200  # characters
+_LINE_END = re.compile(rb"[\r\n]")
 # Bytes with the helpers up to which one more message surely does not wait: half of what the pipe
 # to a single one holds.
 _AT_ONCE_BYTES = 64 * 1024
@@ -279,10 +281,16 @@ class Acknowledger:
             self.header,
             code,
             control_id=control_id,
-            sent_at=from_us(self.clock.now_us()).astimezone(self.zone),
+            sent_at=_second(self.clock.now_us() // 1_000_000, self.zone),
             errors=ack.errors_of(error) if error is not None else (),
         )
         return (built,)
+
+
+@lru_cache(maxsize=16)
+def _second(since_1970: int, zone: tzinfo) -> datetime:
+    """Return a second in a zone. Many answers go out in one."""
+    return from_us(since_1970 * 1_000_000).astimezone(zone)
 
 
 def key_of(header: Header, raw: bytes) -> bytes:
@@ -290,7 +298,8 @@ def key_of(header: Header, raw: bytes) -> bytes:
     fields = list(header.fields)
     if len(fields) > 7:
         fields[7] = ""
-    end = min((at for at in (raw.find(b"\r"), raw.find(b"\n")) if at >= 0), default=len(raw))
+    ended = _LINE_END.search(raw)
+    end = ended.start() if ended else len(raw)
     head = "\x1f".join(fields).encode("utf-8", "surrogatepass")
     rest = raw[end:] if fields else raw
     return sha256(b"%b\x1e%b\x1e%b" % (FEED.encode(), head, rest)).digest()[:20]
@@ -298,7 +307,8 @@ def key_of(header: Header, raw: bytes) -> bytes:
 
 def _named(text: str) -> str:
     """Return a text to find an entry by: what a broken message gives may be anything."""
-    return "".join(char for char in text[:_LONGEST_NAME] if char.isprintable())
+    text = text[:_LONGEST_NAME]
+    return text if text.isprintable() else "".join(filter(str.isprintable, text))
 
 
 # --- promises ------------------------------------------------------------------------------------

@@ -194,7 +194,8 @@ def _measured(feed: str, every: list[bytes]) -> Figures:
     options = Options()
     for raw in every[:warm]:
         convert(raw, options)
-    gc.freeze()  # as the hub does before its workers part
+    gc.freeze()  # both as the hub does before its workers part
+    gc.set_threshold(50_000, 20, 20)
     costs: list[tuple[float, float, float, float]] = []
     sizes = resources = 0
     for start in range(warm, count, _CHUNK):

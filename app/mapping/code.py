@@ -18,6 +18,15 @@ NONE: Fields = frozenset()
 MENTIONS = frozenset(("*",))
 
 
+# Behind a field stands the number of the test without which it is not looked at: `MSH-7?3`.
+GUARD = "?"
+
+
+def bare(reads: Fields | None) -> Fields:
+    """Return the fields, whatever they are guarded by."""
+    return frozenset(read.partition(GUARD)[0] for read in reads or ())
+
+
 def union(parts: Iterable[Fields | None]) -> Fields | None:
     """Return all the fields together; None as soon as one is not known."""
     out: set[str] = set()
@@ -156,7 +165,7 @@ def mapped(
     """
 
     def stepped(w: Writer, value: str, node: str) -> str:
-        out = w.set(f"{w.bind(step)}({value})")
+        out = w.set(f"{w.bind(step, steady=True)}({value})")
         if other is not None:
             with w.block(f"if {out} is None:"):
                 instead = other.one(w, node)

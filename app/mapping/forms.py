@@ -13,7 +13,7 @@ from typing import Any
 
 from app.fhir.ids import RECORD, encode_part
 from app.mapping.functions import number
-from app.mapping.memory import NEW, Odd, recall
+from app.mapping.memory import NEW, Odd, Recalled
 from app.mapping.source import Getter
 from app.mapping.writer import Form, Program, Writer
 
@@ -333,7 +333,7 @@ def traced(name: str, at: str, form: Form) -> Form:
 def remembered(form: Form, key: Form, program: Program) -> Form:
     """Remember results by the text they come from: codes and units repeat between messages."""
     number_ = program.memory()
-    compute = recall(number_, program.getter(form))
+    compute = _recalled(number_, form, program)
 
     def write(w: Writer, node: str) -> str:
         w.head("known = run.known")
@@ -342,6 +342,11 @@ def remembered(form: Form, key: Form, program: Program) -> Form:
         return out
 
     return write
+
+
+def _recalled(number_: int, form: Form, program: Program) -> Recalled:
+    function = program.function(form)
+    return Recalled(number_, program.caller(function), function)
 
 
 def _look(w: Writer, number_: int, compute: Any, text: str, node: str, out: str) -> None:
@@ -353,7 +358,7 @@ def _look(w: Writer, number_: int, compute: Any, text: str, node: str, out: str)
 def kept(form: Form, raw: Form, empty: str, program: Program) -> Form:
     """Remember results by the text of their places; without text there is nothing (`empty`)."""
     number_ = program.memory()
-    compute = recall(number_, program.getter(form))
+    compute = _recalled(number_, form, program)
 
     def write(w: Writer, node: str) -> str:
         w.head("known = run.known")
@@ -431,8 +436,24 @@ def shared(get: Form, name: str) -> Form:
     def write(w: Writer, node: str) -> str:
         key = w.set(f"({name!r}, {node}.raw)")
         out = w.set(f"run.memo.get({key}, {w.bind(NEW)})")
-        w.put(f"if {out} is {w.bind(NEW)}: {out} = run.memo[{key}] = {w.outlined(get, node)}")
+        made = f"{out} = run.memo[{key}] = {w.program.function(get)}({node}, run)"
+        w.put(f"if {out} is {w.bind(NEW)}: {made}")
         return out
+
+    return write
+
+
+def guarded_key(key: Form | None, guarded: Sequence[tuple[Form, Form]]) -> Form:
+    """Return the text that results are remembered by, some of it only where a test holds."""
+
+    def write(w: Writer, node: str) -> str:
+        parts = [] if key is None else [key(w, node)]
+        for test, text in guarded:
+            held, part = test(w, node), w.set("()")
+            with w.block(f"if {held}:"):
+                w.put(f"{part} = {text(w, node)}")
+            parts.append(part)
+        return w.set(f"({', '.join(parts)},)")
 
     return write
 
@@ -497,7 +518,8 @@ def record_key_of(parts: list[Form]) -> Form:
 
     def write(w: Writer, node: str) -> str:
         found = text(w, node)
-        return w.set(f"None if {found} is None else ({RECORD!r}, {found})")
+        # RECORD itself, by which `run` knows that the value is encoded already.
+        return w.set(f"None if {found} is None else ({w.bind(RECORD)}, {found})")
 
     return write
 
@@ -576,12 +598,12 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def reference(names: tuple[str, ...], find: Getter) -> Form:
-    """Return the reference that `find` gives; not asked when none of the rules made anything."""
+def reference(names: tuple[str, ...], find: Getter, empty: str) -> Form:
+    """Return what `find` gives for rules, `empty` when none of them made anything."""
     test = " or ".join(f"{name!r} in made" for name in names)
 
     def write(w: Writer, node: str) -> str:
         w.head("made = run.made")
-        return w.set(f"{w.bind(find)}({node}, run) if {test} else None")
+        return w.set(f"{w.bind(find)}({node}, run) if {test} else {empty}")
 
     return write

@@ -207,10 +207,11 @@ class Formulas:
                 raise Invalid(f"there is no rule `{name}`")
         target = self._rule_types.get(names[0]) if len(names) == 1 else None
         if tree.name == "ref":
-            one = forms.reference(names, reference_up(names))
+            one = forms.reference(names, reference_up(names), "None")
             many = forms.as_list(one)
         else:
-            many = form_of(references_down(names))
+            find = references_down(names)
+            many = form_of(find) if "*" in names else forms.reference(names, find, "[]")
             one = forms.first_of(many)
         # Nothing of these rules stands at the node itself, and none of it is what is being filled.
         anchors = set((here.anchor or "").split())

@@ -74,15 +74,29 @@ class Odd:
 NEW = Odd(None, ())  # the answer of a memory that knows nothing
 
 
-def recall(number: int, get: Getter) -> Any:
-    """Return the function (key, node, run) for what is odd: computes, or repeats warnings."""
+class Recalled:
+    """Gives, for (key, node, run), what is odd in a memory: computes, or repeats warnings.
 
-    def result(key: Any, node: Any, run: Any) -> Any:
-        known = run.known[number]
+    function: the generated function that computes, if `get` is one.
+    """
+
+    __slots__ = ("_get", "_number", "function")
+
+    def __init__(self, number: int, get: Getter, function: str = "") -> None:
+        self._number = number
+        self._get = get
+        self.function = function
+
+    def by(self, get: Getter) -> Recalled:
+        """Return the same, computed by another function."""
+        return Recalled(self._number, get, self.function)
+
+    def __call__(self, key: Any, node: Any, run: Any) -> Any:
+        known = run.known[self._number]
         found = known.get(key, NEW)
         if found is NEW:
             before = len(run.issues)
-            value = get(node, run)
+            value = self._get(node, run)
             issues = tuple(run.issues[before:])
             if _length(key) > _LONGEST:
                 return value
@@ -94,9 +108,7 @@ def recall(number: int, get: Getter) -> Any:
         run.issues.extend(found.issues)
         return found.value
 
-    return result
-
 
 def _length(key: Any) -> int:
     """Return about the length of the texts in a key."""
-    return len(key) if isinstance(key, str) else sum(map(len, key or ()))
+    return len(key) if isinstance(key, str) else sum(map(_length, key or ()))

@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import Any
 
 from app.mapping import forms
-from app.mapping.code import MENTIONS, NONE, NOTHING, Code, Fields, Value, union
+from app.mapping.code import GUARD, MENTIONS, NONE, NOTHING, Code, Fields, Value, bare, union
 from app.mapping.forms import Part
 from app.mapping.formulas import Formulas
 from app.mapping.library import Library, place
@@ -53,6 +53,7 @@ class Objects:
         self._trace = trace
         self._checker = checker
         self._open: set[str] = set()
+        self._guards: list[Form] = []  # tests that say whether a field is looked at
 
     def object(
         self, block: Block, here: Place, *, whole: bool = False, type_: str | None = None
@@ -69,7 +70,8 @@ class Objects:
         value = self._content(block, inner, whole, type_)
         if "$when" in block:
             at = place(block, "$when", here.file)
-            value = when(self._formulas.condition(str(block["$when"]), inner, at), value)
+            test = self._formulas.condition(str(block["$when"]), inner, at)
+            value = when(test, self._guarded(value, test, here))
         if each is not None:
             form = forms.each_of(each.nodes, value.form, self._trace)
             reads = union((each.reads, value.reads))
@@ -104,8 +106,36 @@ class Objects:
         """Return what results that read these fields are remembered by; None: not at all."""
         if here.anchor is None or not reads or reads & MENTIONS:
             return None
-        getter = self._source.key_of(here.anchor, tuple(sorted(reads)))
+        groups: dict[str, set[str]] = {"": set()}
+        for read in sorted(reads):
+            field, _, guard = read.partition(GUARD)
+            groups.setdefault(guard, set()).add(field)
+        always = groups.pop("")
+        getter = self._source.key_of(here.anchor, tuple(sorted(bare(reads))))
+        if getter is None or not any(fields - always for fields in groups.values()):
+            return None if getter is None else form_of(getter)
+        keys = {guard: self._key_form(here, fields - always) for guard, fields in groups.items()}
+        return forms.guarded_key(
+            self._key_form(here, always),
+            [(self._guards[int(guard)], key) for guard, key in keys.items() if key is not None],
+        )
+
+    def _key_form(self, here: Place, fields: Iterable[str]) -> Form | None:
+        names = tuple(sorted(fields))
+        getter = self._source.key_of(here.anchor or "", names) if names else None
         return None if getter is None else form_of(getter)
+
+    def _guarded(self, value: Value, test: Value, here: Place) -> Value:
+        """Return the value with what it reads marked, if the kind of message decides the test."""
+        scoped = test.whole and test.reads == NONE and value.reads is not None
+        if not scoped or here.anchor is None or self._trace:
+            return value
+        marked = {
+            read if GUARD in read or read in MENTIONS else f"{read}{GUARD}{len(self._guards)}"
+            for read in value.reads or ()
+        }
+        self._guards.append(test.form)
+        return replace(value, reads=frozenset(marked))
 
     def _checked(self, code: Code, form: Form, here: Place, at: str) -> Value:
         if code.const is not None:
@@ -189,7 +219,7 @@ class Objects:
             (name, value)
             for name, value in parts
             if value.reads is not None
-            and not value.reads & (here.volatile or NONE)
+            and not bare(value.reads) & (here.volatile or NONE)
             and (not value.reads or self.text_key(value.reads, here) is not None)
         ]
         reads = union(value.reads for _, value in still)
@@ -302,7 +332,8 @@ class Objects:
         simple = isinstance(raw, str) and "|" not in raw
         if not here.memo or self._trace or simple or not value.reads or value.given is None:
             return value
-        if len(value.reads) > MOST_MEMO_FIELDS or value.reads & (here.volatile or NONE):
+        fields = bare(value.reads)
+        if len(fields) > MOST_MEMO_FIELDS or fields & (here.volatile or NONE):
             return value  # what differs each time would only fill the memory
         key = self.text_key(value.reads, here)
         if key is None:

@@ -24,6 +24,8 @@ NAMELESS = frozenset(
     ("AuditEvent", "Binary", "Linkage", "MessageHeader", "OperationOutcome", "Provenance")
 )
 
+_RECORD_QUERY = criteria(RECORD, "")
+
 
 class Entry:
     """One resource of the Bundle in the making."""
@@ -37,9 +39,9 @@ class Entry:
         self.type = type_
         self.key = key  # (system, value) of the identifier that names it
         self.id = id_
-        self.full_url = f"urn:uuid:{id_}"
+        self.full_url = full_url = f"urn:uuid:{id_}"
         self.mention = mention
-        self.reference = {"reference": self.full_url}
+        self.reference = {"reference": full_url}
         self.printed_request: dict[str, Any] | None = None
         self.rule: Rule | None = None
         self.node: Any = None
@@ -58,7 +60,11 @@ class Entry:
     def _request(self) -> dict[str, Any]:
         if self.key is None or self.type in NAMELESS:
             return {"method": "PUT", "url": f"{self.type}/{self.id}"}
-        query = criteria(*self.key)
+        system, value = self.key
+        if system is RECORD:  # made here, of parts that are encoded
+            query = f"{_RECORD_QUERY}{value.replace('%', '%25')}"
+        else:
+            query = criteria(system, value)
         if self.mention:
             return {"method": "POST", "url": self.type, "ifNoneExist": query}
         return {"method": "PUT", "url": f"{self.type}?{query}"}
@@ -82,6 +88,10 @@ class Rule:
     key: Getter | None = None  # -> (system, value) | None
     fill: Getter = field(default=lambda node, run: None)  # -> the body
     functions: dict[str, str] = field(default_factory=dict)  # names of these four, as generated
+
+
+# A rule, and the nodes it is about with the entries of these.
+_Planned = tuple[Rule, list[tuple[Any, Entry]]]
 
 
 @dataclass(slots=True)
@@ -236,16 +246,18 @@ class Mapping_:
         run = Run(doc, context, trace, self.memory.of((doc.memo_scope, context.ids)))
         if trace is None:
             run.present = doc.present(self.bits)
-        planned: list[tuple[Rule, Any, Entry]] = []
-        late: list[tuple[Rule, Any, Entry]] = []
+        planned: list[_Planned] = []
+        late: list[_Planned] = []
         for rule in self._plan(run.present, doc.memo_scope):
             nodes = rule.anchor(doc)
             if nodes and (rule.given is None or rule.given(doc.root, run)):
-                _identify(rule, nodes, run, late if rule.late else planned)
+                found = _identified(rule, nodes, run)
+                if found:
+                    (late if rule.late else planned).append((rule, found))
         shared = self.every(doc.root, run) if self.every else None
         for each in (planned, late):
-            for rule, node, entry in each:
-                _fill(rule, node, entry, run, shared)
+            for rule, found in each:
+                _fill(rule, found, run, shared)
         issues = list(dict.fromkeys(run.issues)) if run.issues else []
         return Made([entry for entry in run.entries.values() if entry.body], issues)
 
@@ -294,23 +306,33 @@ def _installed(rule: Rule, made_over: MakeOver) -> Rule:
     return rule
 
 
-def _identify(
-    rule: Rule, nodes: Iterable[Any], run: Run, planned: list[tuple[Rule, Any, Entry]]
-) -> None:
-    """Plan an entry for every node that the rule is about."""
-    name, type_, when, key_of = rule.name, rule.type, rule.when, rule.key
-    numbered, ordinals = rule.same == "number", run.ordinals
+def _identified(rule: Rule, nodes: Iterable[Any], run: Run) -> list[tuple[Any, Entry]]:
+    """Return an entry for every node that the rule is about."""
+    name, type_, when, key_of, mention = rule.name, rule.type, rule.when, rule.key, rule.mention
+    entries, ordinals, id_of = run.entries, run.ordinals, run.context.ids.id_of
+    numbered = rule.same == "number"
     made = run.made.get(name)
+    out = []
     for node in nodes:
         if when is not None and not when(node, run):
             continue
         key = key_of(node, run) if key_of is not None else None
-        if numbered and key is not None:
-            spent = type_, key
-            number = ordinals[spent] = ordinals.get(spent, 0) + 1
-            if number > 1:
-                key = (key[0], f"{key[1]}:{number}")
-        entry = run.entry(type_, key, name, rule.mention)
+        if key is None:
+            entry = run.entry(type_, None, name, mention)
+        else:
+            id_ = id_of(type_, f"{key[0]}|{key[1]}")
+            if numbered:
+                number = ordinals[id_] = ordinals.get(id_, 0) + 1
+                if number > 1:
+                    key = (key[0], f"{key[1]}:{number}")
+                    id_ = id_of(type_, f"{key[0]}|{key[1]}")
+            known = entries.get(id_)
+            if known is None:
+                entry = entries[id_] = Entry(type_, key, id_, mention)
+            else:
+                entry = known
+                if not mention:
+                    entry.mention = False
         if entry.rule is None:
             entry.rule, entry.node = rule, node
         # References find the entry from its node, from beside it, and from all over.
@@ -327,27 +349,40 @@ def _identify(
             made = run.made[name] = [entry]
         else:
             made.append(entry)
-        planned.append((rule, node, entry))
+        out.append((node, entry))
+    return out
 
 
-def _fill(rule: Rule, node: Any, entry: Entry, run: Run, shared: dict[str, Any] | None) -> None:
-    run.here = entry
-    if run.trace is not None:
-        run.trace.begin(entry)
-    found = rule.fill(node, run)
-    if found is None or "resourceType" not in found:
-        found = {"resourceType": rule.type, **(found or {})}
-    body = entry.body
-    if body is None:
-        entry.body = found
-        if shared and rule.every:
-            if found.keys().isdisjoint(shared):
-                found.update(shared)
-            elif any(found.get(name) != value for name, value in shared.items()):
-                add_missing(found, shared)
-    else:
-        add_missing(body, found)
-    name_it(entry)
+def _fill(
+    rule: Rule, found: list[tuple[Any, Entry]], run: Run, shared: dict[str, Any] | None
+) -> None:
+    """Give the entries of a rule what it says, and what is `shared` by all resources."""
+    fill, trace = rule.fill, run.trace
+    more = shared if rule.every else None
+    named = rule.type not in NAMELESS
+    for node, entry in found:
+        run.here = entry
+        if trace is not None:
+            trace.begin(entry)
+        said = fill(node, run)
+        if said is None or "resourceType" not in said:
+            said = {"resourceType": rule.type, **(said or {})}
+        body = entry.body
+        if body is None:
+            body = entry.body = said
+            if more:
+                if body.keys().isdisjoint(more):
+                    body.update(more)
+                elif any(body.get(name) != value for name, value in more.items()):
+                    add_missing(body, more)
+        else:
+            add_missing(body, said)
+        if named:
+            if "identifier" in body:
+                name_it(entry)
+            elif entry.key is not None:
+                system, value = entry.key
+                body["identifier"] = [{"system": system, "value": value}]
 
 
 def name_it(entry: Entry) -> None:

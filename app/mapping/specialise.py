@@ -15,7 +15,12 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_FIELDS = re.compile(r"(?:own|fields)_(\w+)")
+from app.mapping.simplify import simplify
+
+# The variables that the writer calls the fields of a segment, and the tests of filled fields; the
+# number that inlining gives its variables may follow.
+_FIELDS = re.compile(r"(?:own|fields)_(\w{3})(?:_\d+)?")
+_TESTS = re.compile(r"p(?:_\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,31 +39,42 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is known of a variable: a constant, a list that is empty yet, or that it is not None."""
+    """What is known of a variable.
 
-    kind: str  # constant | empty | something
+    A constant, a list or object that is empty yet, one that is not (it counts as true), a truth
+    value, or no more than that it is not None.
+    """
+
+    kind: str  # constant | empty | full | flag | something
     value: Any = None  # of a constant; of what is empty: which display made it
 
 
 _SOMETHING = _Known("something")
+_FULL = _Known("full")
+_FLAG = _Known("flag")
 _NOTHING = _Known("constant", None)
 Env = dict[str, _Known]
 
 
 def specialised(
-    text: str, facts: Facts, bound: Mapping[str, Any], renamed: Callable[[str], str]
+    text: str | ast.Module,
+    facts: Facts,
+    bound: Mapping[str, Any],
+    renamed: Callable[[str], str],
+    steady: Container[str] = (),
 ) -> ast.Module:
     """Return the function in `text`, as the writer wrote it, for messages of which `facts` hold.
 
     bound: the globals of the function. renamed: gives the name to call in place of a global one.
+    steady: the globals that are functions whose result depends on nothing but the arguments.
     """
-    module = ast.parse(text)
+    module = ast.parse(text) if isinstance(text, str) else text
     function = module.body[0]
     if not isinstance(function, ast.FunctionDef):
         raise TypeError("not a generated function")
     function.name = renamed(function.name)
-    function.body = _Folding(facts, bound, renamed).block(function.body, {})
-    _without_dead_stores(function)
+    function.body = _Folding(facts, bound, renamed, steady).block(function.body, {})
+    simplify(function)
     return ast.fix_missing_locations(module)
 
 
@@ -76,11 +92,16 @@ class _Folding:
     """Goes through statements in the order they are executed, with what is known at each."""
 
     def __init__(
-        self, facts: Facts, bound: Mapping[str, Any], renamed: Callable[[str], str]
+        self,
+        facts: Facts,
+        bound: Mapping[str, Any],
+        renamed: Callable[[str], str],
+        steady: Container[str],
     ) -> None:
         self._facts = facts
         self._bound = bound
         self._renamed = renamed
+        self._steady = steady
         self._displays = 0
 
     # --- statements ---
@@ -104,11 +125,12 @@ class _Folding:
             node.value, known = self._value(node.value, env)
             if known is not None and known.kind == "empty":
                 return []
-            self._changed(node.target, env)
+            self._changed(node.target, env, _SOMETHING)
         elif isinstance(node, ast.Expr):
-            if isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute):
-                self._changed(node.value.func.value, env)
             node.value, _ = self._value(node.value, env)
+            if isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute):
+                method = node.value.func
+                self._changed(method.value, env, _FULL if method.attr == "append" else _SOMETHING)
         elif isinstance(node, ast.Return) and node.value is not None:
             node.value, _ = self._value(node.value, env)
         elif isinstance(node, ast.Pass):
@@ -117,14 +139,22 @@ class _Folding:
 
     def _assign(self, node: ast.Assign, env: Env) -> list[ast.stmt]:
         target = node.targets[0]
-        if isinstance(target, ast.Name) and target.id == "p":
+        if isinstance(target, ast.Name) and _TESTS.fullmatch(target.id):
             shapes = _shapes_of(node.value, self._bound)
             if shapes is not None:
-                env["p"] = _Known("constant", shapes.seen(self._facts.present))
+                env[target.id] = _Known("constant", shapes.seen(self._facts.present))
                 return []
         node.value, known = self._value(node.value, env)
+        if (
+            isinstance(target, ast.Name)
+            and len(node.targets) == 1
+            and _stays(env, target.id, known)
+        ):
+            return []
         for target in node.targets:
             if isinstance(target, ast.Name):
+                if known is None and _FIELDS.fullmatch(target.id):
+                    known = _SOMETHING  # a segment that is not there has an empty list of them
                 _learn(env, target.id, known)
             elif isinstance(target, ast.Tuple):
                 for name in target.elts:
@@ -133,7 +163,7 @@ class _Folding:
             else:
                 if isinstance(target, ast.Subscript):
                     target.slice, _ = self._value(target.slice, env)
-                    self._changed(target.value, env)
+                    self._changed(target.value, env, _FULL)
         return [node]
 
     def _if(self, node: ast.If, env: Env) -> list[ast.stmt]:
@@ -142,6 +172,8 @@ class _Folding:
         if holds is not None:
             return self.block(node.body if holds else node.orelse, env)
         other = dict(env)
+        _narrow(node.test, env, True)
+        _narrow(node.test, other, False)
         node.body = self.block(node.body, env)
         node.orelse = self.block(node.orelse, other)
         _join(env, other)
@@ -157,7 +189,7 @@ class _Folding:
         if _truth(known) is False:
             return []
         for name in list(_touched(node)):
-            self._changed(ast.Name(name), env)
+            self._changed(ast.Name(name), env, _SOMETHING)
             env.pop(name, None)
         before = dict(env)
         node.body = self.block(node.body, env) or [ast.Pass()]
@@ -165,7 +197,7 @@ class _Folding:
         env.update(before)
         return [node]
 
-    def _changed(self, target: ast.expr, env: Env) -> None:
+    def _changed(self, target: ast.expr, env: Env, now: _Known) -> None:
         """Note that a list or object is no longer what it was, under all its names."""
         if not isinstance(target, ast.Name):
             return
@@ -174,7 +206,7 @@ class _Folding:
             return
         for name, other in env.items():
             if other == known:
-                env[name] = _SOMETHING
+                env[name] = now
 
     # --- expressions ---
 
@@ -199,6 +231,8 @@ class _Folding:
             return value, known
         if bool(value.values[-1].value) is isinstance(value.op, ast.And):  # it decides nothing
             del value.values[-1]
+        elif not any(isinstance(inner, ast.Call) for inner in ast.walk(value)):
+            return self._constant(ast.Constant(isinstance(value.op, ast.Or)), env)
         return (value, known) if len(value.values) > 1 else (value.values[0], None)
 
     def _constant(self, node: ast.Constant, _: Env) -> tuple[ast.expr, _Known | None]:
@@ -212,11 +246,11 @@ class _Folding:
 
     def _list(self, node: ast.List, env: Env) -> tuple[ast.expr, _Known | None]:
         node.elts = [self._value(inner, env)[0] for inner in node.elts]
-        return node, _SOMETHING if node.elts else self._empty()
+        return node, _FULL if node.elts else self._empty()
 
     def _dict(self, node: ast.Dict, env: Env) -> tuple[ast.expr, _Known | None]:
         node.values = [self._value(inner, env)[0] for inner in node.values]
-        return node, _SOMETHING if node.keys else self._empty()
+        return node, _FULL if node.keys else self._empty()
 
     def _empty(self) -> _Known:
         self._displays += 1
@@ -234,8 +268,20 @@ class _Folding:
             if node.func.id == "str" and isinstance(node.args[0], ast.Constant):
                 known = _Known("constant", str(node.args[0].value))
                 return ast.Constant(known.value), known
+            if node.func.id in self._steady:
+                return self._steadily(node, node.func.id)
             node.func.id = self._renamed(node.func.id)
         return node, None
+
+    def _steadily(self, node: ast.Call, name: str) -> tuple[ast.expr, _Known | None]:
+        """Call a function that gives the same for the same now, if all it is given is known."""
+        if not all(isinstance(given, ast.Constant) for given in node.args):
+            return node, None
+        found = self._bound[name](*(given.value for given in node.args))  # type: ignore[attr-defined]
+        if found is None or isinstance(found, (str, bool, int)):
+            known = _Known("constant", found)
+            return ast.Constant(found), known
+        return node, _FULL if found else None
 
     def _subscript(self, node: ast.Subscript, env: Env) -> tuple[ast.expr, _Known | None]:
         if isinstance(node.value, ast.Name) and isinstance(node.slice, ast.Constant):
@@ -261,7 +307,7 @@ class _Folding:
         if isinstance(node.op, ast.Not):
             if holds is not None:
                 return self._constant(ast.Constant(not holds), env)
-            return node, _SOMETHING
+            return node, _FLAG
         return node, None
 
     def _boolop(self, node: ast.BoolOp, env: Env) -> tuple[ast.expr, _Known | None]:
@@ -299,13 +345,17 @@ class _Folding:
         if isinstance(operator, ast.In) and isinstance(right, ast.Name) and right.id == "made":
             if isinstance(node.left, ast.Constant) and node.left.value not in self._facts.made:
                 return self._constant(ast.Constant(False), env)
-            return node, _SOMETHING
+            return node, _FLAG
         node.left, one = self._value(node.left, env)
         node.comparators[0], other = self._value(right, env)
         held = _compared(operator, one, other)
+        if held is None and isinstance(operator, ast.In) and isinstance(right, ast.Name):
+            among = self._bound.get(right.id)
+            if isinstance(node.left, ast.Constant) and isinstance(among, frozenset):
+                held = node.left.value in among
         if held is not None:
             return self._constant(ast.Constant(held), env)
-        return node, _SOMETHING
+        return node, _FLAG
 
 
 def _touched(node: ast.AST) -> Iterator[str]:
@@ -336,9 +386,44 @@ def _compared(operator: ast.cmpop, one: _Known | None, other: _Known | None) -> 
 
 def _truth(known: _Known | None) -> bool | None:
     """Return whether a value counts as true, None when that is not known."""
-    if known is None or known.kind == "something":
+    if known is None or known.kind in ("something", "flag"):
         return None
-    return known.kind == "constant" and bool(known.value)
+    return known.kind == "full" or (known.kind == "constant" and bool(known.value))
+
+
+def _narrow(test: ast.expr, env: Env, held: bool) -> None:
+    """Learn from a test that it held, or did not."""
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        _narrow(test.operand, env, not held)
+    elif isinstance(test, ast.BoolOp):
+        if held is isinstance(test.op, ast.And):  # then all of them did, or none
+            for part in test.values:
+                _narrow(part, env, held)
+    elif isinstance(test, ast.Name):
+        known = env.get(test.id)
+        if held and (known is None or known.kind == "something"):
+            env[test.id] = _FULL
+        elif known is not None and known.kind == "flag":
+            env[test.id] = _Known("constant", held)
+    elif isinstance(test, ast.Compare) and isinstance(test.left, ast.Name):
+        right, operator = test.comparators[0], test.ops[0]
+        if isinstance(right, ast.Constant) and right.value is None:
+            name = test.left.id
+            if isinstance(operator, ast.Is) is held:
+                env[name] = _NOTHING
+            elif name not in env:
+                env[name] = _SOMETHING
+
+
+def _stays(env: Env, name: str, known: _Known | None) -> bool:
+    """Say whether a variable holds the constant already that it is set to."""
+    before = env.get(name)
+    return (
+        before is not None
+        and before == known
+        and before.kind == "constant"
+        and type(before.value) is type(known.value)
+    )
 
 
 def _learn(env: Env, name: str, known: _Known | None) -> None:
@@ -356,8 +441,14 @@ def _join(env: Env, other: Env) -> None:
             continue
         if two is None or _NOTHING in (one, two):
             del env[name]
+        elif _is_flag(one) and _is_flag(two):
+            env[name] = _FLAG
         else:
             env[name] = _SOMETHING
+
+
+def _is_flag(known: _Known) -> bool:
+    return known.kind == "flag" or isinstance(known.value, bool)
 
 
 def _field_of(node: ast.IfExp) -> str | None:
@@ -379,45 +470,3 @@ def _shapes_of(node: ast.expr, bound: Mapping[str, Any]) -> Any:
             found = bound.get(of.id)
             return found if hasattr(found, "seen") else None
     return None
-
-
-def _without_dead_stores(function: ast.FunctionDef) -> None:
-    """Take out assignments to names that nobody reads, as long as they only look at something."""
-    while True:
-        read = {
-            node.id
-            for node in ast.walk(function)
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-        }
-        if not _swept(function, read):
-            return
-
-
-def _swept(owner: Any, read: Container[str]) -> bool:
-    changed = False
-    for part in ("body", "orelse"):
-        body: list[ast.stmt] = getattr(owner, part, [])
-        kept = []
-        for statement in body:
-            if isinstance(statement, (ast.If, ast.For)):
-                changed |= _swept(statement, read)
-                if isinstance(statement, ast.If) and not (statement.body or statement.orelse):
-                    changed = True
-                    continue
-                statement.body = statement.body or [ast.Pass()]
-            elif _is_dead(statement, read):
-                changed = True
-                continue
-            kept.append(statement)
-        if body:
-            setattr(owner, part, kept)
-    return changed
-
-
-def _is_dead(statement: ast.stmt, read: Container[str]) -> bool:
-    if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
-        return False
-    target = statement.targets[0]
-    if not isinstance(target, ast.Name) or target.id in read:
-        return False
-    return not any(isinstance(node, ast.Call) for node in ast.walk(statement.value))

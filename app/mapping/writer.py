@@ -12,8 +12,11 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import RLock
+from types import MethodType
 from typing import Any
 
+from app.mapping.inline import Inliner
+from app.mapping.memory import Recalled
 from app.mapping.source import Getter, Inline
 from app.mapping.specialise import Facts, constant_of, specialised
 
@@ -33,7 +36,8 @@ class Program:
 
     def __init__(self) -> None:
         self.namespace: dict[str, Any] = {}
-        self._names: dict[int, str] = {}  # of bound values, by identity
+        self._names: dict[object, str] = {}  # of bound values, by identity
+        self._steady: set[str] = set()  # of functions that give the same for the same
         self._lock = RLock()  # two threads may meet at a function that is not there yet
         self._functions = 0
         self._memories = 0
@@ -41,13 +45,21 @@ class Program:
         self._texts: dict[str, str] = {}  # of those that are generated already
         self._kinds = 0
 
-    def bind(self, value: Any) -> str:
-        """Return the global name of a value in the generated code."""
+    def bind(self, value: Any, *, steady: bool = False) -> str:
+        """Return the global name of a value in the generated code.
+
+        steady: it is a function whose result depends on nothing but the arguments.
+        """
+        what: object = id(value)
+        if isinstance(value, MethodType):  # another object each time it is asked for
+            what = id(value.__self__), id(value.__func__)
         with self._lock:
-            name = self._names.get(id(value))
+            name = self._names.get(what)
             if name is None:
-                name = self._names[id(value)] = f"g{len(self._names)}"
+                name = self._names[what] = f"g{len(self._names)}"
                 self.namespace[name] = value  # which also keeps its identity its own
+            if steady:
+                self._steady.add(name)
             return name
 
     def function(
@@ -81,7 +93,11 @@ class Program:
 
     def getter(self, form: Form, about: str = "part") -> Getter:
         """Return the form as a function of (node, run) for those who are not generated."""
-        name, functions = self.function(form, about), self.namespace
+        return self.caller(self.function(form, about))
+
+    def caller(self, name: str) -> Getter:
+        """Return what calls a function, whatever is generated for it."""
+        functions = self.namespace
         return lambda node, run: functions[name](node, run)
 
     def memory(self) -> int:
@@ -97,9 +113,14 @@ class Program:
                 found = self._texts[name] = Writer(self).function(name, self._forms[name])
             return found
 
+    def _text_of(self, name: str) -> str | None:
+        return self.text(name) if name in self._forms else None
+
     def decided(self, name: str, facts: Facts) -> Any:
         """Return what a function gives wherever the facts hold; None when that depends."""
-        return constant_of(specialised(self.text(name), facts, self.namespace, lambda name: name))
+        whole = Inliner(self._text_of).module(self.text(name))
+        made = specialised(whole, facts, self.namespace, lambda name: name, self._steady)
+        return constant_of(made)
 
     def made_over(self, facts: Facts) -> MakeOver:
         """Return what makes functions over for where the facts hold: when they are first called."""
@@ -108,10 +129,14 @@ class Program:
             suffix = f"_of_{self._kinds}"
 
         def renamed(name: str) -> str:
+            new = name + suffix
             if name in self._forms:
-                self.namespace.setdefault(name + suffix, stand_in(name, None))
-                return name + suffix
-            return name
+                self.namespace.setdefault(new, stand_in(name, None))
+                return new
+            bound = self.namespace.get(name)
+            if isinstance(bound, Recalled) and new not in self.namespace:
+                self.namespace[new] = bound.by(self.caller(renamed(bound.function)))
+            return new if isinstance(bound, Recalled) else name
 
         def stand_in(name: str, installed: Callable[[Getter], None] | None) -> Getter:
             made: list[Getter] = []
@@ -128,7 +153,8 @@ class Program:
 
         def make(name: str) -> Getter:
             new = name + suffix
-            tree = specialised(self.text(name), facts, self.namespace, renamed)
+            whole = Inliner(self._text_of).module(self.text(name))
+            tree = specialised(whole, facts, self.namespace, renamed, self._steady)
             exec(compile(tree, f"<mapping {new}>", "exec"), self.namespace)  # noqa: S102 - our own text
             getter: Getter = self.namespace[new]
             return getter
@@ -197,8 +223,8 @@ class Writer:
         """Put a line at the head of the function, once."""
         self._head[line] = None
 
-    def bind(self, value: Any) -> str:
-        return self.program.bind(value)
+    def bind(self, value: Any, *, steady: bool = False) -> str:
+        return self.program.bind(value, steady=steady)
 
     def const(self, value: Any) -> str:
         """Return what stands for a constant."""

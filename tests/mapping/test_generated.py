@@ -13,7 +13,7 @@ from app.feeds.hl7v2.convert import Options, convert
 from app.feeds.hl7v2.paths import Field
 from app.feeds.hl7v2.tree import Tree
 from app.mapping import forms, library
-from app.mapping.memory import NEW, Memory, Odd, recall
+from app.mapping.memory import NEW, Memory, Odd, Recalled
 from app.mapping.writer import Program
 from app.paths import shipped
 
@@ -67,7 +67,7 @@ def test_a_memory_is_bounded_in_scopes_texts_and_length():
     made = []
 
     run = SimpleNamespace(issues=[], known=memory.of(0))
-    look = recall(1, lambda node, run: made.append(node) or node)
+    look = Recalled(1, lambda node, run: made.append(node) or node)
     for number in range(3000):
         look(str(number), number, run)
     look("x" * 2000, "long", run)
@@ -83,7 +83,7 @@ def test_a_remembered_result_comes_with_its_warnings_each_time():
     memory = Memory()
 
     run = SimpleNamespace(issues=[], known=memory.of(0))
-    look = recall(1, lambda node, run: run.issues.append("w") or 7)
+    look = Recalled(1, lambda node, run: run.issues.append("w") or 7)
     assert look("a", None, run) == 7
     assert isinstance(run.known[1]["a"], Odd)
     assert look("a", None, run) == 7

@@ -115,8 +115,7 @@ FOLDED = {
         """,
         """
         own_OBX = node.fields
-        v1 = own_OBX[5] if len(own_OBX) > 5 else None
-        return v1
+        return own_OBX[5] if len(own_OBX) > 5 else None
         """,
     ),
     "names and comparisons": (
@@ -141,8 +140,7 @@ FOLDED = {
         """,
         """
         made = run.made
-        v2 = g2(node, run) if 'patient' in made else None
-        return v2
+        return g2(node, run) if 'patient' in made else None
         """,
     ),
     "what one of two ways sets is not known behind them": (
@@ -169,10 +167,9 @@ FOLDED = {
         """,
         """
         v1 = []
-        v2 = v1
         for v3 in node.kids:
             v1.append(v3)
-        return v2 or None
+        return v1 or None
         """,
     ),
     "a loop over nothing": (
@@ -199,9 +196,7 @@ FOLDED = {
         return v1
         """,
         """
-        v1 = None
-        v1 = g2(node, run)
-        return v1
+        return g2(node, run)
         """,
     ),
 }

@@ -1,0 +1,361 @@
+"""Fewer statements for the same result: what a generated function says in a roundabout way.
+
+Forms write their statements without looking at those of others, so that a function is full of
+values that are named twice, looked up again, or looked up for nobody. `simplify` takes these out.
+It knows the few statements that writer.py writes: assignments, `if`, `for` and one `return`; a
+variable is set before it is read wherever it is read.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+_MOST_ROUNDS = 8
+# The variables for the fields of a segment: they hold these, or None before they were looked up.
+_FIELDS = re.compile(r"(?:own|fields)_\w{3}(?:_\d+)?")
+_LOOKS = frozenset(("len", "str"))  # calls that do nothing but look
+_LOOKING_METHODS = frozenset(("get", "isalnum"))
+
+
+def simplify(function: ast.FunctionDef) -> None:
+    """Change the body of a generated function to one with fewer statements."""
+    for _ in range(_MOST_ROUNDS):
+        changed = _Common(function).replaced()
+        changed |= _Copies(function).replaced()
+        changed |= _joined_blocks(function)
+        live: set[str] = set()
+        before = _size(function)
+        function.body = _live(function.body, live)
+        if not changed and _size(function) == before:
+            break
+
+
+def _size(function: ast.FunctionDef) -> int:
+    return sum(isinstance(node, ast.stmt) for node in ast.walk(function))
+
+
+def _blocks(function: ast.AST) -> Iterator[list[ast.stmt]]:
+    """Yield every list of statements, the outer ones first."""
+    for node in ast.walk(function):
+        for part in ("body", "orelse"):
+            block = getattr(node, part, None)
+            if isinstance(block, list) and block:
+                yield block
+
+
+def _loads(node: ast.AST) -> Iterator[str]:
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Load):
+            yield inner.id
+
+
+def _only_looks(node: ast.AST) -> bool:
+    """Say whether an expression does nothing but look at values."""
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Call):
+            called = inner.func
+            if isinstance(called, ast.Name) and called.id in _LOOKS:
+                continue
+            if isinstance(called, ast.Attribute) and called.attr in _LOOKING_METHODS:
+                continue
+            return False
+    return True
+
+
+# --- values that have two names -------------------------------------------------------------------
+
+
+class _Copies:
+    """Replaces `b` by `a` after `b = a`, where both stay what they are from there on."""
+
+    def __init__(self, function: ast.FunctionDef) -> None:
+        self._function = function
+        self._stores: dict[str, list[int]] = {}
+        self._copies: list[tuple[int, ast.Assign, list[ast.stmt]]] = []
+        self._count = 0
+        self._number(function.body)
+
+    def _number(self, block: list[ast.stmt]) -> None:
+        for statement in block:
+            self._count += 1
+            if isinstance(statement, (ast.If, ast.For)):
+                if isinstance(statement, ast.For):
+                    self._stored(statement.target)
+                self._number(statement.body)
+                self._number(statement.orelse)
+            else:
+                self._stored(statement)
+                if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Name):
+                    target = statement.targets[0]
+                    if len(statement.targets) == 1 and isinstance(target, ast.Name):
+                        self._copies.append((self._count, statement, block))
+
+    def _stored(self, node: ast.AST) -> None:
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
+                self._stores.setdefault(inner.id, []).append(self._count)
+
+    def replaced(self) -> bool:
+        names: dict[str, str] = {}
+        for at, statement, block in self._copies:
+            target, value = statement.targets[0], statement.value
+            assert isinstance(target, ast.Name)
+            assert isinstance(value, ast.Name)
+            once = len(self._stores[target.id]) == 1 and target.id != value.id
+            settled = all(store < at for store in self._stores.get(value.id, ()))
+            if once and settled and not _FIELDS.fullmatch(target.id):
+                names[target.id] = value.id
+                block.remove(statement)
+                if not block:
+                    block.append(ast.Pass())
+        for node in ast.walk(self._function) if names else ():
+            if isinstance(node, ast.Name):
+                while node.id in names:
+                    node.id = names[node.id]
+        return bool(names)
+
+
+class _Common:
+    """Finds fields that are looked up again: `v = own[5] if ... ` and the `if v:` behind it."""
+
+    def __init__(self, function: ast.FunctionDef) -> None:
+        self._function = function
+        self._stores = Counter(
+            node.id
+            for node in ast.walk(function)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        )
+        self._changed = False
+
+    def replaced(self) -> bool:
+        self._block(self._function.body, {})
+        return self._changed
+
+    def _block(self, block: list[ast.stmt], known: dict[str, str]) -> None:
+        index = 0
+        while index < len(block):
+            statement = block[index]
+            found = self._look(block, index)
+            if found is not None:
+                name, count, text = found
+                before = known.get(text)
+                if before is not None:
+                    copy = ast.Assign([ast.Name(name, ast.Store())], ast.Name(before, ast.Load()))
+                    block[index : index + count] = [ast.copy_location(copy, statement)]
+                    self._changed = True
+                else:
+                    known[text] = name
+                    index += count - 1
+            elif isinstance(statement, (ast.If, ast.For)):
+                self._block(statement.body, dict(known))
+                self._block(statement.orelse, dict(known))
+            index += 1
+
+    def _look(self, block: list[ast.stmt], index: int) -> tuple[str, int, str] | None:
+        """Return the variable that is set, the number of statements for it, and their text."""
+        first = block[index]
+        if not isinstance(first, ast.Assign) or not isinstance(first.value, ast.IfExp):
+            return None
+        target = first.targets[0]
+        if not isinstance(target, ast.Name) or not _is_field(first.value):
+            return None
+        name, rest = target.id, block[index + 1] if index + 1 < len(block) else None
+        behind = [rest] if isinstance(rest, ast.If) and _is_about(rest, name) else []
+        stores = sum(
+            isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == name
+            for statement in behind
+            for node in ast.walk(statement)
+        )
+        if behind and not stores:  # what follows only asks
+            behind = []
+        if stores + 1 != self._stores[name]:
+            return None
+        text = "\n".join(ast.unparse(statement) for statement in (first, *behind))
+        return name, 1 + len(behind), re.sub(rf"\b{name}\b", "_", text)
+
+
+def _is_field(value: ast.IfExp) -> bool:
+    looked = value.body
+    if not (isinstance(looked, ast.Subscript) and isinstance(looked.value, ast.Name)):
+        return False
+    return _FIELDS.fullmatch(looked.value.id) is not None and _only_looks(value)
+
+
+def _is_about(statement: ast.If, name: str) -> bool:
+    """Say whether a statement does nothing but set a variable to what is to be made of it."""
+    if not isinstance(statement.test, ast.Name) or statement.test.id != name:
+        return False
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id != name:
+            return False
+        if isinstance(node, ast.stmt) and not isinstance(node, (ast.If, ast.Assign)):
+            return False
+        if isinstance(node, ast.Assign) and not isinstance(node.targets[0], ast.Name):
+            return False
+    return True
+
+
+# --- statements that may be one -------------------------------------------------------------------
+
+
+def _joined_blocks(function: ast.FunctionDef) -> bool:
+    reads = Counter(_loads(function))
+    stores = Counter(
+        node.id
+        for node in ast.walk(function)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    )
+    changed = False
+    for block in list(_blocks(function)):
+        index = 0
+        while index + 1 < len(block):
+            if _into_display(block[index], block[index + 1]):
+                del block[index + 1]
+                changed = True
+                continue
+            name = _set_for_one(block[index], reads, stores)
+            if name is not None and _put_in_place(block[index], block[index + 1], name):
+                del block[index]
+                changed = True
+                index = max(index - 1, 0)
+                continue
+            index += 1
+    return changed
+
+
+def _into_display(one: ast.stmt, two: ast.stmt) -> bool:
+    """Put `v['name'] = value` into the `v = {...}` before it."""
+    if not (isinstance(one, ast.Assign) and isinstance(one.value, ast.Dict)):
+        return False
+    if not (isinstance(two, ast.Assign) and len(one.targets) == len(two.targets) == 1):
+        return False
+    of, at = one.targets[0], two.targets[0]
+    if not (isinstance(of, ast.Name) and isinstance(at, ast.Subscript)):
+        return False
+    key = at.slice
+    if not (isinstance(at.value, ast.Name) and at.value.id == of.id):
+        return False
+    if not isinstance(key, ast.Constant) or of.id in _loads(two.value):
+        return False
+    if any(not isinstance(k, ast.Constant) or k.value == key.value for k in one.value.keys):
+        return False
+    one.value.keys.append(key)
+    one.value.values.append(two.value)
+    return True
+
+
+def _set_for_one(statement: ast.stmt, reads: Counter[str], stores: Counter[str]) -> str | None:
+    """Return the variable that a statement sets for a single reader."""
+    if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+        return None
+    target = statement.targets[0]
+    if not isinstance(target, ast.Name) or _FIELDS.fullmatch(target.id):
+        return None
+    single = reads[target.id] == 1 and stores[target.id] == 1
+    return target.id if single else None
+
+
+def _put_in_place(one: ast.stmt, two: ast.stmt, name: str) -> bool:
+    """Put the value of a variable where the next statement reads it, if nothing comes between."""
+    assert isinstance(one, ast.Assign)
+    part = "test" if isinstance(two, ast.If) else "iter" if isinstance(two, ast.For) else "value"
+    there = getattr(two, part, None)
+    if not isinstance(there, ast.expr) or name not in _loads(there):
+        return False
+    if isinstance(two, ast.AugAssign):
+        return False
+    if isinstance(there, ast.Name):
+        setattr(two, part, one.value)
+        return True
+    if not _only_looks(one.value) or not (_only_looks(there) or _is_plain(one.value)):
+        return False
+    setattr(two, part, _Placing(name, one.value).visit(there))
+    return True
+
+
+def _is_plain(value: ast.expr) -> bool:
+    """Say whether a value is the same, whatever is called before it is asked for."""
+    return all(
+        isinstance(node, (ast.Name, ast.Constant, ast.Tuple, ast.List, ast.Dict, ast.expr_context))
+        for node in ast.walk(value)
+    ) and not any(isinstance(node, (ast.List, ast.Dict)) for node in ast.walk(value))
+
+
+class _Placing(ast.NodeTransformer):
+    def __init__(self, name: str, value: ast.expr) -> None:
+        self._name = name
+        self._value = value
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return self._value if node.id == self._name else node
+
+
+# --- values that nobody reads ---------------------------------------------------------------------
+
+
+def _live(block: list[ast.stmt], live: set[str]) -> list[ast.stmt]:
+    """Return a block without what sets variables that are not read any more.
+
+    live: the names that are read behind the block; becomes those that are read from its beginning.
+    """
+    kept: list[ast.stmt] = []
+    for statement in reversed(block):
+        if isinstance(statement, ast.If):
+            other = set(live)
+            statement.body = _live(statement.body, live)
+            statement.orelse = _live(statement.orelse, other)
+            live |= other
+            if not (statement.body or statement.orelse) and _only_looks(statement.test):
+                continue
+            _without_empty(statement)
+            live.update(_loads(statement.test))
+        elif isinstance(statement, ast.For):
+            live.update(_loads(statement))
+            inside = set(live)
+            statement.body = _live(statement.body, inside)
+            if not statement.body and _only_looks(statement.iter):
+                continue
+            statement.body = statement.body or [ast.Pass()]
+        elif isinstance(statement, ast.Pass) or _is_dead(statement, live):
+            continue
+        else:
+            if isinstance(statement, ast.Assign):
+                live.difference_update(t.id for t in statement.targets if isinstance(t, ast.Name))
+            live.update(_loads(statement))
+            if isinstance(statement, ast.AugAssign) and isinstance(statement.target, ast.Name):
+                live.add(statement.target.id)
+        kept.append(statement)
+    return kept[::-1]
+
+
+def _without_empty(statement: ast.If) -> None:
+    if statement.body:
+        return
+    if statement.orelse:
+        statement.test = ast.UnaryOp(ast.Not(), statement.test)
+        statement.body, statement.orelse = statement.orelse, []
+    else:
+        statement.body = [ast.Pass()]
+
+
+def _is_dead(statement: ast.stmt, live: set[str]) -> bool:
+    if not isinstance(statement, ast.Assign):
+        return False
+    names = [name for target in statement.targets for name in _names(target)]
+    if not names or any(name is None or name in live for name in names):
+        return False
+    looked_up = all(name is not None and _FIELDS.fullmatch(name) for name in names)
+    return looked_up or _only_looks(statement.value)
+
+
+def _names(target: ast.expr) -> Iterator[str | None]:
+    if isinstance(target, ast.Name):
+        yield target.id
+    elif isinstance(target, ast.Tuple):
+        for inner in target.elts:
+            yield from _names(inner)
+    else:
+        yield None

@@ -63,6 +63,11 @@ class Framer:
         return self._inside
 
     @property
+    def empty(self) -> bool:
+        """Whether nothing is kept and nothing has begun, as after nearly every frame."""
+        return not (self._buffer or self._inside)
+
+    @property
     def ending(self) -> bool:
         """Whether the last byte was 0x1C: a pause ends the frame."""
         return self._inside and self._scanned < len(self._buffer)
@@ -88,7 +93,7 @@ class Framer:
 
     def next(self) -> Found | None:
         """Return the next frame, None when more bytes are needed."""
-        if not self._inside and not self._begin():
+        if not self._buffer or not (self._inside or self._begin()):
             return None
         while True:
             end = self._buffer.find(_END, self._scanned)
@@ -125,9 +130,10 @@ class Framer:
 
     def _begin(self) -> bool:
         at = self._buffer.find(_START)
-        noise = self._buffer if at < 0 else self._buffer[:at]
-        self.skipped_bytes += len(noise.strip(_NOISE))
-        del self._buffer[: len(noise) + (at >= 0)]
+        if at:
+            noise = self._buffer if at < 0 else self._buffer[:at]
+            self.skipped_bytes += len(noise.strip(_NOISE))
+        del self._buffer[: at + 1 if at >= 0 else None]
         self._inside = at >= 0
         self._scanned = 0
         return self._inside

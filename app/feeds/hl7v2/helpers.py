@@ -20,6 +20,7 @@ import gc
 import logging
 import multiprocessing
 import os
+import select
 import signal
 import socket
 import struct
@@ -70,6 +71,8 @@ class Helper:
 
     def __init__(self, pipe: Connection, pid: int = 0) -> None:
         self._pipe = pipe
+        self._readable = select.poll()  # made once: `Connection.poll` makes one for every message
+        self._readable.register(pipe.fileno(), select.POLLIN)
         self.pid = pid
         self.alive = True
         self.hung = False  # ended because it read a message for too long
@@ -90,7 +93,7 @@ class Helper:
         limit_s: how long to wait for it before the helper is ended; None: for ever.
         """
         try:
-            if not self._pipe.poll(limit_s):
+            if not self._readable.poll(None if limit_s is None else limit_s * 1000):
                 self._end()
                 return None
             return unpacked(self._pipe.recv_bytes())

@@ -358,6 +358,8 @@ class _Connection(asyncio.BufferedProtocol):
         while self._may_take():
             found = self._framer.next()
             if found is None:
+                if self._is_at_rest():
+                    return
                 break
             self._stop_frame_timer()
             self._take(found)
@@ -373,6 +375,17 @@ class _Connection(asyncio.BufferedProtocol):
         self._note_noise()
         self._steer()
         self._close_if_done()
+
+    def _is_at_rest(self) -> bool:
+        """Say whether there is nothing to count, time, stop or close: after nearly every frame."""
+        return (
+            self._reading
+            and not self._ended
+            and self._framer.empty
+            and not self._held_bytes
+            and self._pause_timer is None
+            and (self._noted or not self._framer.skipped_bytes)
+        )
 
     def finish(self) -> None:
         """Answer what is complete, then close."""

@@ -46,8 +46,7 @@ class Ids:
         outer.update(inner.digest())
         text = outer.hexdigest()
         variant = _VARIANTS[text[16]]
-        parts = text[:8], text[8:12], "8" + text[13:16], variant + text[17:20], text[20:32]
-        return "-".join(parts)
+        return f"{text[:8]}-{text[8:12]}-8{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
 
 
 def record_key(parts: Iterable[str]) -> str:
@@ -74,8 +73,7 @@ def criteria(system: str | None, value: str) -> str:
     """
     if not (value.isalnum() and value.isascii()):
         if _KEY.fullmatch(value):  # record keys: all there is to encode is `%`
-            if "%" in value:
-                value = value.replace("%", "%25")
+            value = value.replace("%", "%25")
         else:
             value = quote(value.translate(_TOKEN_SPECIAL), safe=":/-._~")
     return f"{_criterion(system or '')}{value}"

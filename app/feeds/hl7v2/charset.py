@@ -130,7 +130,7 @@ def decode(
     if wide is None:
         decoded = _narrow(raw, default_charset, fallback, mislabelled)
         clean = len(raw.translate(None, _CONTROLS)) == len(raw)
-        if clean and b"\xef\xbf\xbd" not in raw:
+        if clean and (b"\xef" not in raw or b"\xef\xbf\xbd" not in raw):  # one byte is found fast
             return decoded
     else:
         start, codec = wide

@@ -145,7 +145,7 @@ def _converted(
         "bundle_type": options.bundle_type,
         "hub_version": HUB_VERSION,
         "mapping_digest": mapping.digest[:16],
-        "mapping_files": " ".join(mapping.files),
+        "mapping_files": mapping.names,
     }
     doc = Document(message, values)
     trace = Trace() if options.explain else None
@@ -260,7 +260,9 @@ class _Engine:
             return self._variant(())
         doc = Document(message, {})
         run = Run(doc, Context(_ids(CONVERT_SECRET, "")))
-        return self._variant(tuple(bool(meant(doc.root, run)) for _, meant in self._conditional))
+        chosen = tuple(bool(meant(doc.root, run)) for _, meant in self._conditional)
+        doc.close()
+        return self._variant(chosen)
 
     def _variant(self, chosen: tuple[bool, ...]) -> Mapping_:
         found = self._variants.get(chosen)

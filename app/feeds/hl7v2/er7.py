@@ -40,7 +40,7 @@ _USUAL = frozenset({
 DEFAULT_VERSION = "2.3"
 
 NULL = '""'
-_HEADERS = ("MSH", "FHS", "BHS")
+_HEADERS = frozenset(("MSH", "FHS", "BHS"))
 _USUAL_HEADER = "MSH|^~\\&|"
 _USUAL_DELIMITERS = Delimiters()
 
@@ -269,16 +269,18 @@ class Message:
         self._warned: set[tuple[str, str | None]] = set()
         self.version = ""  # the version whose rules apply, one of VERSIONS
         self.type = _NO_TYPE
-        self.lines = lines = self._lines(text)
-        self.ids = tuple([line[:3] for line in lines])
-        if not _USUAL.issuperset(self.ids):
-            self.lines = lines = self._spelled(lines)
-            self.ids = tuple([line[:3] for line in lines])
-        self.fields = [line.split(separator) for line in lines]
-        for parts in self.fields if _many_headers(self.ids) else self.fields[:1]:
+        lines = self._lines(text)
+        fields = [line.split(separator) for line in lines]
+        ids = tuple([parts[0] for parts in fields])
+        if not _USUAL.issuperset(ids):
+            lines = self._spelled(lines)
+            fields = [line.split(separator) for line in lines]
+            ids = tuple([line[:3] for line in lines])
+        for parts in fields[:1] if _HEADERS.isdisjoint(ids[1:]) else fields:
             if parts[0] in _HEADERS:
                 parts.insert(1, separator)
-        self.fields.append([])
+        fields.append([])
+        self.ids, self.lines, self.fields = ids, lines, fields
         self._segments: dict[int, Segment] = {}
         self._by_id: dict[str, list[Segment]] = {}
 
@@ -336,14 +338,11 @@ class Message:
         found = self.first(segment_id)
         return found.value(number, component, subcomponent, repetition) if found else ""
 
-    def plain(self, segment_id: str, number: int) -> str:
-        """Return what `get` does, quickly: most leaves hold nothing but letters and digits."""
-        if segment_id not in self.ids:
-            return ""
-        at = self.ids.index(segment_id)
-        parts = self.fields[at]
-        raw = parts[number] if number < len(parts) else ""
-        return raw if not raw or raw.isalnum() else self.segment(at).value(number)
+    def of_header(self, number: int) -> str:
+        """Return a field of MSH as `get` does; most hold nothing but letters and digits."""
+        header = self.fields[0]
+        raw = header[number] if number < len(header) else ""
+        return raw if not raw or raw.isalnum() else self.segment(0).value(number)
 
     def warn(self, text: str, *, at: str | None, details: str, severity: str = "warning") -> None:
         """Note something doubtful, once per place, and no more than a sender can read."""
@@ -413,7 +412,7 @@ def read(
     )
     text = decoded.text.removeprefix("\ufeff")
     delimiters = read_delimiters(text)
-    if text.count(delimiters.repetition) >= MOST_REPETITIONS:
+    if len(text) > MOST_REPETITIONS <= text.count(delimiters.repetition):
         _limit_repetitions(text, delimiters)
     message = Message(text, decoded.codec, delimiters)
     message.issues.extend(decoded.issues)
@@ -514,11 +513,6 @@ def structure_of(code: str, event: str) -> str:
     if not event:
         return code
     return _STRUCTURES.get(code, {}).get(event, f"{code}_{event}")
-
-
-def _many_headers(ids: tuple[str, ...]) -> bool:
-    """Say whether there is a segment after the first whose second field is its separator."""
-    return ids.count("MSH") > 1 or "FHS" in ids or "BHS" in ids
 
 
 def _limit_repetitions(text: str, delimiters: Delimiters) -> None:

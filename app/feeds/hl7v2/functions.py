@@ -46,7 +46,9 @@ def date_time(value: str, run: Any) -> str | None:
     An hour alone gets minutes and seconds of zero (FHIR has no such precision), a time without
     offset that of the message (MSH-7) or the sender's zone.
     """
-    return _date_time(value, run.zone)
+    if len(value) <= _LONGEST:
+        return _short(value, run.zone)
+    return _made_date_time(value, run.zone)
 
 
 def _date_time(value: str, zone: tzinfo) -> str | None:
@@ -112,7 +114,7 @@ def zone_of(message: Message, default: tzinfo) -> tzinfo:
 
     HL7 v2.5.1 section 2.15.9.7: an offset in MSH-7 holds for the whole message.
     """
-    sent = message.plain("MSH", 7)
+    sent = message.of_header(7)
     if sent.isdigit():
         return default
     parts = _parts(sent)
@@ -125,12 +127,15 @@ def zone_of(message: Message, default: tzinfo) -> tzinfo:
 
 def event_time(message: Message, zone: tzinfo) -> str | None:
     """Return when the event happened, by the sender: EVN-6, EVN-2, else MSH-7; a dateTime."""
-    for segment, number_ in (("EVN", 6), ("EVN", 2), ("MSH", 7)):
-        value = message.plain(segment, number_)
-        found = _date_time(value, zone) if value else None
-        if found:
-            return found
-    return None
+    event = message.first("EVN")
+    if event is not None:
+        for number_ in (6, 2):
+            value = event.value(number_)
+            found = _date_time(value, zone) if value else None
+            if found:
+                return found
+    value = message.of_header(7)
+    return _date_time(value, zone) if value else None
 
 
 Parts = tuple[

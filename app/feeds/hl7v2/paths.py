@@ -20,6 +20,8 @@ from app.mapping.writer import Writer
 
 # Segments that a message has once.
 ONCE = frozenset(("MSH", "EVN", "MSA"))
+# Segments whose first two fields are the delimiters.
+_HEADERS = frozenset(("MSH", "FHS", "BHS"))
 # Segments that never stand inside those that stand inside them.
 _AROUND = frozenset(("PID", "PV1", "ORC", "OBR"))
 _INNER = frozenset(("OBX", "DG1", "AL1", "NK1"))
@@ -176,6 +178,7 @@ class Field:
         # What is asked of the message as a whole is asked at its root, whatever the anchor.
         self.own = at == id_ and id_ not in ONCE
         self.around = at in _INNER and id_ in _AROUND
+        self._delimiters = id_ in _HEADERS and number < 3  # its text is no value
 
     def access(self, trace: bool) -> Access:
         reads = f"{self.id}-{self.number}"
@@ -217,7 +220,8 @@ class Field:
         if place is None or self.number >= len(place.fields):
             return []
         raw = place.fields[self.number]
-        if place.message.delimiters.repetition in raw or self.repetition or self.number < 3:
+        several = run.doc.message.delimiters.repetition in raw
+        if several or self.repetition or self._delimiters:
             return [
                 part
                 for rep in self._repetitions(place)[1]
@@ -320,19 +324,35 @@ class Field:
 
     def _write_node(self, w: Writer, node: str) -> str:
         raw = self._write_raw(w, node)
-        if self.own and self.number > 2:
-            return w.set(f"{w.bind(self._own_node)}({raw}, {node}, run) if {raw} else None")
-        return w.set(f"{w.bind(self.node)}({node}, run) if {raw} else None")
+        if self._delimiters:
+            return w.set(f"{w.bind(self.node)}({node}, run) if {raw} else None")
+        get = w.bind(self._own_node if self.own else self._near_node)
+        return w.set(f"{get}({raw}, {node}, run) if {raw} else None")
 
     def _own_node(self, raw: str, at: Any, run: Any) -> Any:
         """Return what `node` does, from the text of a field of the node itself."""
-        if at.message.delimiters.repetition in raw:
+        if run.doc.message.delimiters.repetition in raw:
             return self.node(at, run)
         return self._part(raw, at, 1)
 
+    def _near_node(self, raw: str, at: Any, run: Any) -> Any:
+        """Return what `node` does, from the text of the field."""
+        if run.doc.message.delimiters.repetition in raw:
+            return self.node(at, run)
+        return self._part(raw, nearest(at, self.id), 1)
+
     def _write_nodes(self, w: Writer, node: str) -> str:
         raw = self._write_raw(w, node)
-        return w.set(f"{w.bind(self.nodes)}({node}, run) if {raw} else []")
+        if self._delimiters:
+            return w.set(f"{w.bind(self.nodes)}({node}, run) if {raw} else []")
+        return w.set(f"{w.bind(self._near_nodes)}({raw}, {node}, run) if {raw} else []")
+
+    def _near_nodes(self, raw: str, at: Any, run: Any) -> Any:
+        """Return what `nodes` does, from the text of the field."""
+        if run.doc.message.delimiters.repetition in raw:
+            return self.nodes(at, run)
+        part = self._part(raw, nearest(at, self.id), 1)
+        return [] if part is None else [part]
 
     @property
     def _alone(self) -> bool:

@@ -52,8 +52,8 @@ class Document:
         self.root = self.tree.root
         self.values = values
         self.names: dict[str, str | None] = _Names(self)
-        self.application = message.plain("MSH", 3)
-        self.facility = message.plain("MSH", 4) or str(values.get("facility") or "")
+        self.application = message.of_header(3)
+        self.facility = message.of_header(4) or str(values.get("facility") or "")
         self.control_id = message.control_id.strip() or _digest(message)
         kind = message.type
         self.memo_scope = _scope(
@@ -110,7 +110,9 @@ class Document:
     def has_device_codes(self) -> bool:
         """Say whether any OBX speaks of devices in MDC codes: most messages do not."""
         mark = f"{self.message.component_separator}MDC"
-        return mark in "\r".join([node.raw for node in self.tree.all("OBX")])
+        if mark not in "\r".join(self.message.lines):
+            return False
+        return any(mark in node.raw for node in self.tree.all("OBX"))
 
     def places(self) -> Iterable[str]:
         """Yield the place of every field that holds something, but for MSH-1 and MSH-2."""

@@ -5,7 +5,8 @@ structures (HL7 v2.5.1 chapter 2, section 2.5.3): PID opens a patient, ORC or OB
 insurance; NTE, PRT and ROL belong to the segment before them. No segment is dropped for its place.
 
 Only the ids of the segments and their order decide. So a *shape* is found once for each sequence
-of ids (`_Sketch`) and remembered; a message of a known shape gets its nodes without decisions.
+of ids (`_Sketch`) and remembered, with nodes that a message has let go of: the next one of that
+shape takes them over as they are linked, and only puts its fields in.
 """
 
 from __future__ import annotations
@@ -31,14 +32,24 @@ class Node(msgspec.Struct, eq=False):
     """
 
     id: str
-    raw: str
-    fields: list[str]
     near: Place
-    message: Message
+    nodes: _Nodes
     up: Node | None
     group: Node | None
+    fields: list[str] = []
     kids: dict[str, list[Node]] | None = None
     made: dict[str, Any] | None = None
+
+    @property
+    def message(self) -> Message:
+        message = self.nodes.message
+        assert message is not None, "the message has let go of this node"
+        return message
+
+    @property
+    def raw(self) -> str:
+        at = self.near.at
+        return self.id if at == NOWHERE else self.message.lines[at]
 
     @property
     def seg(self) -> Segment | None:
@@ -142,41 +153,62 @@ class Tree:
 
     def __init__(self, message: Message) -> None:
         shape = _shapes[message.ids, message.type.code == "OUL"]
-        lines, fields = message.lines, message.fields
-        none = fields[NOWHERE]
-        self.root = root = Node(ROOT, ROOT, none, shape.root, message, None, None)
-        root.group = root
-        nodes = [root]
-        by_id = {ROOT: [root]}
-        for parent, id_, places in shape.families:
-            up = nodes[parent]
-            if id_ == ORDER:
-                family = [Node(id_, id_, none, place, message, up, up) for _, place in places]
-            else:
-                family = [
-                    Node(id_, lines[at], fields[at], place, message, up, up) for at, place in places
-                ]
-            if id_ in _GROUPS:
-                for node in family:
-                    node.group = node
-            if up.kids is None:
-                up.kids = {id_: family}
-            else:
-                up.kids[id_] = family
-            by_id[id_] = by_id[id_] + family if id_ in by_id else family
-            nodes += family
-        for id_ in shape.scattered:
-            by_id[id_] = sorted(by_id[id_], key=_turn)
-        self.by_id = by_id
-        self._nodes = nodes
+        self._nodes: _Nodes | None = shape.nodes()
+        self._nodes.message = message
+        self.root = self._nodes.root
+        self.by_id = self._nodes.by_id
+        fields = message.fields
+        for node, at in self._nodes.segments:
+            node.fields = fields[at]
 
     def all(self, id_: str) -> list[Node]:
         return self.by_id.get(id_, [])
 
     def fell(self) -> None:
-        """Let go of all nodes: they refer to each other, and would wait for the collector."""
-        for node in self._nodes:
-            node.up = node.group = node.kids = node.made = None
+        """Let go of all nodes: another message may take them."""
+        nodes, self._nodes = self._nodes, None
+        if nodes is not None:
+            self.by_id = {}
+            nodes.forget()
+
+
+class _Nodes:
+    """The nodes of one message at a time, of one shape."""
+
+    def __init__(self, shape: _Shape) -> None:
+        self.message: Message | None = None
+        self._shape = shape
+        self.root = root = Node(ROOT, shape.root, self, None, None)
+        root.group = root
+        every = [root]
+        self.by_id = {ROOT: [root]}
+        for parent, id_, places in shape.families:
+            up = every[parent]
+            family = [Node(id_, place, self, up, up) for place in places]
+            if id_ in _GROUPS:
+                for node in family:
+                    node.group = node
+            if up.kids is None:
+                up.kids = {}
+            up.kids[id_] = family
+            self.by_id[id_] = self.by_id.get(id_, []) + family
+            every += family
+        for id_ in shape.scattered:
+            self.by_id[id_].sort(key=_turn)
+        self.segments = [(node, node.near.at) for node in every if node.near.at != NOWHERE]
+        self._every = every
+
+    def forget(self) -> None:
+        """Let go of the message; be free for another one, or end."""
+        self.message = None
+        none: list[str] = []
+        for node in self._every:
+            node.fields = none
+            node.made = None
+        if not self._shape.keep(self):
+            for node in self._every:  # they refer to each other, and would wait for the collector
+                node.up = node.group = node.kids = None
+            self.segments, self._every = [], []
 
 
 def _turn(node: Node) -> int:
@@ -190,25 +222,42 @@ class _Shape:
     comes earlier, their id, their places. scattered: ids that stand in more than one node.
     """
 
-    __slots__ = ("families", "root", "scattered")
+    __slots__ = ("_free", "families", "most_free", "root", "scattered")
 
-    def __init__(self, root: Place) -> None:
+    def __init__(self, root: Place, most_free: int) -> None:
         self.root = root
-        self.families: list[tuple[int, str, list[tuple[int, Place]]]] = []
+        self.most_free = most_free  # nodes of as many messages wait for others
+        self._free: list[_Nodes] = []
+        self.families: list[tuple[int, str, list[Place]]] = []
         self.scattered: set[str] = set()
         known: set[str] = set()
         places = [root]
         for number, place in enumerate(places):  # which grow meanwhile
             for id_, family in place.kids.items():
-                self.families.append((number, id_, [(one.at, one) for one in family]))
+                self.families.append((number, id_, family))
                 places += family
                 if id_ in known:
                     self.scattered.add(id_)
                 known.add(id_)
 
+    def nodes(self) -> _Nodes:
+        """Return nodes that no other message has."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return _Nodes(self)
+
+    def keep(self, nodes: _Nodes) -> bool:
+        """Take nodes back; False when there are enough already."""
+        if len(self._free) >= self.most_free:
+            return False
+        self._free.append(nodes)
+        return True
+
 
 _LONGEST = 300  # segments of a message whose shape is remembered
-_MOST_PLACES = 40_000  # of all shapes: some 20 MB
+_MOST_PLACES = 20_000  # of all shapes: some 20 MB
+_MOST_FREE = 2  # threads seldom read messages of one shape at the same moment
 
 
 class _Shapes(dict[tuple[tuple[str, ...], bool], _Shape]):
@@ -219,8 +268,9 @@ class _Shapes(dict[tuple[tuple[str, ...], bool], _Shape]):
         self._room = _MOST_PLACES
 
     def __missing__(self, key: tuple[tuple[str, ...], bool]) -> _Shape:
-        made = _Shape(_Sketch(*key).root)
-        if len(key[0]) <= _LONGEST:
+        short = len(key[0]) <= _LONGEST
+        made = _Shape(_Sketch(*key).root, _MOST_FREE if short else 0)
+        if short:
             self._room -= 2 * len(key[0])  # an order of its own for each segment at most
             if self._room < 0:
                 self._room = _MOST_PLACES

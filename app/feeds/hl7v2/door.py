@@ -324,19 +324,23 @@ class _Handed:
 
 
 class _Answering:
-    """Turns the receipts of a frame's messages into its answers, in their order."""
+    """Turns the receipts of a frame's messages into its answers, in their order.
+
+    Lets go of them then: a future keeps whom it told, and that would keep all of the message in
+    memory until the collector comes.
+    """
 
     def __init__(self, answer: Answer, handed: Sequence[_Handed]) -> None:
         self._answer = answer
         self._handed = handed
-        self._seconds = [one.second for one in handed if one.second is not None]
-        self._later: Future[Sequence[bytes]] | None = Future() if self._seconds else None
+        self._seconds = seconds = [one.second for one in handed if one.second is not None]
+        self._later: Future[Sequence[bytes]] | None = Future() if seconds else None
         self._lock = threading.Lock()
         self._firsts_left = len(handed)
-        self._seconds_left = len(self._seconds)
+        self._seconds_left = len(seconds)
         for one in handed:
             one.first.add_done_callback(self._first_done)
-        for second in self._seconds:
+        for second in seconds:
             second.add_done_callback(self._second_done)
 
     def _first_done(self, _: Future[Receipt]) -> None:
@@ -346,7 +350,8 @@ class _Answering:
                 return
         now: list[bytes] = []
         stored, close = True, False
-        for one in self._handed:
+        handed, self._handed = self._handed, ()
+        for one in handed:
             error = one.first.exception()
             if error is None:
                 now.extend(one.first.result().answers)
@@ -361,10 +366,11 @@ class _Answering:
             self._seconds_left -= 1
             if self._seconds_left or self._later is None:
                 return
+        seconds, self._seconds = self._seconds, []
         self._later.set_result(
             [
                 answer
-                for second in self._seconds
+                for second in seconds
                 if second.exception() is None
                 for answer in second.result().answers
             ]

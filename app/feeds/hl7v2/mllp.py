@@ -472,6 +472,7 @@ class _Connection(asyncio.BufferedProtocol):
         released: list[int] = []
         while self._firsts and (answers := self._firsts[0].first) is not None:
             slot = self._firsts.popleft()
+            slot.first = None  # what comes later holds the slot, and this holds what comes later
             released.append(slot.size_bytes)
             if self.listener.release_2:
                 said = frames.COMMITTED if answers.stored else frames.NOT_COMMITTED

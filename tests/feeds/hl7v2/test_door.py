@@ -1,6 +1,7 @@
 """The HL7 v2 door on a dispatcher that remembers: order, faults, and what is kept of a message."""
 
 import gc
+import queue
 import weakref
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from app.feeds.hl7v2.helpers import Helpers
 from app.feeds.hl7v2.mllp import NO_ANSWER, Frame, Peer
 from app.feeds.hl7v2.reading import Read
 from app.feeds.inbox import State
+from tests.support import wait_for
 
 PEER = Peer("192.0.2.1", 1, 1)
 
@@ -36,7 +38,7 @@ class Notebook:
     """A dispatcher that stores everything at once and remembers control ids."""
 
     def __init__(self):
-        self.seen, self.futures = [], []
+        self.seen = []
 
     def submit(self, incoming):
         if incoming.control_id == "FAULT":
@@ -44,7 +46,18 @@ class Notebook:
         self.seen.append(incoming.control_id)
         first = Future()
         first.set_result(Receipt(1, State.APPLIED, incoming.reply.applied(1, None)))
-        self.futures.append(weakref.ref(first))
+        return first, None
+
+
+class Later:
+    """A dispatcher whose messages are answered by the test."""
+
+    def __init__(self):
+        self.given = queue.SimpleQueue()
+
+    def submit(self, incoming):
+        first = Future()
+        self.given.put(first)
         return first, None
 
 
@@ -88,12 +101,19 @@ def test_a_fault_gets_no_answer_and_stops_nobody():
 
 
 def test_an_answered_message_is_let_go_without_the_collector():
-    dispatcher = Notebook()
+    dispatcher = Later()
     gc.disable()
     try:
         with door(dispatcher) as to:
-            hand_in(to, message("C1")).result(30)
+            promised = hand_in(to, message("C1"))
+            first = dispatcher.given.get(timeout=30)
+            told = weakref.ref(first)
+            wait_for(lambda: first._done_callbacks)
 
-        assert [one() for one in dispatcher.futures] == [None]
+            first.set_result(Receipt(1, State.APPLIED, ()))
+            assert promised.result(30).stored
+            del first
+
+        assert told() is None
     finally:
         gc.enable()

@@ -60,6 +60,13 @@ class Later:
         self.given.put(first)
         return first, None
 
+    def answer(self):
+        """Answer the oldest message; return a weak reference to what its answer was kept in."""
+        first = self.given.get(timeout=30)
+        wait_for(lambda: first._done_callbacks)
+        first.set_result(Receipt(1, State.APPLIED, ()))
+        return weakref.ref(first)
+
 
 @contextmanager
 def door(dispatcher, helpers=None):
@@ -106,14 +113,9 @@ def test_an_answered_message_is_let_go_without_the_collector():
     try:
         with door(dispatcher) as to:
             promised = hand_in(to, message("C1"))
-            first = dispatcher.given.get(timeout=30)
-            told = weakref.ref(first)
-            wait_for(lambda: first._done_callbacks)
-
-            first.set_result(Receipt(1, State.APPLIED, ()))
+            kept = dispatcher.answer()
             assert promised.result(30).stored
-            del first
 
-        assert told() is None
+        assert kept() is None
     finally:
         gc.enable()

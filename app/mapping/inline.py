@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable
 
 _CALLS_DEEP = 6
-_LONGEST = 12_000  # characters of a function, with what is put in
-_LONG = 2_500  # characters of a function that stays alone
+_LONGEST = 12_000  # characters of all that is put into a function
+_LONG = 5_000  # characters of a function that stays alone
 _MOST_CASES = 4  # of a choice; with more only the first, the usual one, is put in
 _FIELDS = re.compile(r"(?:own|fields)_\w{3}")
 
@@ -29,19 +29,16 @@ class Inliner:
         self._room = _LONGEST
         self._count = 0
 
-    def module(self, text: str) -> ast.Module:
-        """Return the function in `text` with others put into it."""
-        module = ast.parse(text)
+    def put_into(self, module: ast.Module) -> None:
+        """Put others into the function of a module."""
         function = module.body[0]
         assert isinstance(function, ast.FunctionDef)
-        self._room -= len(text)
         self._head: dict[str, ast.stmt] = {
             name: statement for statement in function.body if (name := _head_of(statement))
         }
         before = set(self._head)
         function.body = self._block(function.body, (function.name,))
         function.body[:0] = [one for name, one in self._head.items() if name not in before]
-        return module
 
     def _block(self, block: list[ast.stmt], inside: tuple[str, ...]) -> list[ast.stmt]:
         out: list[ast.stmt] = []

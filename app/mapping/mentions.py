@@ -81,6 +81,18 @@ def _fill_mention(entry: Entry, node: Any, run: Run, fill: Getter) -> None:
 def reference_up(names: tuple[str, ...]) -> Getter:
     """Return the reference to the nearest resource of the first rule that made one."""
 
+    def nearest(node: Any, run: Run) -> Any:
+        """The usual case, of one rule."""
+        here = run.here
+        while node is not None:
+            made = node.made
+            if made is not None and only in made:
+                entry = made[only]
+                if entry is not here:
+                    return entry.reference
+            node = node.up
+        return None
+
     def reference(node: Any, run: Run) -> Any:
         known = run.made
         for name in names:
@@ -96,7 +108,8 @@ def reference_up(names: tuple[str, ...]) -> Getter:
                 place = place.up
         return None
 
-    return reference
+    only = names[0]
+    return nearest if len(names) == 1 else reference
 
 
 def references_down(names: tuple[str, ...]) -> Getter:

@@ -31,21 +31,31 @@ class Entry:
     """One resource of the Bundle in the making."""
 
     __slots__ = (
-        "body", "full_url", "id", "key", "mention", "node", "printed_request", "reference", "rule",
-        "type",
+        "body", "id", "key", "mention", "node", "printed_request", "reference", "rule", "type"
     )  # fmt: skip
 
-    def __init__(self, type_: str, key: tuple[str, str] | None, id_: str, mention: bool) -> None:
+    def __init__(
+        self,
+        type_: str,
+        key: tuple[str, str] | None,
+        id_: str,
+        mention: bool,
+        rule: Rule | None = None,
+        node: Any = None,
+    ) -> None:
         self.type = type_
         self.key = key  # (system, value) of the identifier that names it
         self.id = id_
-        self.full_url = full_url = f"urn:uuid:{id_}"
         self.mention = mention
-        self.reference = {"reference": full_url}
-        self.printed_request: dict[str, Any] | None = None
-        self.rule: Rule | None = None
-        self.node: Any = None
+        self.reference = {"reference": f"urn:uuid:{id_}"}
+        self.rule = rule
+        self.node = node
         self.body: dict[str, Any] | None = None
+        self.printed_request: dict[str, Any] | None = None
+
+    @property
+    def full_url(self) -> str:
+        return self.reference["reference"]
 
     def printed(self) -> dict[str, Any]:
         """Return the Bundle entry."""
@@ -55,7 +65,7 @@ class Entry:
         body = self.body
         if body is not None and (self.key is None or self.type in NAMELESS):
             body = {"resourceType": self.type, "id": self.id, **body}  # R4 http.html#update asks it
-        return {"fullUrl": self.full_url, "resource": body, "request": request}
+        return {"fullUrl": self.reference["reference"], "resource": body, "request": request}
 
     def _request(self) -> dict[str, Any]:
         if self.key is None or self.type in NAMELESS:
@@ -216,8 +226,8 @@ class Mapping_:
     """A compiled mapping: immutable, shared by all messages."""
 
     __slots__ = (
-        "_made_over", "_plans", "_program", "bits", "digest", "every", "files", "memory", "paths",
-        "rules",
+        "_made_over", "_plans", "_program", "bits", "digest", "every", "files", "memory", "names",
+        "paths", "rules",
     )  # fmt: skip
 
     def __init__(
@@ -235,6 +245,7 @@ class Mapping_:
         self.bits = bits  # field -> its bit in Run.present
         self.every = every
         self.files = files
+        self.names = " ".join(files)
         self.digest = digest
         self.memory = Memory()
         self._program = program
@@ -311,7 +322,7 @@ def _identified(rule: Rule, nodes: Iterable[Any], run: Run) -> list[tuple[Any, E
     name, type_, when, key_of, mention = rule.name, rule.type, rule.when, rule.key, rule.mention
     entries, ordinals, id_of = run.entries, run.ordinals, run.context.ids.id_of
     numbered = rule.same == "number"
-    made = run.made.get(name)
+    made = run.made.get(name, [])
     out = []
     for node in nodes:
         if when is not None and not when(node, run):
@@ -328,7 +339,7 @@ def _identified(rule: Rule, nodes: Iterable[Any], run: Run) -> list[tuple[Any, E
                     id_ = id_of(type_, f"{key[0]}|{key[1]}")
             known = entries.get(id_)
             if known is None:
-                entry = entries[id_] = Entry(type_, key, id_, mention)
+                entry = entries[id_] = Entry(type_, key, id_, mention, rule, node)
             else:
                 entry = known
                 if not mention:
@@ -336,20 +347,16 @@ def _identified(rule: Rule, nodes: Iterable[Any], run: Run) -> list[tuple[Any, E
         if entry.rule is None:
             entry.rule, entry.node = rule, node
         # References find the entry from its node, from beside it, and from all over.
-        if node.made is None:
-            node.made = {name: entry}
-        else:
-            node.made.setdefault(name, entry)
         group = node.group
-        if group.made is None:
-            group.made = {name: entry}
-        elif group is not node:
-            group.made.setdefault(name, entry)
-        if made is None:
-            made = run.made[name] = [entry]
-        else:
-            made.append(entry)
+        for place in (node,) if group is node else (node, group):
+            if place.made is None:
+                place.made = {name: entry}
+            elif name not in place.made:
+                place.made[name] = entry
+        made.append(entry)
         out.append((node, entry))
+    if made:
+        run.made[name] = made
     return out
 
 

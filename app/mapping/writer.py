@@ -8,6 +8,7 @@ pays for what its kind of message needs and nothing else.
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -113,14 +114,19 @@ class Program:
                 found = self._texts[name] = Writer(self).function(name, self._forms[name])
             return found
 
+    def _specialised(self, name: str, facts: Facts, renamed: Callable[[str], str]) -> ast.Module:
+        """Return a function made over: before others are put into it, and with them."""
+        bound, steady = self.namespace, self._steady
+        module = specialised(self.text(name), facts, bound, lambda name: name, steady)
+        Inliner(self._text_of).put_into(module)
+        return specialised(module, facts, bound, renamed, steady)
+
     def _text_of(self, name: str) -> str | None:
         return self.text(name) if name in self._forms else None
 
     def decided(self, name: str, facts: Facts) -> Any:
         """Return what a function gives wherever the facts hold; None when that depends."""
-        whole = Inliner(self._text_of).module(self.text(name))
-        made = specialised(whole, facts, self.namespace, lambda name: name, self._steady)
-        return constant_of(made)
+        return constant_of(self._specialised(name, facts, lambda name: name))
 
     def made_over(self, facts: Facts) -> MakeOver:
         """Return what makes functions over for where the facts hold: when they are first called."""
@@ -153,8 +159,7 @@ class Program:
 
         def make(name: str) -> Getter:
             new = name + suffix
-            whole = Inliner(self._text_of).module(self.text(name))
-            tree = specialised(whole, facts, self.namespace, renamed, self._steady)
+            tree = self._specialised(name, facts, renamed)
             exec(compile(tree, f"<mapping {new}>", "exec"), self.namespace)  # noqa: S102 - our own text
             getter: Getter = self.namespace[new]
             return getter

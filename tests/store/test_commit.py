@@ -416,6 +416,34 @@ def test_a_locked_file_is_waited_for_once_for_all(kit):
     assert told[3:] == [None] * 3
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("others", [0, 2])
+def test_work_that_raises_leaves_nothing_behind(kit, others):
+    def fail(session):
+        session.db.run("INSERT INTO fact (name, value) VALUES ('left', 'behind')")
+        session.commit(
+            kit.store.preparer.prepare(
+                entries((Method.CREATE, {"resourceType": "Basic", "code": {"text": "x"}}, {}))
+            )
+        )
+        raise Invalid("of no use")
+
+    def written(session):
+        return session.commit(
+            kit.store.preparer.prepare(entries((Method.CREATE, {"resourceType": "Patient"}, {})))
+        )
+
+    told = []
+    jobs = [_Job(1, work, told.append, writes=True) for work in [written] * others]
+    jobs.insert(others // 2, _Job(1, fail, told.append, writes=True))
+
+    kit.store.writer._write(jobs)
+
+    assert [type(one) for one in told].count(Invalid) == 1
+    assert kit.store.writer._db.one("SELECT count(*) FROM fact WHERE name='left'") == (0,)
+    assert (len(kit.found("Basic", "")), len(kit.found("Patient", ""))) == (0, others)
+
+
 def test_two_entries_with_one_wish_make_one_resource(kit):
     made = identified("twice")
     wish = {"criteria": "identifier=urn:s|twice"}

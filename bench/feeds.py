@@ -9,7 +9,7 @@ their system: 15 resources and more to look up).
 Senders are connections of one process; each sends its next message when it has the AA of the last,
 which the hub gives when entry and resources are committed. Messages differ in patient, order,
 times and values; staff and wards repeat. `driver`: the bare driver writes the same rows
-(resources, index, log, times, one inbox entry a message) of as many messages a commit as there are
+(resources, index, log, one inbox entry a message) of as many messages a commit as there are
 connections, at the same durability, on a copy of the database (PostgreSQL: in it).
 """
 
@@ -34,7 +34,6 @@ from app.feeds import inbox
 from app.feeds.hl7v2.convert import Options
 from app.feeds.hl7v2.reading import Reader
 from app.feeds.inbox import Entry, State
-from app.fhir import definitions
 from app.registry import links
 from app.registry.indexed import identifier_keys
 from app.store import batch as batches
@@ -63,7 +62,6 @@ TESTS = (  # LOINC, name, unit, normal range
     ("1975-2", "Bilirubin", "umol/L", "<23.0"),
     ("1751-7", "Albumin", "g/L", "40-55"),
 )
-_TOLD = "INSERT INTO told (tenant,type,id,at,elements) VALUES (?,?,?,?,?) ON CONFLICT DO NOTHING"
 
 
 def messages(seed: int = 1, shape: str = RICH) -> Iterator[bytes]:
@@ -191,7 +189,6 @@ class _Rows:
     """What one message leaves in the database."""
 
     batch: Batch
-    told: list[tuple[object, ...]]
     entry: Entry
 
 
@@ -215,7 +212,6 @@ def _driver(url: str, count: int, group: int, shape: str) -> float:
         part = made[start : start + group]
         db.begin()
         batches.write(db, _merged([one.batch for one in part]))
-        db.many(_TOLD, sorted(row for one in part for row in one.told))  # type: ignore[type-var]
         inbox.add_all(db, 0, (_numbered(one.entry, next(ids)) for one in part))
         db.commit()
     taken = time.perf_counter() - began
@@ -244,14 +240,11 @@ def _rows_of(db: Connection, count: int, shape: str) -> list[_Rows]:
             raise SystemExit("the bench message was refused")
         new = [one for one in said.statements if one.id not in seen and one.prepared]
         seen.update(one.id for one in said.statements)
-        outcomes = path.evaluate([one.prepared for one in new if one.prepared])
-        told = [
-            (0, definitions.type_number(one.type), one.id, said.at, "")
-            for one in said.statements
-            if not one.mention
-        ]
+        at = 2 * (said.at or 0)
+        told = {(one.type, one.id): at for one in said.statements if not one.mention}
+        outcomes = path.evaluate([one.prepared for one in new if one.prepared], told)
         touched = tuple(f"{one.type}/{one.id}/_history/1" for one in outcomes)
-        made.append(_Rows(path.take(), told, _entry(raw, touched)))
+        made.append(_Rows(path.take(), _entry(raw, touched)))
         path.committed()
     return made
 

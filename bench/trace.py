@@ -65,7 +65,7 @@ def fill(db: Connection, links: int) -> int:
             yield pack, kinds["used-in"], use, at + _HOUR_US, at + 2 * _HOUR_US, use, patient
 
     with transaction(db):
-        _write(db, "INSERT INTO res VALUES (?,?,?,?,?,?,?,?,?,?,?)", res)
+        _write(db, "INSERT INTO res VALUES (?,?,?,?,?,?,?,?,?,?,?,NULL)", res)
         _write(db, "INSERT INTO link (f,kind,t,lo,hi,src,s) VALUES (?,?,?,?,?,?,?)", stated())
     return total
 

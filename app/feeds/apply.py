@@ -18,7 +18,7 @@ from app.fhir.ids import Ids
 from app.mapping.run import add_missing
 from app.registry import unite
 from app.store import owners
-from app.store.prepare import Prepared, Preparer
+from app.store.prepare import Preparer
 from app.store.types import Change, Method
 
 _MERGED = frozenset(("Device", "Patient"))  # types whose resources may be merged into others
@@ -158,18 +158,27 @@ class _Work:
         self.preparer = applier.preparer
         self.repeated = applier.repeated
         self.stated = stated
-        self.targets: dict[tuple[str, str], _Target] = {}  # by type and computed id
+        self.new: dict[tuple[str, str], Statement] = {}  # written as they were prepared
+        self.targets: dict[tuple[str, str], _Target] = {}  # the others, by type and computed id
         self.moved: dict[bytes, bytes] = {}  # references to other resources than computed
         self.repointed: dict[tuple[str, str], bytes] = {}
         self.seen: dict[tuple[str, str], str] = {}  # the versions that all this is decided on
         self.issues: list[Issue] = []
 
     def run(self) -> Applied:
-        for said in self.stated.statements:
-            target = self._target(said)
-            self.targets[said.type, said.id] = target
+        statements = self.stated.statements
+        merges = any(one.replaced_by for one in statements)
+        for said in statements:
+            at = said.type, said.id
+            if not merges and at not in self.targets and self._is_new(said):
+                self.new[at] = said
+                continue
+            self.new.pop(at, None)
+            target = self.targets[at] = self._target(said)
             if target.id != said.id:
                 self.moved[said.local] = f"{said.type}/{target.id}".encode()
+        if self.moved:  # what is new may refer to them
+            self._settle_all()
         merged = [one for one in self.targets.values() if one.said.replaced_by]
         for source in merged:
             self._check_merge(source)
@@ -180,6 +189,27 @@ class _Work:
         return Applied(self._write(), tuple(dict.fromkeys(self.issues)))
 
     # --- which resource is meant -----------------------------------------------------------------
+
+    def _is_new(self, said: Statement) -> bool:
+        """Say whether a statement is to be written as it was prepared, as most are: what it is
+        about is not stored, and its event means nothing for it."""
+        return (
+            said.prepared is not None
+            and self.group.is_absent(said.type, said.id)
+            and not self.stated.removed.get(said.type)
+            and not self.stated.lifecycle.specials(said.type)
+            and not (may_be_owned(said) and self._owner(said))
+        )
+
+    def _settle_all(self) -> None:
+        """Take nothing as it was prepared."""
+        found = self.targets
+        self.targets = {
+            at: found.get(at) or _Target(said, said.id)
+            for said in self.stated.statements
+            for at in [(said.type, said.id)]
+        }
+        self.new.clear()
 
     def _target(self, said: Statement) -> _Target:
         known = self._stored(said.type, said.id)
@@ -358,7 +388,9 @@ class _Work:
 
     def _write(self) -> tuple[str, ...]:
         targets = _one_a_resource(self.targets.values())
-        ready: list[Prepared] = []
+        ready = [one.prepared for one in self.new.values() if one.prepared is not None]
+        now = Told(self.stated.at)
+        told = {at: now for at, one in self.new.items() if not one.mention}
         changes: dict[tuple[str, str], bytes] = dict(self.repointed)
         for target in targets:
             said, known = target.said, target.known
@@ -369,6 +401,8 @@ class _Work:
                     changes[target.type, target.id] = said.body
             elif known is None or not same(known.body, target.body()):
                 changes[target.type, target.id] = with_id(target.body(), target.id)
+            if target.told is not None:
+                told[target.type, target.id] = target.told
         ready += self.preparer.prepare(
             [
                 Change(
@@ -377,10 +411,7 @@ class _Work:
                 for at, raw in changes.items()
             ]
         )
-        outcomes = self.group.write(ready)
-        for target in targets:
-            if target.told is not None:
-                self.group.tell(target.type, target.id, target.told)
+        outcomes = self.group.write(ready, told)
         return tuple(f"{one.type}/{one.id}/_history/{one.version_id}" for one in outcomes)
 
 

@@ -10,7 +10,7 @@ one message did can be undone.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,13 +23,14 @@ from app.fhir import definitions
 from app.fhir.ids import RECORD
 from app.mapping.run import NAMELESS
 from app.store import owners
-from app.store.commit import State
+from app.store.commit import State, Target
 from app.store.database import POSTGRESQL, Connection
 from app.store.owners import Key, Owner
 from app.store.prepare import Prepared
 from app.store.types import Outcome
 from app.store.writer import Session
 
+# Rows are read where `res.told` is odd or, of what was told before it came, empty.
 _READ_TOLD = "SELECT id, at, elements FROM told WHERE tenant=? AND type=?"
 _WRITE_TOLD = (
     "INSERT INTO told (tenant,type,id,at,elements) {}"
@@ -39,8 +40,6 @@ _WRITE_ONE = _WRITE_TOLD.format("VALUES (?,?,?,?,?)")
 _WRITE_MANY = _WRITE_TOLD.format(  # PostgreSQL: one round trip
     "SELECT * FROM unnest(?::int2[],?::int2[],?::text[],?::int8[],?::text[])"
 )
-
-Target = tuple[str, str]  # type, id
 
 
 class Group:
@@ -55,7 +54,7 @@ class Group:
         self._tenant = tenant
         self._owners: dict[Key, Sequence[Owner]] = {}
         self._told: dict[Target, Told | None] = {}
-        self._told_now: dict[Target, Told] = {}
+        self._told_now: dict[Target, Told] = {}  # with elements of their own times
         self._entries: dict[int, Entry] = {}  # new ones, not written yet
         self._keys: set[bytes] = set()  # of new entries, and of those that are there already
         self._keys_known: frozenset[bytes] = frozenset()  # looked up
@@ -73,10 +72,11 @@ class Group:
         unknown: set[Key] = set()
         stored: dict[str, list[str]] = {}
         for one in statements:
-            if self.state(one.type, one.id) is None:
+            state = self.state(one.type, one.id)
+            if state is None:
                 if one.key and may_be_owned(one):
                     unknown.add((one.type, *one.key))
-            elif not one.mention:
+            elif not one.mention and _told_in_parts(state):
                 stored.setdefault(one.type, []).append(one.id)
         self._owners = owners.owners_of(self._db, self._tenant, unknown)
         for type_name, ids in stored.items():
@@ -122,9 +122,25 @@ class Group:
             return self._owners[wanted]
         return owners.owners_of(self._db, self._tenant, (wanted,))[wanted]
 
-    def write(self, changes: Sequence[Prepared]) -> list[Outcome]:
-        """Decide a change set; its rows are written with those of the other messages."""
-        return self._path.evaluate(changes)
+    def is_absent(self, type_name: str, id_: str) -> bool:
+        """Say whether it was looked up and there is no row of it, nor will be one."""
+        return self._path.is_absent((type_name, id_))
+
+    def write(self, changes: Sequence[Prepared], told: Mapping[Target, Told]) -> list[Outcome]:
+        """Decide a change set; its rows are written with those of the other messages.
+
+        told: when the elements of resources were told, be they changed by that or not.
+        """
+        numbers = {at: 2 * one.at + bool(one.elements) for at, one in told.items()}
+        outcomes = self._path.evaluate(changes, numbers)
+        for target in numbers.keys() - {(one.type, one.id) for one in outcomes}:
+            self._path.tell(target, numbers[target])
+        for target, one in told.items():
+            if one.elements:
+                self._told_now[target] = one
+            else:
+                self._told_now.pop(target, None)
+        return outcomes
 
     # --- when elements were told -----------------------------------------------------------------
 
@@ -133,12 +149,12 @@ class Group:
         target = type_name, id_
         if target in self._told_now:
             return self._told_now[target]
+        state = self._path.state(type_name, id_)
+        if state is not None and state.told is not None and not _told_in_parts(state):
+            return Told(state.told >> 1)
         if target not in self._told:
             self._read_told(type_name, [id_])
         return self._told[target]
-
-    def tell(self, type_name: str, id_: str, told: Told) -> None:
-        self._told_now[type_name, id_] = told
 
     def _read_told(self, type_name: str, ids: Sequence[str]) -> None:
         self._told.update(dict.fromkeys((type_name, id_) for id_ in ids))
@@ -161,8 +177,8 @@ class Group:
         self._told_now.clear()
 
     def _told_row(self, type_name: str, id_: str, told: Told) -> tuple[Any, ...]:
-        elements = json.dumps(told.elements) if told.elements else ""
-        return self._tenant, definitions.type_number(type_name), id_, told.at, elements
+        number = definitions.type_number(type_name)
+        return self._tenant, number, id_, told.at, json.dumps(told.elements)
 
     # --- entries of the inbox --------------------------------------------------------------------
 
@@ -204,6 +220,11 @@ class Group:
         if self._entries:
             inbox.add_all(self._db, self._tenant, self._entries.values())
             self._entries.clear()
+
+
+def _told_in_parts(state: State) -> bool:
+    """Say whether the table `told` is to be asked about a resource (`res.told`)."""
+    return state.told is None or bool(state.told & 1)
 
 
 def may_be_owned(said: Statement) -> bool:

@@ -8,6 +8,7 @@ is replayed or discarded.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -27,6 +28,7 @@ _FORGOTTEN = "inbox.forgotten"  # the last entry whose bytes are no longer kept
 _WITHOUT_RAW = _COLUMNS.replace(",raw,", ",'',")
 _LEVEL = 1  # of compression: 10 us a kilobyte; a higher one saves a tenth and costs twice
 
+_thread = threading.local()  # a compressor each: making one takes as long as a message
 _answers = msgspec.msgpack.Decoder(tuple[tuple[bytes, ...], tuple[bytes, ...]])
 _issues = msgspec.json.Decoder(tuple[Issue, ...])
 _touched = msgspec.json.Decoder(tuple[str, ...])
@@ -272,11 +274,18 @@ def _row(entry: Entry) -> tuple[Any, ...]:
         entry.key,
         entry.digest,
         entry.repeats,
-        zstandard.compress(entry.raw, _LEVEL) if entry.raw else b"",
+        _compressor().compress(entry.raw) if entry.raw else b"",
         msgspec.msgpack.encode(entry.answers),
         msgspec.json.encode(entry.issues),
         msgspec.json.encode(entry.touched),
     )
+
+
+def _compressor() -> zstandard.ZstdCompressor:
+    found: zstandard.ZstdCompressor | None = getattr(_thread, "compressor", None)
+    if found is None:
+        found = _thread.compressor = zstandard.ZstdCompressor(level=_LEVEL)
+    return found
 
 
 def _entry(row: Sequence[Any], *, with_raw: bool = True) -> Entry:

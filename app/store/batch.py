@@ -22,14 +22,15 @@ Row = tuple[Any, ...]
 # digests, and of tables that give numbers, cost twice as much together.
 _TOGETHER = 16
 _first = itemgetter(0)
+_second = itemgetter(1)
 
 # table, its columns with PostgreSQL's array types, what to do with a row that is there already
 _INSERTS: Sequence[tuple[str, str, str, str, str]] = (
     (
         "res",
         "res",
-        "pk,tenant,s,type,id,method,vid,lu,d,have,body",
-        "int8,int2,int8,int2,text,int2,int4,int8,int8,int8,bytea",
+        "pk,tenant,s,type,id,method,vid,lu,d,have,body,told",
+        "int8,int2,int8,int2,text,int2,int4,int8,int8,int8,bytea,int8",
         "",
     ),
     ("hist", "hist", "pk,vid,s,method,lu,body", "int8,int4,int8,int2,int8,bytea", ""),
@@ -52,7 +53,11 @@ _INSERTS: Sequence[tuple[str, str, str, str, str]] = (
     ),
 )
 
-_UPDATE = "UPDATE res SET s=?,method=?,vid=?,lu=?,d=?,have=?,body=? WHERE pk=? AND vid=?"
+_UPDATE = (
+    "UPDATE res SET s=?,method=?,vid=?,lu=?,d=?,have=?,body=?,told=coalesce(?,told)"
+    " WHERE pk=? AND vid=?"
+)
+_TELL = "UPDATE res SET told=? WHERE pk=?"
 _DELETES: Sequence[tuple[str, str]] = (
     ("ix_gone", "DELETE FROM ix WHERE k=? AND d=? AND pk=?"),
     ("strs_gone", "DELETE FROM str WHERE pk=? AND p=? AND v=?"),
@@ -67,7 +72,8 @@ _DELETES: Sequence[tuple[str, str]] = (
 class Batch:
     """Rows to write; the names are those of `_INSERTS` and `_DELETES`.
 
-    changed: (s, method, vid, lu, d, have, body, pk, vid before) of rows of `res` to update;
+    changed: (s, method, vid, lu, d, have, body, told, pk, vid before) of rows of `res` to update;
+    told: (told, pk) of rows of `res` that stay as they are but for that;
     effects: (effect, id, body or None when deleted), what follows from the rows.
     """
 
@@ -85,6 +91,7 @@ class Batch:
     named: list[Row] = field(default_factory=list)
     log: list[Row] = field(default_factory=list)
     changed: list[Row] = field(default_factory=list)
+    told: list[Row] = field(default_factory=list)
     ix_gone: list[Row] = field(default_factory=list)
     strs_gone: list[Row] = field(default_factory=list)
     qtys_gone: list[Row] = field(default_factory=list)
@@ -94,7 +101,9 @@ class Batch:
     effects: list[tuple[Effect, str, bytes | None]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.res or self.log or self.changed or self.ix or self.codes or self.links)
+        return bool(
+            self.res or self.log or self.changed or self.told or self.ix or self.codes or self.links
+        )
 
     def marks(self) -> list[int]:
         """Return where every list ends now, for `cut`."""
@@ -117,6 +126,8 @@ def write(db: Connection, batch: Batch) -> int:
         if rows:
             db.many(sql, sorted(rows))
     changed = sum(db.run(_UPDATE, row) for row in batch.changed)
+    if batch.told:
+        db.many(_TELL, sorted(batch.told, key=_second))
     if db.dialect == POSTGRESQL:
         _insert_at_once(db, batch)
     else:
@@ -169,7 +180,7 @@ def _array(kind: str, column: Sequence[Any]) -> Any:
         return list(column)
     if kind == "text":
         return "{" + ",".join(map(_quoted, column)) + "}"
-    return "{" + ",".join(map(str, column)) + "}"
+    return "{" + ",".join(map(str, column)).replace("None", "NULL") + "}"
 
 
 def _quoted(text: str) -> str:

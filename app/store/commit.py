@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Protocol
 
 import msgspec
@@ -29,13 +31,15 @@ from app.store.types import Change, Method, Outcome, Result
 
 CREATED, UPDATED, DELETED, STUB = 0, 1, 2, -1
 
-_STATE = "SELECT pk,method,vid,lu,d,s,body FROM res WHERE tenant=? AND type=? AND id=?"
-_STATES = "SELECT id,pk,method,vid,lu,d,s,body FROM res"
+_STATE = "SELECT pk,method,vid,lu,d,s,body,told FROM res WHERE tenant=? AND type=? AND id=?"
+_STATES = "SELECT id,pk,method,vid,lu,d,s,body,told FROM res"
 _PK = "SELECT pk FROM res WHERE tenant=? AND type=? AND id=?"
 _CACHE_MAX = 200_000
 _WORDS = -1  # in place of a parameter's number
 
 Target = tuple[str, str]  # type, id
+_creates = attrgetter("creates")
+_NOT_TOLD: Mapping[Target, int] = {}
 LinkRow = tuple[int, int, int, int, int, int, int]  # f, kind, t, lo, hi, src, s
 
 
@@ -55,7 +59,10 @@ class Numbers(Protocol):
 
 @dataclass(slots=True)
 class State:
-    """The newest version of a resource: what a change of it is decided on."""
+    """The newest version of a resource: what a change of it is decided on.
+
+    told: `res.told`.
+    """
 
     pk: int
     method: int
@@ -64,6 +71,7 @@ class State:
     d: int
     s: int
     body: bytes
+    told: int | None
 
     @property
     def exists(self) -> bool:
@@ -75,7 +83,8 @@ class _Step:
     """One change with its target decided.
 
     result: set when nothing has to be written. fresh: the id is new, so there is no state.
-    shared: another entry of the same set creates it.
+    shared: another entry of the same set creates it. creates: there is no row of it, and nothing
+    is asked of one.
     """
 
     change: Prepared
@@ -85,6 +94,7 @@ class _Step:
     shared: bool = False
     state: State | None = None
     pk: int = 0
+    creates: bool = False
 
 
 class WritePath:
@@ -214,24 +224,30 @@ class WritePath:
             self._looked_up[target] = State(*row) if row else None
         return self._looked_up[target]
 
+    def is_absent(self, target: Target) -> bool:
+        """Say whether it was looked up and there is no row of it, nor will be one."""
+        return self._looked_up.get(target, self) is None and target not in self._unwritten
+
     def has_touched(self, key: int) -> bool:
         """Say whether this transaction has changed rows of a key in `ix`."""
         return key in self._touched
 
     # --- one change set --------------------------------------------------------------------------
 
-    def evaluate(self, changes: Sequence[Prepared]) -> list[Outcome]:
+    def evaluate(
+        self, changes: Sequence[Prepared], told: Mapping[Target, int] = _NOT_TOLD
+    ) -> list[Outcome]:
         """Decide a change set and collect its rows; return what each change does.
 
-        Raises the error of the first change that cannot be done, located in its Bundle; then no
-        row of this set is kept.
+        told: `res.told` of the resources a feed told of. Raises the error of the first change that
+        cannot be done, located in its Bundle; then no row of this set is kept.
         """
         if self._has_to_see(changes):
             self.flush()
         mark = self.mark()
         rule = self._preparer.unite
         try:
-            outcomes = self._evaluate(changes)
+            outcomes = self._evaluate(changes, told)
             if rule is not None and any(change.type == rule.type for change in changes):
                 outcomes = self._unite(rule, outcomes)
             return outcomes
@@ -260,7 +276,7 @@ class WritePath:
             if changes:
                 ready = self._preparer.prepare(changes)  # before anything is written
                 self.flush()
-                after.update(((each.type, each.id), each) for each in self._evaluate(ready))
+                after.update(((one.type, one.id), one) for one in self._evaluate(ready, _NOT_TOLD))
                 self.flush()
         return [
             replace(after[target], result=one.result)
@@ -302,7 +318,7 @@ class WritePath:
             for change in changes
         )
 
-    def _evaluate(self, changes: Sequence[Prepared]) -> list[Outcome]:
+    def _evaluate(self, changes: Sequence[Prepared], told: Mapping[Target, int]) -> list[Outcome]:
         steps: list[_Step] = []
         wished: dict[tuple[str, str], str] = {}  # conditional creates of this set: what they make
         for change in changes:
@@ -312,9 +328,11 @@ class WritePath:
                 _name_entry(exc, change)
                 raise
         _refuse_doubles(steps)
-        return self._applied(steps, self._rewriting(changes, steps))
+        return self._applied(steps, self._rewriting(changes, steps), told)
 
-    def _applied(self, steps: Sequence[_Step], targets: Mapping[str, str]) -> list[Outcome]:
+    def _applied(
+        self, steps: Sequence[_Step], targets: Mapping[str, str], told: Mapping[Target, int]
+    ) -> list[Outcome]:
         # In one order for everybody, so that no two writers wait for each other; before any row
         # is made, so that references among the set find the pks.
         if self._locking:
@@ -324,13 +342,17 @@ class WritePath:
         for step in steps_in_order:
             self._load(step)
         now = self._clock.now_us() // 1000 * 1000  # as precise as meta.lastUpdated says it
-        outcomes = []
-        for step in steps:
-            try:
-                outcomes.append(self._apply(step, targets, now))
-            except YilianError as exc:
-                _name_entry(exc, step.change)
-                raise
+        outcomes: list[Outcome] = []
+        try:
+            for creates, run in groupby(steps, _creates):
+                if creates:
+                    self._create(run, targets, now, told, outcomes)
+                else:
+                    for step in run:
+                        outcomes.append(self._apply(step, targets, now, told))
+        except YilianError as exc:
+            _name_entry(exc, steps[len(outcomes)].change)
+            raise
         return outcomes
 
     def _decide(
@@ -397,6 +419,7 @@ class WritePath:
                 step.state = self._locked(target)
         if writes:
             step.pk = step.state.pk if step.state else self._numbers.next_pk()
+            step.creates = step.state is None and not step.change.if_match
             self._new_pks[target] = step.pk
             self._unwritten.add(target)
 
@@ -431,7 +454,7 @@ class WritePath:
         mark = self.mark()
         self._db.run("SAVEPOINT trial")
         try:
-            self._applied(steps, targets)
+            self._applied(steps, targets, _NOT_TOLD)
             self.flush()
             return self._found_conditional(changes)
         finally:
@@ -463,7 +486,52 @@ class WritePath:
 
     # --- one change ------------------------------------------------------------------------------
 
-    def _apply(self, step: _Step, targets: Mapping[str, str], now: int) -> Outcome:
+    def _create(
+        self,
+        steps: Iterable[_Step],
+        targets: Mapping[str, str],
+        now: int,
+        told: Mapping[Target, int],
+        outcomes: list[Outcome],
+    ) -> None:
+        """Collect the rows of resources that have none yet: most changes are such ones."""
+        tenant, batch = self._tenant, self._batch
+        generation, effects = self._preparer.generation, self._preparer.effects
+        last_updated = _instant(now)
+        for step in steps:
+            change, id_, pk = step.change, step.id, step.pk
+            type_name, entries, words = change.type, change.entries, change.words
+            if (
+                change.front
+                and change.entry is None
+                and change.generation == generation
+                and entries is not None
+                and not targets
+            ):
+                body = fhir_json.splice_at(
+                    change.front, change.body, type_name, id_, 1, last_updated
+                )
+            else:
+                body, entries, words = self._finished(step, targets, 1, now, {})
+            s = self._add_new(type_name, pk, entries, targets)
+            number = definitions.type_number(type_name)
+            said = told.get((type_name, id_)) if told else None
+            batch.res.append(
+                (pk, tenant, s, number, id_, CREATED, 1, now, entries.d, entries.have, body, said)
+            )
+            if words:
+                self._learn_words(words)
+            else:
+                self._learn(entries)
+            sealed = digest(tenant, type_name, id_, 1, CREATED, now, body)
+            batch.log.append((tenant, s, number, pk, 1, CREATED, now, sealed))
+            if type_name in effects:
+                self._follow(type_name, id_, body)
+            outcomes.append(Outcome(Result.CREATED, type_name, id_, 1, now, body))
+
+    def _apply(
+        self, step: _Step, targets: Mapping[str, str], now: int, told: Mapping[Target, int]
+    ) -> Outcome:
         change, state = step.change, step.state
         if step.result is Result.ABSENT:
             return Outcome(Result.ABSENT, change.type, step.id, 0, now)
@@ -476,7 +544,8 @@ class WritePath:
         _check_versions(change, state)
         if change.method is Method.DELETE:
             return self._delete(change.type, step.id, state, now)
-        return self._put(step, targets, now)
+        assert state is not None  # else it is created
+        return self._update(step, state, targets, now, told.get((change.type, step.id)))
 
     def _delete(self, type_name: str, id_: str, state: State | None, now: int) -> Outcome:
         if state is None or not state.exists:
@@ -488,68 +557,90 @@ class WritePath:
         self._unwritten.add((type_name, id_))
         self._keep_history(state)
         self._unindex(type_name, state, None)
-        batch.changed.append((state.s, DELETED, vid, lu, state.d, 0, b"", state.pk, state.vid))
+        batch.changed.append(
+            (state.s, DELETED, vid, lu, state.d, 0, b"", None, state.pk, state.vid)
+        )
         self._log(type_name, number, id_, state.pk, state.s, vid, DELETED, lu, b"")
         self._follow(type_name, id_, None)
         return Outcome(Result.DELETED, type_name, id_, vid, lu, b"")
 
-    def _put(self, step: _Step, targets: Mapping[str, str], now: int) -> Outcome:
-        change, state, pk, batch = step.change, step.state, step.pk, self._batch
-        if change.entries is None:
+    def _update(
+        self, step: _Step, state: State, targets: Mapping[str, str], now: int, told: int | None
+    ) -> Outcome:
+        """Collect the rows of a resource that has some, be it as a mere target of references."""
+        change, pk, batch = step.change, step.pk, self._batch
+        vid, lu = state.vid + 1, max(now, state.lu)
+        inherited: Mapping[str, bytes] = {}
+        if state.exists and not change.whole_meta:
+            inherited = fhir_json.inheritable(state.body)
+        body, entries, words = self._finished(step, targets, vid, lu, inherited)
+        method = UPDATED if state.exists else CREATED
+        rows = self._rows(change.type, pk, entries, targets)
+        batch.changed.append(
+            (rows.s, method, vid, lu, entries.d, entries.have, body, told, pk, state.vid)
+        )
+        if state.method != STUB:
+            self._keep_history(state)
+        self._touched.update(entries.keys)
+        self._index(change.type, state, rows)
+        if words:
+            self._learn_words(words)
+        else:
+            self._learn(entries)
+        number = definitions.type_number(change.type)
+        self._log(change.type, number, step.id, pk, rows.s, vid, method, lu, body)
+        self._follow(change.type, step.id, body)
+        result = Result.UPDATED if state.exists else Result.CREATED
+        return Outcome(result, change.type, step.id, vid, lu, body)
+
+    def _finished(
+        self,
+        step: _Step,
+        targets: Mapping[str, str],
+        vid: int,
+        lu: int,
+        inherited: Mapping[str, bytes],
+    ) -> tuple[bytes, Entries, bytes]:
+        """Return a body as it is stored, its entries, and their words if those are packed.
+
+        inherited: the lists of meta that stay from the version before.
+        """
+        change = step.change
+        entries, links = change.entries, None
+        if entries is None:
             raise Invalid("the resource is missing", code="required", at=change.type)
         body = references.rewrite(change.body, targets) if targets else change.body
-        rewritten = body is not change.body and body != change.body
         if change.entry is not None and references.unresolved(body):
             raise Invalid(
                 "a reference names no entry of this Bundle", code="not-found", at="reference"
             )
-        body_links = None
         if body is not change.body:
-            body_links = self._preparer.relinked(change.type, body)
-        exists = state is not None and state.exists
-        vid = state.vid + 1 if state else 1
-        lu = max(now, state.lu) if state else now
-        inherited: Mapping[str, bytes] = {}
-        if state is not None and exists and not change.whole_meta:
-            inherited = fhir_json.inheritable(state.body)
+            links = self._preparer.relinked(change.type, body)
+        # `where(resolve() is Patient)` needs the type, and uris may be replaced too.
+        rewritten = body is not change.body and body != change.body
         if change.front and not inherited:
             front = change.front  # what is rewritten lies behind it
             body = fhir_json.splice_at(front, body, change.type, step.id, vid, _instant(lu))
         else:
             body = fhir_json.splice(body, step.id, vid, _instant(lu), inherited)
-        entries = change.entries
         remade = (
-            rewritten  # `where(resolve() is Patient)` needs the type, and uris may be replaced too
+            rewritten
             or change.generation != self._preparer.generation  # parameters were posted meanwhile
             or bool(inherited and inherited.keys() - fhir_json.inheritable(change.body).keys())
         )
         if remade:
             entries = self._preparer.entries(change.type, fhir_json.load(body))
-        if body_links is not None:
+        if links is not None:
             # What a link needs to know of its ends is known only now.
-            entries = msgspec.structs.replace(entries, links=body_links)
-        number = definitions.type_number(change.type)
-        self._touched.update(entries.keys)
-        method = UPDATED if exists else CREATED
-        d, have = entries.d, entries.have
-        if state is None:
-            s = self._add_new(change.type, pk, entries, targets)
-            batch.res.append((pk, self._tenant, s, number, step.id, method, vid, lu, d, have, body))
-        else:
-            rows = self._rows(change.type, pk, entries, targets)
-            s = rows.s
-            batch.changed.append((s, method, vid, lu, d, have, body, pk, state.vid))
-            if state.method != STUB:
-                self._keep_history(state)
-            self._index(change.type, state, rows)
-        if change.words and not remade:
-            self._learn_words(change.words)
-        else:
-            self._learn(entries)
-        self._log(change.type, number, step.id, pk, s, vid, method, lu, body)
-        self._follow(change.type, step.id, body)
-        result = Result.UPDATED if exists else Result.CREATED
-        return Outcome(result, change.type, step.id, vid, lu, body)
+            entries = msgspec.structs.replace(entries, links=links)
+        return body, entries, b"" if remade else change.words
+
+    def tell(self, target: Target, told: int) -> None:
+        """Collect that a feed told of a resource, which stays as it is."""
+        state = self.state(*target)
+        if state is not None and state.told != told:
+            state.told = told
+            self._batch.told.append((told, state.pk))
 
     def _follow(self, type_name: str, id_: str, body: bytes | None) -> None:
         """Collect what else a write of this type does."""
@@ -642,6 +733,7 @@ class WritePath:
         """Collect the rows of a resource that has none yet; return its owner (`s`)."""
         found, s = self._keys(type_name, pk, entries, targets, None)
         d, batch = entries.d, self._batch
+        self._touched.update(entries.keys)
         batch.ix += [(k, d, pk, s) for k in found]
         if entries.strs:
             batch.strs += [(pk, p, v, s) for p, v in entries.strs]
@@ -688,11 +780,11 @@ class WritePath:
         entries: Entries,
         targets: Mapping[str, str],
         s: int | None,
-    ) -> tuple[set[int], int]:
-        """Return the keys in `ix` and the owner; see `_rows`."""
+    ) -> tuple[list[int], int]:
+        """Return the keys in `ix`, some perhaps twice, and the owner; see `_rows`."""
         refs, urls = _resolved(entries, targets) if targets else (entries.refs, entries.urls)
         tenant, pks, new_pks = self._tenant, self._pks, self._new_pks
-        found = set(entries.keys)
+        found = entries.keys.copy()
         owners = owner_params(type_name) if s is None and type_name != "Patient" else {}
         first: int | None = None  # the place of the element that names the owner
         pair_p = pair_params(type_name)[0] if entries.pair else 0
@@ -705,14 +797,14 @@ class WritePath:
                     self._target_pks({(target, id_) for _, target, id_ in refs})
                     looked_up = True
                 target_pk = new_pks[at]
-            found.add(p << keys.PK_BITS | target_pk)  # keys.reference
+            found.append(p << keys.PK_BITS | target_pk)  # keys.reference
             if target == "Patient":
                 if p in owners and (first is None or owners[p] < first):
                     s, first = target_pk, owners[p]
                 if p == pair_p:
-                    found.update([keys.pair(tenant, p, target_pk, k) for k in entries.pair])
+                    found += [keys.pair(tenant, p, target_pk, k) for k in entries.pair]
         for p, url in urls:
-            found.add(keys.uri(tenant, p, url))
+            found.append(keys.uri(tenant, p, url))
         return found, pk if s is None else s
 
     def _links(
@@ -831,7 +923,7 @@ def digest(
 
 def stub(tenant: int, pk: int, number: int, id_: str) -> tuple[Any, ...]:
     """Return the row of a resource that is referred to but was never written."""
-    return (pk, tenant, pk, number, id_, STUB, 0, 0, 0, 0, b"")
+    return (pk, tenant, pk, number, id_, STUB, 0, 0, 0, 0, b"", None)
 
 
 class Rows:

@@ -47,6 +47,9 @@ res = Table(
     Column("d", BigInteger, nullable=False),  # as in ix
     Column("have", BigInteger, nullable=False),  # bit Param.bit: this parameter has a value
     Column("body", LargeBinary, nullable=False),
+    # When a feed's sender told of it: 2 * (the newest message, microseconds since 1970) + 1 if
+    # some elements were told at another time (`told`). Of what has none, `told` says all.
+    Column("told", BigInteger),
     Index("res_id", "tenant", "type", "id", unique=True),
 )
 
@@ -242,7 +245,8 @@ inbox = Table(
     Index("inbox_state", "state", "id"),
 )
 
-# When a feed's sender said what a resource holds: older messages never overwrite newer ones.
+# When a feed's sender said what elements of a resource hold: older messages never overwrite newer
+# ones. Rows of what was told before `res.told` came are still true where that is empty.
 told = Table(
     "told",
     metadata,
@@ -250,7 +254,7 @@ told = Table(
     Column("type", SmallInteger, primary_key=True, autoincrement=False),
     Column("id", _BYTEWISE, primary_key=True),
     Column("at", BigInteger, nullable=False),  # the newest message, microseconds since 1970
-    Column("elements", Text, nullable=False),  # JSON: element -> time, where it is not `at`
+    Column("elements", Text, nullable=False),  # JSON: element -> time, where it is not `at`; or ''
     sqlite_with_rowid=False,
 )
 

@@ -461,8 +461,8 @@ class PostgresWriter:
                 id_,
             )
             db.run(
-                "INSERT INTO res (pk,tenant,s,type,id,method,vid,lu,d,have,body) "
-                "VALUES (?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
+                "INSERT INTO res (pk,tenant,s,type,id,method,vid,lu,d,have,body,told) "
+                "VALUES (?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
                 row,
             )
 

@@ -148,6 +148,41 @@ def test_an_older_message_does_not_overwrite_a_newer_one(hospital):
     assert family_of(hospital.one("Patient", identifier="1")) == "Newest"
 
 
+def test_what_is_said_again_later_is_not_overwritten_by_what_was_said_in_between(hospital):
+    hospital.send(adt("A08", "1", cid="C1", when="20250310080000"))
+    hospital.send(adt("A08", "1", cid="C3", when="20250310120000"))
+    hospital.send(adt("A08", "1", "Late", cid="C2", when="20250310100000"))
+
+    patient = hospital.one("Patient", identifier="1")
+    assert family_of(patient) == "Zhang"
+
+
+def test_elements_keep_the_time_they_were_told_at_one_by_one(hospital):
+    hospital.send(adt("A08", "1", cid="C1", when="20250310080000", more="5551234"))
+    hospital.send(adt("A08", "1", cid="C3", when="20250310120000"))
+    hospital.send(adt("A08", "1", "Late", cid="C2", when="20250310100000", more="5559999"))
+    hospital.send(adt("A08", "1", "Late", cid="C0", when="20250310070000", more="5550000"))
+
+    patient = hospital.one("Patient", identifier="1")
+    assert (family_of(patient), patient["telecom"][0]["value"]) == ("Zhang", "5559999")
+
+
+def test_what_an_earlier_release_was_told_is_still_known(hospital):
+    hospital.send(adt("A08", "1", "Newest", cid="C2", when="20250310120000"))
+    db = connect(Address(hospital.url), write=True)
+    with transaction(db):  # where the times of all resources stood
+        db.run(
+            "INSERT INTO told (tenant,type,id,at,elements)"
+            " SELECT tenant,type,id,told/2,'' FROM res WHERE told IS NOT NULL"
+        )
+        db.run("UPDATE res SET told=NULL")
+    db.close()
+
+    hospital.send(adt("A08", "1", "Late", cid="C1", when="20250310100000"))
+
+    assert family_of(hospital.one("Patient", identifier="1")) == "Newest"
+
+
 def test_null_removes_and_absent_keeps(hospital):
     hospital.send(adt("A04", "1", cid="C1", more="5551234"))
     hospital.send(adt("A08", "1", cid="C2", when="20250310090000"))
@@ -462,9 +497,9 @@ class Meanwhile:
         def __getattr__(self, name):
             return getattr(self._group, name)
 
-        def write(self, changes):
+        def write(self, changes, told):
             self._act()
-            return self._group.write(changes)
+            return self._group.write(changes, told)
 
 
 @pytest.mark.postgres

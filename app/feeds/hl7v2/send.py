@@ -8,6 +8,7 @@ round-trip times. A message without an answer can be sent again, unchanged, as s
 from __future__ import annotations
 
 import argparse
+import re
 import socket
 import threading
 import time
@@ -27,6 +28,8 @@ _READ_BYTES = 65_536
 _LONGEST_ANSWER = 16 * 1024 * 1024
 _LINGER_S = 0.5  # for answers that MSH-15 or MSH-16 make possible, not certain
 _GOOD = ("AA", "CA")
+# A positive answer without more words, as nearly all are: read at a fifth of the cost.
+_PLAIN_ANSWER = re.compile(rb"MSH\|\^~\\&\|[ -~]*\rMSA\|([AC]A)\|([A-Za-z0-9._-]*)\r?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +260,9 @@ class Client:
 
 def read_answer(payload: bytes) -> Answer:
     """Return what an acknowledgement says. Raises NoAnswer for anything else."""
+    plain = _PLAIN_ANSWER.fullmatch(payload)
+    if plain is not None:
+        return Answer(plain[1].decode(), plain[2].decode())
     try:
         message = er7.read(payload)
     except YilianError as exc:

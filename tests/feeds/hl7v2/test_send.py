@@ -152,3 +152,20 @@ def test_a_wrong_address_is_wrong_usage(capsys):
 
     assert stop.value.code == 2
     assert "HOST:PORT" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("msa", "read"),
+    [
+        ("MSA|AA|C1", send.Answer("AA", "C1")),
+        ("MSA|CA|C-1.2\rEVN|A04", send.Answer("CA", "C-1.2")),
+        ("MSA|AA|C1|fine", send.Answer("AA", "C1")),
+        ("MSA|AA|C\\T\\1", send.Answer("AA", "C\\T\\1")),
+        ("MSA|AA|", send.Answer("AA", "")),
+        ("MSA|AR|C1", send.Answer("AR", "C1")),
+    ],
+)
+def test_plain_answers_are_read_as_any_other(msa, read):
+    header = "MSH|^~\\&|Y|H|LAB|F1|20250310||ACK|1|P|2.5.1\r"
+
+    assert send.read_answer(f"{header}{msa}\r".encode()) == read

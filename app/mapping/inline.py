@@ -11,6 +11,8 @@ import ast
 import re
 from collections.abc import Callable
 
+from app.mapping.simplify import walk
+
 _CALLS_DEEP = 6
 _LONGEST = 12_000  # characters of all that is put into a function
 _LONG = 5_000  # characters of a function that stays alone
@@ -75,7 +77,7 @@ class Inliner:
         assert isinstance(function, ast.FunctionDef)
         own = {
             inner.id
-            for inner in ast.walk(function)
+            for inner in walk(function)
             if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)
         }
         own -= {
@@ -91,7 +93,7 @@ class Inliner:
             else:
                 body.append(statement)
         for statement in body:
-            for inner in ast.walk(statement):
+            for inner in walk(statement):
                 if isinstance(inner, ast.Name):
                     if inner.id == "node":
                         inner.id = node

@@ -171,6 +171,12 @@ class Run:
             add_missing(merged.body, entry.body)
             self.entries[entry.id] = merged
 
+    def own(self, entry: Entry) -> Entry:
+        """Return an entry that was only mentioned so far as one that this run may change."""
+        mine = self.entries[entry.id] = Entry(entry.type, entry.key, entry.id, entry.mention)
+        mine.body = None if entry.body is None else dict(entry.body)
+        return mine
+
     def warn(self, text: str, at: str | None, details: str, code: str = "value") -> None:
         """Report something that was dropped or guessed."""
         self.issues.append(Issue("warning", code, text, at, details))
@@ -341,7 +347,7 @@ def _identified(rule: Rule, nodes: Iterable[Any], run: Run) -> list[tuple[Any, E
             if known is None:
                 entry = entries[id_] = Entry(type_, key, id_, mention, rule, node)
             else:
-                entry = known
+                entry = known if known.rule is not None else run.own(known)
                 if not mention:
                     entry.mention = False
         if entry.rule is None:

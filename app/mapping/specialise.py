@@ -15,7 +15,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.mapping.simplify import simplify
+from app.mapping.simplify import simplify, walk
 
 # The variables that the writer calls the fields of a segment, and the tests of filled fields; the
 # number that inlining gives its variables may follow.
@@ -62,11 +62,14 @@ def specialised(
     bound: Mapping[str, Any],
     renamed: Callable[[str], str],
     steady: Container[str] = (),
+    *,
+    roughly: bool = False,
 ) -> ast.Module:
     """Return the function in `text`, as the writer wrote it, for messages of which `facts` hold.
 
     bound: the globals of the function. renamed: gives the name to call in place of a global one.
     steady: the globals that are functions whose result depends on nothing but the arguments.
+    roughly: more is to be done to it.
     """
     module = ast.parse(text) if isinstance(text, str) else text
     function = module.body[0]
@@ -74,6 +77,8 @@ def specialised(
         raise TypeError("not a generated function")
     function.name = renamed(function.name)
     function.body = _Folding(facts, bound, renamed, steady).block(function.body, {})
+    if roughly:
+        return module
     simplify(function)
     return ast.fix_missing_locations(module)
 
@@ -231,7 +236,7 @@ class _Folding:
             return value, known
         if bool(value.values[-1].value) is isinstance(value.op, ast.And):  # it decides nothing
             del value.values[-1]
-        elif not any(isinstance(inner, ast.Call) for inner in ast.walk(value)):
+        elif not any(isinstance(inner, ast.Call) for inner in walk(value)):
             return self._constant(ast.Constant(isinstance(value.op, ast.Or)), env)
         return (value, known) if len(value.values) > 1 else (value.values[0], None)
 
@@ -360,7 +365,7 @@ class _Folding:
 
 def _touched(node: ast.AST) -> Iterator[str]:
     """Yield the names of what a statement may set or change."""
-    for inner in ast.walk(node):
+    for inner in walk(node):
         if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
             yield inner.id
         elif isinstance(inner, (ast.Subscript, ast.Attribute)) and isinstance(

@@ -12,6 +12,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from threading import RLock
 from types import MethodType
 from typing import Any
@@ -29,7 +30,9 @@ MakeOver = Callable[[str, Callable[[Getter], None]], Getter]
 
 _NOT_IN_NAMES = re.compile(r"\W", re.ASCII)
 _MOST_SHAPES = 1024  # patterns of filled fields that one function remembers
+_SOME = 30  # calls of a function before it is made over, if it is called now and then only
 _DEEPEST = 12  # blocks in one function; what lies deeper becomes a function of its own
+_MADE = object()  # in Run.memo: a function was made over in this message
 
 
 class Program:
@@ -114,10 +117,23 @@ class Program:
                 found = self._texts[name] = Writer(self).function(name, self._forms[name])
             return found
 
+    def _in_time(self, name: str, renamed: Callable[[str], str]) -> Getter:
+        """Return what calls a function, made over as soon as it was called some times."""
+        functions, calls = self.namespace, count()
+        taken = name
+
+        def call(node: Any, run: Any) -> Any:
+            nonlocal taken
+            if taken is name and next(calls) >= _SOME:
+                taken = renamed(name)
+            return functions[taken](node, run)
+
+        return call
+
     def _specialised(self, name: str, facts: Facts, renamed: Callable[[str], str]) -> ast.Module:
         """Return a function made over: before others are put into it, and with them."""
         bound, steady = self.namespace, self._steady
-        module = specialised(self.text(name), facts, bound, lambda name: name, steady)
+        module = specialised(self.text(name), facts, bound, lambda name: name, steady, roughly=True)
         Inliner(self._text_of).put_into(module)
         return specialised(module, facts, bound, renamed, steady)
 
@@ -141,7 +157,7 @@ class Program:
                 return new
             bound = self.namespace.get(name)
             if isinstance(bound, Recalled) and new not in self.namespace:
-                self.namespace[new] = bound.by(self.caller(renamed(bound.function)))
+                self.namespace[new] = bound.by(self._in_time(bound.function, renamed))
             return new if isinstance(bound, Recalled) else name
 
         def stand_in(name: str, installed: Callable[[Getter], None] | None) -> Getter:
@@ -150,6 +166,9 @@ class Program:
             def first(node: Any, run: Any) -> Any:
                 with self._lock:
                     if not made:
+                        if _MADE in run.memo:  # one for each message: none has to wait for all
+                            return self.namespace[name](node, run)
+                        run.memo[_MADE] = True
                         made.append(make(name))
                         if installed is not None:
                             installed(made[0])

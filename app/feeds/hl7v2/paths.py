@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from app.feeds.hl7v2.er7 import NULL, Repetition
-from app.feeds.hl7v2.tree import Node, Place, nearest, nearest_all
+from app.feeds.hl7v2.tree import Node, nearest, nearest_all
 from app.mapping.source import Access, Getter, Inline
 from app.mapping.writer import Writer
 
@@ -41,7 +41,7 @@ class Part(msgspec.Struct, eq=False):
     whole: str
     raw: str
     up: Node
-    near: Place
+    near: dict[str, int]
     number: int
     occurrence: int
     comp: int = 0
@@ -61,7 +61,7 @@ class Part(msgspec.Struct, eq=False):
     def rep(self) -> Repetition:
         found = self._rep
         if found is None:
-            segment = self.up.message.segment(self.near.at)
+            segment = self.up.message.segment(self.up.at)
             found = self._rep = Repetition(self.whole, segment, self.number, self.occurrence)
         return found
 
@@ -333,7 +333,9 @@ class Field:
         """Return what `node` does, from the text of a field of the node itself."""
         if run.doc.message.delimiters.repetition in raw:
             return self.node(at, run)
-        return self._part(raw, at, 1)
+        if self.named_component:
+            return self._part(raw, at, 1)
+        return None if raw == NULL else Part(raw, raw, at, at.near, self.number, 1)
 
     def _near_node(self, raw: str, at: Any, run: Any) -> Any:
         """Return what `node` does, from the text of the field."""

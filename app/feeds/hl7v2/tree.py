@@ -4,15 +4,12 @@ Real feeds order segments as they like, so groups come from context, not from th
 structures (HL7 v2.5.1 chapter 2, section 2.5.3): PID opens a patient, ORC or OBR an order, IN1 an
 insurance; NTE, PRT and ROL belong to the segment before them. No segment is dropped for its place.
 
-Only the ids of the segments and their order decide. So a *shape* is found once for each sequence
-of ids (`_Sketch`) and remembered, with nodes that a message has let go of: the next one of that
-shape takes them over as they are linked, and only puts its fields in.
+Only the ids of the segments and their order decide. So the nodes that a message has let go of are
+kept, linked as they are, for the next message with the same segments: it only puts its fields in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import count
 from typing import Any
 
 import msgspec
@@ -27,15 +24,16 @@ NOWHERE = -1  # in place of a position among the segments: `Message.fields` has 
 class Node(msgspec.Struct, eq=False):
     """A segment, or a group of segments (ORDER, and the message itself), among the others.
 
-    near: id -> where the nearest segment of that id stands (see `nearest`) in `Message.fields`.
-    group: what counts as "beside": the order of an OBR, the patient of a PV1.
+    at: its position among the segments. group: what counts as "beside": the order of an OBR, the
+    patient of a PV1. near: id -> position of the nearest segment of that id (see `nearest`).
     """
 
     id: str
-    near: Place
+    at: int
     nodes: _Nodes
     up: Node | None
-    group: Node | None
+    group: Node | None = None
+    near: dict[str, int] = {}
     fields: list[str] = []
     kids: dict[str, list[Node]] | None = None
     made: dict[str, Any] | None = None
@@ -48,46 +46,39 @@ class Node(msgspec.Struct, eq=False):
 
     @property
     def raw(self) -> str:
-        at = self.near.at
-        return self.id if at == NOWHERE else self.message.lines[at]
+        return self.id if self.at == NOWHERE else self.message.lines[self.at]
 
     @property
     def seg(self) -> Segment | None:
-        at = self.near.at
-        return None if at == NOWHERE else self.message.segment(at)
+        return None if self.at == NOWHERE else self.message.segment(self.at)
 
     @property
     def place(self) -> str:
         seg = self.seg
         return ROOT if seg is None else seg.place
 
+    def has(self, id_: str) -> bool:
+        return self.kids is not None and id_ in self.kids
 
-class Place(dict[str, int]):
-    """Where a node stands in a shape; as a dict: id -> the nearest segment of that id.
 
-    at: its position among the segments. number: its turn among all that were placed.
-    """
+class _Near(dict[str, int]):
+    """What is near a node, found when it is first asked for: the same in all its messages."""
 
-    __slots__ = ("at", "id", "kids", "number", "up")
+    __slots__ = ("_node",)
 
-    def __init__(self, id_: str, at: int, number: int) -> None:
-        self.id = id_
-        self.at = at
-        self.number = number
-        self.up: Place | None = None
-        self.kids: dict[str, list[Place]] = {}
+    def __init__(self, node: Node) -> None:
+        self._node = node
 
     def __missing__(self, id_: str) -> int:
-        found = nearest(self, id_)
-        at = self[id_] = NOWHERE if found is None else found.at
+        node = self._node
+        if node.id == id_:
+            at = node.at
+        elif node.kids is not None and id_ in node.kids:
+            at = node.kids[id_][0].at
+        else:
+            at = NOWHERE if node.up is None else node.up.near[id_]
+        self[id_] = at
         return at
-
-    def add(self, place: Place) -> None:
-        place.up = self
-        self.kids.setdefault(place.id, []).append(place)
-
-    def has(self, id_: str) -> bool:
-        return id_ in self.kids
 
 
 _GROUPS = frozenset(("PID", ORDER, "SPM", "IN1", "FT1", "PRB", "MFE", "PRD", "DON"))
@@ -152,14 +143,19 @@ class Tree:
     """The message as a tree of nodes; `all` finds every segment of an id."""
 
     def __init__(self, message: Message) -> None:
-        shape = _shapes[message.ids, message.type.code == "OUL"]
-        self._nodes: _Nodes | None = shape.nodes()
-        self._nodes.message = message
-        self.root = self._nodes.root
-        self.by_id = self._nodes.by_id
+        joins_late = message.type.code == "OUL"
+        self._free = free = _free[message.ids, joins_late]
+        try:
+            nodes = free.pop()
+        except IndexError:
+            nodes = _Nodes(message.ids, joins_late)
+        nodes.message = message
+        self._nodes: _Nodes | None = nodes
+        self.root = nodes.root
+        self.by_id = nodes.by_id
         fields = message.fields
-        for node, at in self._nodes.segments:
-            node.fields = fields[at]
+        for node in nodes.segments:
+            node.fields = fields[node.at]
 
     def all(self, id_: str) -> list[Node]:
         return self.by_id.get(id_, [])
@@ -167,136 +163,83 @@ class Tree:
     def fell(self) -> None:
         """Let go of all nodes: another message may take them."""
         nodes, self._nodes = self._nodes, None
-        if nodes is not None:
-            self.by_id = {}
-            nodes.forget()
+        if nodes is None:
+            return
+        self.by_id = {}
+        nodes.forget()
+        if len(self._free) < _MOST_FREE and len(nodes.segments) <= _LONGEST:
+            self._free.append(nodes)
+        else:
+            nodes.end()
 
 
-class _Nodes:
-    """The nodes of one message at a time, of one shape."""
-
-    def __init__(self, shape: _Shape) -> None:
-        self.message: Message | None = None
-        self._shape = shape
-        self.root = root = Node(ROOT, shape.root, self, None, None)
-        root.group = root
-        every = [root]
-        self.by_id = {ROOT: [root]}
-        for parent, id_, places in shape.families:
-            up = every[parent]
-            family = [Node(id_, place, self, up, up) for place in places]
-            if id_ in _GROUPS:
-                for node in family:
-                    node.group = node
-            if up.kids is None:
-                up.kids = {}
-            up.kids[id_] = family
-            self.by_id[id_] = self.by_id.get(id_, []) + family
-            every += family
-        for id_ in shape.scattered:
-            self.by_id[id_].sort(key=_turn)
-        self.segments = [(node, node.near.at) for node in every if node.near.at != NOWHERE]
-        self._every = every
-
-    def forget(self) -> None:
-        """Let go of the message; be free for another one, or end."""
-        self.message = None
-        none: list[str] = []
-        for node in self._every:
-            node.fields = none
-            node.made = None
-        if not self._shape.keep(self):
-            for node in self._every:  # they refer to each other, and would wait for the collector
-                node.up = node.group = node.kids = None
-            self.segments, self._every = [], []
+_LONGEST = 300  # segments of a message whose nodes are kept
+_MOST_FREE = 2  # of one sequence: threads seldom read messages that are alike at the same moment
+_MOST_NODES = 40_000  # of all sequences: some 20 MB
 
 
-def _turn(node: Node) -> int:
-    return node.near.number
-
-
-class _Shape:
-    """The tree of all messages with one sequence of segment ids.
-
-    families: those of one id that stand side by side in one node: the number of that node, which
-    comes earlier, their id, their places. scattered: ids that stand in more than one node.
-    """
-
-    __slots__ = ("_free", "families", "most_free", "root", "scattered")
-
-    def __init__(self, root: Place, most_free: int) -> None:
-        self.root = root
-        self.most_free = most_free  # nodes of as many messages wait for others
-        self._free: list[_Nodes] = []
-        self.families: list[tuple[int, str, list[Place]]] = []
-        self.scattered: set[str] = set()
-        known: set[str] = set()
-        places = [root]
-        for number, place in enumerate(places):  # which grow meanwhile
-            for id_, family in place.kids.items():
-                self.families.append((number, id_, family))
-                places += family
-                if id_ in known:
-                    self.scattered.add(id_)
-                known.add(id_)
-
-    def nodes(self) -> _Nodes:
-        """Return nodes that no other message has."""
-        try:
-            return self._free.pop()
-        except IndexError:
-            return _Nodes(self)
-
-    def keep(self, nodes: _Nodes) -> bool:
-        """Take nodes back; False when there are enough already."""
-        if len(self._free) >= self.most_free:
-            return False
-        self._free.append(nodes)
-        return True
-
-
-_LONGEST = 300  # segments of a message whose shape is remembered
-_MOST_PLACES = 20_000  # of all shapes: some 20 MB
-_MOST_FREE = 2  # threads seldom read messages of one shape at the same moment
-
-
-class _Shapes(dict[tuple[tuple[str, ...], bool], _Shape]):
-    """The shapes of messages by their segment ids, and whether an ORC may follow its OBR (OUL)."""
+class _Free(dict[tuple[tuple[str, ...], bool], list["_Nodes"]]):
+    """Nodes that wait for a message, by its segment ids and whether an ORC may follow its OBR."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._room = _MOST_PLACES
+        self._room = _MOST_NODES
 
-    def __missing__(self, key: tuple[tuple[str, ...], bool]) -> _Shape:
-        short = len(key[0]) <= _LONGEST
-        made = _Shape(_Sketch(*key).root, _MOST_FREE if short else 0)
-        if short:
-            self._room -= 2 * len(key[0])  # an order of its own for each segment at most
+    def __missing__(self, key: tuple[tuple[str, ...], bool]) -> list[_Nodes]:
+        count = len(key[0])
+        none: list[_Nodes] = []
+        if count <= _LONGEST:
+            self._room -= _MOST_FREE * 2 * count  # an order of its own for each segment at most
             if self._room < 0:
-                self._room = _MOST_PLACES
+                self._room = _MOST_NODES
                 self.clear()
-            self[key] = made
-        return made
+            self[key] = none
+        return none
 
 
-_shapes = _Shapes()
+_free = _Free()
 
 
-class _Sketch:
-    """Finds the places of segments from their ids, in the order received."""
+class _Nodes:
+    """The nodes of one message at a time, placed by the ids of its segments in their order."""
 
-    def __init__(self, ids: Iterable[str], joins_late: bool) -> None:
-        self.root = Place(ROOT, NOWHERE, 0)
-        self._numbers = count(1)
-        self._patient: Place | None = None
-        self._order: Place | None = None
-        self._specimen: Place | None = None  # one that precedes its orders (OUL^R22)
-        self._record: Place | None = None
-        self._lead: Place = self.root
-        self._open: dict[str, Place] = {}
+    def __init__(self, ids: tuple[str, ...], joins_late: bool) -> None:
+        self.message: Message | None = None
+        self.root = Node(ROOT, NOWHERE, self, None)
+        self.root.group, self.root.near = self.root, _Near(self.root)
+        self.by_id: dict[str, list[Node]] = {ROOT: [self.root]}
+        self.segments: list[Node] = []
+        self._patient: Node | None = None
+        self._order: Node | None = None
+        self._specimen: Node | None = None  # one that precedes its orders (OUL^R22)
+        self._record: Node | None = None
+        self._lead: Node = self.root
+        self._open: dict[str, Node] = {}
         self._joins_late = joins_late
+        before = ""
         for at, id_ in enumerate(ids):
-            self._place(id_, at)
+            if id_ == before == "OBX" and self._order is not None:
+                self._lead = self._open["OBX"] = self._new("OBX", at, self._order)
+            else:
+                self._place(id_, at)
+                before = id_
+
+    def forget(self) -> None:
+        """Let go of the message."""
+        self.message = None
+        none: list[str] = []
+        for nodes in self.by_id.values():
+            for node in nodes:
+                node.fields = none
+                node.made = None
+
+    def end(self) -> None:
+        """Let go of each other: what refers to itself would wait for the collector."""
+        for nodes in self.by_id.values():
+            for node in nodes:
+                node.up = node.group = node.kids = None
+                node.near = {}
+        vars(self).clear()
 
     def _place(self, id_: str, at: int) -> None:
         if id_ in _FOLLOWERS:
@@ -304,7 +247,7 @@ class _Sketch:
             return
         if id_ == "PID":
             node = self._new(id_, at, self.root)
-            if self._patient is None:
+            if self._patient is None and self.root.kids is not None:
                 _take_over(self.root.kids, node)
             self._patient, self._order, self._specimen = node, None, None
             self._open = {}
@@ -328,7 +271,7 @@ class _Sketch:
         leader = _LEADERS.get(id_)
         self._lead = self._open.get(leader, node) if leader else node
 
-    def _parent(self, id_: str) -> Place:
+    def _parent(self, id_: str) -> Node:
         for name in _PARENTS.get(id_, ()):
             found = self._open.get(name)
             if found is not None:
@@ -339,39 +282,55 @@ class _Sketch:
             return self._specimen
         if id_ == "OBX" and self._lead.id in ("PRB", "GOL"):
             return self._lead
-        return self._subject
+        return self._patient or self.root
 
-    @property
-    def _subject(self) -> Place:
-        return self.root if self._patient is None else self._patient
-
-    def _order_for(self, id_: str) -> Place:
+    def _order_for(self, id_: str) -> Node:
         order = self._order
         if (order is not None and not order.has(id_)) or (order is not None and id_ in _SEVERAL):
             if id_ != "ORC":
                 return order
             if self._joins_late and not order.has("OBX"):
                 return order
-        parent = self._subject if self._specimen is None else self._specimen
+        parent = self._specimen or self._patient or self.root
         self._order = self._new(ORDER, NOWHERE, parent)
         return self._order
 
-    def _for_specimen(self) -> Place:
+    def _for_specimen(self) -> Node:
         if self._order is not None and self._specimen is None:
             return self._order
-        return self._subject
+        return self._patient or self.root
 
-    def _new(self, id_: str, at: int, up: Place) -> Place:
-        place = Place(id_, at, next(self._numbers))
-        up.add(place)
-        return place
+    def _new(self, id_: str, at: int, up: Node) -> Node:
+        node = Node(id_, at, self, up, up)
+        if id_ in _GROUPS:
+            node.group = node
+        node.near = _Near(node)
+        kids = up.kids
+        if kids is None:
+            up.kids = {id_: [node]}
+        elif id_ in kids:
+            kids[id_].append(node)
+        else:
+            kids[id_] = [node]
+        if at != NOWHERE:
+            self.segments.append(node)
+        same = self.by_id.get(id_)
+        if same is None:
+            self.by_id[id_] = [node]
+        else:
+            same.append(node)
+        return node
 
 
-def _take_over(early: dict[str, list[Place]], patient: Place) -> None:
+def _take_over(early: dict[str, list[Node]], patient: Node) -> None:
     """Give the first patient of a message what speaks of a patient and came before."""
     for id_ in _OF_FIRST_PATIENT & early.keys():
-        for place in early.pop(id_):
-            patient.add(place)
+        for node in early.pop(id_):
+            node.up = patient
+            node.group = node if id_ in _GROUPS else patient
+            if patient.kids is None:
+                patient.kids = {}
+            patient.kids.setdefault(id_, []).append(node)
 
 
 _OF_PATIENT = frozenset(

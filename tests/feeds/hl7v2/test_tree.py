@@ -47,7 +47,7 @@ def test_segments_of_an_id_come_in_the_order_received_wherever_they_stand():
 
 
 @given(st.lists(st.sampled_from(IDS), max_size=12))
-def test_what_is_near_is_known_by_the_shape_as_it_is_found_in_the_tree(ids):
+def test_what_is_near_is_known_as_it_is_found_in_the_tree(ids):
     found = tree_of(*ids)
 
     for nodes in found.by_id.values():
@@ -58,22 +58,43 @@ def test_what_is_near_is_known_by_the_shape_as_it_is_found_in_the_tree(ids):
                 assert node.message.fields[node.near[id_]] == fields
 
 
-def test_messages_of_one_shape_share_no_nodes():
+def test_messages_that_are_alike_share_no_nodes():
     one, other = tree_of("PID", "OBR", "OBX"), tree_of("PID", "OBR", "OBX")
 
     one.all("OBX")[0].made = {"observation": None}
-    one.fell()
 
     assert other.all("OBX")[0].made is None
     assert outline(other.root) == "MESSAGE(MSH PID.1(ORDER(OBR.2 OBX.3)))"
 
 
-def test_shapes_are_remembered_up_to_a_number_of_places(monkeypatch):
-    monkeypatch.setattr(tree, "_MOST_PLACES", 60)
-    shapes = tree._Shapes()
+def test_nodes_are_taken_over_when_they_are_let_go_of_and_only_then():
+    one = tree_of("PID", "OBR", "OBX")
+    other = tree_of("PID", "OBR", "OBX")
+    node = one.all("OBX")[0]
+
+    one.fell()
+    one.fell()
+    third, fourth = tree_of("PID", "OBR", "OBX"), tree_of("PID", "OBR", "OBX")
+
+    assert one.all("OBX") == []
+    assert other.all("OBX")[0] is not node
+    assert third.all("OBX")[0] is node
+    assert fourth.all("OBX")[0] is not node
+    assert node.made is None
+
+
+def test_nodes_are_kept_up_to_a_number_and_of_messages_that_are_not_long(monkeypatch):
+    monkeypatch.setattr(tree, "_MOST_NODES", 100)
+    free = tree._Free()
+    monkeypatch.setattr(tree, "_free", free)
 
     for number in range(40):
-        assert shapes[("MSH", "PID", *["OBX"] * (number % 9)), False].families
-    assert shapes[("MSH", "PID", *["OBX"] * 1000), False].families
+        tree_of("PID", *["OBX"] * (number % 9)).fell()
+    long = tree_of("PID", *["OBX"] * 1000)
+    one = long.all("OBX")[0]
+    long.fell()
 
-    assert 0 < len(shapes) <= 10
+    assert 0 < len(free) <= 9
+    assert sum(len(key[0]) for key in free) <= 100
+    assert one.up is None
+    assert ("MSH", "PID", *["OBX"] * 1000) not in [key[0] for key in free]

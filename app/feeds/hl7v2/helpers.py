@@ -2,7 +2,8 @@
 
 Reading, converting, checking and indexing a result of ten observations costs about as much as
 writing it; done by another process it costs the writer nothing. Requests and replies are frames
-on a pipe; each helper answers in the order it is asked.
+on a pipe; each helper answers in the order it is asked. Each system call gives Python's lock away
+to the writer, so a reply is written and read in one piece, and read with those that follow it.
 
 A helper that ends takes no message with it: what it was asked is asked again. The message it was
 reading then is suspected, and tried once more by a helper that reads nothing else; if that one
@@ -40,6 +41,8 @@ from app.feeds.hl7v2.reading import Read, Wrong, packed, unpacked
 log = logging.getLogger(__name__)
 
 _PID = struct.Struct("=i")
+_SIZE = struct.Struct("=Q")  # before each reply: its bytes
+_RECEIVE_BYTES = 64 * 1024
 _fork = multiprocessing.get_context("fork")  # a helper shares what was imported before
 _FIRST = (
     b"MSH|^~\\&|YILIAN|YILIAN|||20000101||ADT^A04^ADT_A01|0|P|2.5.1\r"
@@ -73,6 +76,7 @@ class Helper:
         self._pipe = pipe
         self._readable = select.poll()  # made once: `Connection.poll` makes one for every message
         self._readable.register(pipe.fileno(), select.POLLIN)
+        self._came = bytearray()  # of replies, and not taken yet
         self.pid = pid
         self.alive = True
         self.hung = False  # ended because it read a message for too long
@@ -92,11 +96,14 @@ class Helper:
 
         limit_s: how long to wait for it before the helper is ended; None: for ever.
         """
+        limit_ms = None if limit_s is None else limit_s * 1000
         try:
-            if not self._readable.poll(None if limit_s is None else limit_s * 1000):
-                self._end()
-                return None
-            return unpacked(self._pipe.recv_bytes())
+            while (reply := self._taken()) is None:
+                if not self._readable.poll(limit_ms):
+                    self._end()
+                    return None
+                self._receive()
+            return unpacked(reply)
         except (OSError, EOFError):
             self._lost()
         except msgspec.MsgspecError:  # taken from the pipe all the same: the next one is right
@@ -112,6 +119,25 @@ class Helper:
         """Let it finish."""
         self.alive = False
         self._pipe.close()
+
+    def _receive(self) -> None:
+        """Add what is in the pipe. Raises EOFError, OSError when the helper has ended."""
+        data = os.read(self._pipe.fileno(), _RECEIVE_BYTES)
+        if not data:
+            raise EOFError
+        self._came += data
+
+    def _taken(self) -> bytes | None:
+        """Take a whole reply out of what has come."""
+        came = self._came
+        if len(came) < _SIZE.size:
+            return None
+        end = _SIZE.size + _SIZE.unpack_from(came)[0]
+        if len(came) < end:
+            return None
+        reply = bytes(came[_SIZE.size : end])
+        del came[:end]
+        return reply
 
     def _end(self) -> None:
         """End a helper that hangs; its end of the pipe is open, so the process is there."""
@@ -274,4 +300,11 @@ def _serve(pipe: Connection, read: Callable[[bytes], Read]) -> None:
     """What runs in a helper: read what comes, until the pipe is closed."""
     with contextlib.suppress(EOFError, OSError):
         while True:
-            pipe.send_bytes(packed(read(pipe.recv_bytes())))
+            reply(pipe, packed(read(pipe.recv_bytes())))
+
+
+def reply(pipe: Connection, data: bytes) -> None:
+    """Write what `Helper.answer` takes as one reply."""
+    left = memoryview(_SIZE.pack(len(data)) + data)
+    while left:
+        left = left[os.write(pipe.fileno(), left) :]

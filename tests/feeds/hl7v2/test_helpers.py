@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from contextlib import contextmanager
 from multiprocessing import Pipe
 
@@ -10,7 +11,7 @@ import pytest
 from app.errors import Unavailable
 from app.feeds.hl7v2.ack import Header
 from app.feeds.hl7v2.convert import Options
-from app.feeds.hl7v2.helpers import Helper, Helpers, limit_s
+from app.feeds.hl7v2.helpers import Helper, Helpers, limit_s, reply
 from app.feeds.hl7v2.reading import Read, Reader, packed
 from app.store.prepare import unpacked_words
 from app.store.store import Setting
@@ -155,15 +156,34 @@ def test_helpers_end_with_the_process_that_asks_them():
     assert helpers._nursery.exitcode == 0  # after all that it forked
 
 
-@pytest.mark.parametrize("reply", [b"\xc1", packed(Read(Header()))[:-1]])
-def test_a_reply_that_cannot_be_read_takes_no_other_with_it(reply):
+@pytest.mark.parametrize("broken", [b"\xc1", packed(Read(Header()))[:-1]])
+def test_a_reply_that_cannot_be_read_takes_no_other_with_it(broken):
     ours, theirs = Pipe()
     helper = Helper(ours)
-    theirs.send_bytes(reply)
-    theirs.send_bytes(packed(Read(Header(codec="next"))))
+    reply(theirs, broken)
+    reply(theirs, packed(Read(Header(codec="next"))))
 
     assert helper.answer() is None
     assert helper.answer().header.codec == "next"
     assert helper.alive
     helper.close()
     theirs.close()
+
+
+def test_a_reply_may_come_in_any_portions():
+    long, short = Read(Header(codec="x" * 300_000)), Read(Header(codec="short"))
+    ours, theirs = Pipe()
+    helper = Helper(ours)
+
+    def write():
+        for read in (long, short, long):
+            reply(theirs, packed(read))
+
+    writing = threading.Thread(target=write)
+    writing.start()
+
+    assert [helper.answer(30) for _ in range(3)] == [long, short, long]
+    writing.join()
+    theirs.close()
+    assert helper.answer(30) is None
+    assert not helper.alive

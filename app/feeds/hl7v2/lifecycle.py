@@ -106,7 +106,7 @@ def removed(message: Message, patients: Iterable[str] = ()) -> dict[str, frozens
     for (event, owner), elements in _TAKEN_BACK.items():
         if event == message.type.event:
             out.setdefault(owner, set()).update(elements)
-    for owner, segment_id, number, element in _NULLS:
+    for owner, segment_id, number, element in _NULLS if message.has_null else ():
         segment = message.first(segment_id)
         if segment is not None and segment.is_null(number):
             out.setdefault(owner, set()).add(element)

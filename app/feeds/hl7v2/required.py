@@ -18,7 +18,7 @@ _MERGES = frozenset(("A18", "A34", "A35", "A36", "A39", "A40", "A41", "A42"))
 def check(message: Message) -> None:
     """Raise Invalid with everything that is missing, NotSupported for a processing id (MSH-11)
     that is none."""
-    if message.header.value(11).strip().upper() not in _PROCESSING_IDS:
+    if message.of_header(11).strip().upper() not in _PROCESSING_IDS:
         raise NotSupported("not a processing id", at="MSH-11", details="processing-id")
     missing = list(_missing(message))
     if missing:

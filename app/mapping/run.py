@@ -353,12 +353,15 @@ def _identified(rule: Rule, nodes: Iterable[Any], run: Run) -> list[tuple[Any, E
         if entry.rule is None:
             entry.rule, entry.node = rule, node
         # References find the entry from its node, from beside it, and from all over.
+        if node.made is None:
+            node.made = {name: entry}
+        elif name not in node.made:
+            node.made[name] = entry
         group = node.group
-        for place in (node,) if group is node else (node, group):
-            if place.made is None:
-                place.made = {name: entry}
-            elif name not in place.made:
-                place.made[name] = entry
+        if group.made is None:
+            group.made = {name: entry}
+        elif name not in group.made:
+            group.made[name] = entry
         made.append(entry)
         out.append((node, entry))
     if made:
@@ -370,26 +373,30 @@ def _fill(
     rule: Rule, found: list[tuple[Any, Entry]], run: Run, shared: dict[str, Any] | None
 ) -> None:
     """Give the entries of a rule what it says, and what is `shared` by all resources."""
-    fill, trace = rule.fill, run.trace
-    more = shared if rule.every else None
-    named = rule.type not in NAMELESS
+    fill, trace, type_ = rule.fill, run.trace, rule.type
+    more = shared if shared and rule.every else None
+    only = next(iter(more)) if more and len(more) == 1 else None
+    named = type_ not in NAMELESS
     for node, entry in found:
         run.here = entry
         if trace is not None:
             trace.begin(entry)
         said = fill(node, run)
         if said is None or "resourceType" not in said:
-            said = {"resourceType": rule.type, **(said or {})}
+            said = {"resourceType": type_, **(said or {})}
         body = entry.body
-        if body is None:
-            body = entry.body = said
-            if more:
-                if body.keys().isdisjoint(more):
-                    body.update(more)
-                elif any(body.get(name) != value for name, value in more.items()):
-                    add_missing(body, more)
-        else:
+        if body is not None:
             add_missing(body, said)
+        else:
+            body = entry.body = said
+            if more is None:
+                pass
+            elif only is not None and only not in body:  # `meta`, in nearly all
+                body[only] = more[only]
+            elif body.keys().isdisjoint(more):
+                body.update(more)
+            elif any(body.get(name) != value for name, value in more.items()):
+                add_missing(body, more)
         if named:
             if "identifier" in body:
                 name_it(entry)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
+from app.feeds.hl7v2 import convert as convert_module
 from app.feeds.hl7v2 import er7
 from app.feeds.hl7v2.convert import Options, convert
 from app.feeds.hl7v2.paths import Field
@@ -53,6 +54,20 @@ def test_a_bundle_may_be_kept_while_others_are_made_of_the_same_texts():
     results(EXAMPLES)
 
     assert bundles == kept
+
+
+def test_what_is_said_of_a_patient_again_is_not_remembered_again():
+    """What only an event of another kind looks at (MSH-7) is no part of what it is known by."""
+    raw = EXAMPLES[0].replace(b"ADT^A01", b"ADT^A08")
+    options = Options(facility="again")
+    sizes = []
+    for second in range(10, 14):
+        convert(raw.replace(b"|20240502091500|", b"|202405020915%d|" % second), options)
+        memory = convert_module._engine((), (), False)._variant(()).memory
+        sizes.append(sum(len(one) for known in memory._scopes.values() for one in known.values()))
+
+    assert b"|20240502091500|" in raw
+    assert len(set(sizes)) == 1
 
 
 def test_two_installations_in_one_process_have_ids_of_their_own():

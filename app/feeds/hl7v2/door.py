@@ -38,8 +38,9 @@ FEED = "hl7v2"
 _LONGEST_NAME = 200  # characters
 _LINE_END = re.compile(rb"[\r\n]")
 # Bytes with the helpers up to which one more message surely does not wait: half of what the pipe
-# to a single one holds.
-_AT_ONCE_BYTES = 64 * 1024
+# to a single one holds (208 kB), as blocks of memory are up to twice as large as what they hold.
+_AT_ONCE_BYTES = 96 * 1024
+_BESIDE_BYTES = 1024  # that a message takes in a pipe beside its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,11 @@ class _Job:
     answer: Answer
     pieces: Sequence[Piece] = ()
     asked: Sequence[Helper | None] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """What its messages take in pipes."""
+        return len(self.frame.payload) + _BESIDE_BYTES * (len(self.pieces) + 1)
 
 
 class Door:
@@ -110,20 +116,22 @@ class Door:
         """Take a frame and tell its answers later; does not wait."""
         job = _Job(frame, answer)
         with self._lock:
-            if self._takes_at_once(len(frame.payload)):
+            if self._takes_at_once(frame.payload):
                 self._ask(job)
             else:
                 self._behind += 1
                 self._frames.put(job)
 
-    def _takes_at_once(self, size_bytes: int) -> bool:
+    def _takes_at_once(self, payload: bytes) -> bool:
         """Say whether the helpers take a frame without a wait, and none waits before it.
 
         The first messages are handed out aside: helpers start when they are first asked.
         """
         if self._behind or not self._read_bytes:
             return False
-        return self._asked_bytes - self._read_bytes + size_bytes <= _AT_ONCE_BYTES
+        room = _AT_ONCE_BYTES - (self._asked_bytes - self._read_bytes)
+        most = _BESIDE_BYTES * (payload.count(b"MSH", 0, _AT_ONCE_BYTES) + 2)  # of its messages
+        return len(payload) + most <= room
 
     def reread(self, entry: Entry) -> Incoming:
         """Return an entry of the inbox read and converted again."""
@@ -149,7 +157,7 @@ class Door:
                 return
             if self._helpers is not None:
                 job.asked = [self._helpers.ask(one.raw) for one in job.pieces]
-        self._asked_bytes += len(job.frame.payload)
+        self._asked_bytes += job.size_bytes
         self._reading.put(job)
 
     def _take_in(self) -> None:
@@ -159,7 +167,7 @@ class Door:
             except Exception:
                 log.exception("hl7v2.door_failed")
                 job.answer(NO_ANSWER)
-            self._read_bytes += len(job.frame.payload)
+            self._read_bytes += job.size_bytes
 
     def _read(self, job: _Job) -> list[Incoming]:
         if job.frame.error is not None:

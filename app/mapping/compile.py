@@ -81,6 +81,8 @@ class _Compiler:
             here = Place(found.file, None, expected)
             form = self.objects.object(found.body, here, whole=True).form
             every = self.program.getter(form, "every")
+        for rule in rules:
+            rule.referred = rule.name in self.formulas.referred
         if not self.trace:
             self.objects.bits_of(sorted(self.formulas.fields))
         return Mapping_(

@@ -57,6 +57,7 @@ class Formulas:
     ) -> None:
         self.paths: set[str] = set()  # all that were asked for
         self.fields: set[str] = set()  # that these look at
+        self.referred: set[str] = set()  # rules that `ref` asks for
         self._library = library
         self._source = source
         self._program = program
@@ -207,6 +208,7 @@ class Formulas:
                 raise Invalid(f"there is no rule `{name}`")
         target = self._rule_types.get(names[0]) if len(names) == 1 else None
         if tree.name == "ref":
+            self.referred.update(names)
             one = forms.reference(names, reference_up(names), "None")
             many = forms.as_list(one)
         else:

@@ -92,6 +92,7 @@ class Rule:
     late: bool  # filled after all others (it speaks about them)
     at: str  # file:line
     every: bool = True  # takes the elements of the `every` block
+    referred: bool = True  # others refer to what it makes around them
     bits: int = 0  # of the segments it is about, in Run.present; 0: not known
     given: Getter | None = None  # what must hold of the message as a whole, asked once
     when: Getter | None = None
@@ -327,7 +328,7 @@ def _identified(rule: Rule, nodes: Iterable[Any], run: Run) -> list[tuple[Any, E
     """Return an entry for every node that the rule is about."""
     name, type_, when, key_of, mention = rule.name, rule.type, rule.when, rule.key, rule.mention
     entries, ordinals, id_of = run.entries, run.ordinals, run.context.ids.id_of
-    numbered = rule.same == "number"
+    numbered, referred = rule.same == "number", rule.referred
     made = run.made.get(name, [])
     out = []
     for node in nodes:
@@ -352,21 +353,23 @@ def _identified(rule: Rule, nodes: Iterable[Any], run: Run) -> list[tuple[Any, E
                     entry.mention = False
         if entry.rule is None:
             entry.rule, entry.node = rule, node
-        # References find the entry from its node, from beside it, and from all over.
-        if node.made is None:
-            node.made = {name: entry}
-        elif name not in node.made:
-            node.made[name] = entry
-        group = node.group
-        if group.made is None:
-            group.made = {name: entry}
-        elif name not in group.made:
-            group.made[name] = entry
+        if referred:
+            _noted(entry, name, node)
         made.append(entry)
         out.append((node, entry))
     if made:
         run.made[name] = made
     return out
+
+
+def _noted(entry: Entry, name: str, node: Any) -> None:
+    """See to it that references find the entry: from its node, and from beside it."""
+    group = node.group
+    for place in (node,) if group is node else (node, group):
+        if place.made is None:
+            place.made = {name: entry}
+        elif name not in place.made:
+            place.made[name] = entry
 
 
 def _fill(

@@ -164,8 +164,8 @@ def _narrow(
 ) -> Decoded:
     raw = raw.removeprefix(codecs.BOM_UTF8)
     end = raw.find(b"\r")
-    fields = raw[:end].split(raw[3:4] or b"|", 18)
-    label = fields[17] if len(fields) > 17 else b""
+    line, separator = raw[:end], raw[3:4] or b"|"
+    label = line.split(separator, 18)[17] if line.count(separator) > 16 else b""
     if label in _USUAL:
         return _declared(raw, _USUAL[label], mislabelled)
     if not label and end > 0 and b"\n" not in raw and b"\x1b" not in raw and raw.isascii():

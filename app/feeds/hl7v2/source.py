@@ -95,8 +95,8 @@ class Document:
 
     @property
     def uri(self) -> str:
-        parts = [encode_part(p) for p in (self.facility, self.application, self.control_id)]
-        return f"urn:x-yilian:msg:hl7v2:{parts[0]}:{parts[1]}#{parts[2]}"
+        sender = _uri_of_sender(self.facility, self.application)
+        return f"{sender}#{encode_part(self.control_id)}"
 
     @property
     def key_parts(self) -> tuple[str, ...]:
@@ -121,6 +121,11 @@ class Document:
             for number, raw in enumerate(segment.fields):
                 if raw and number and not (segment.id == "MSH" and number < 3):
                     yield f"{place}-{number}"
+
+
+@lru_cache(maxsize=1024)
+def _uri_of_sender(facility: str, application: str) -> str:
+    return f"urn:x-yilian:msg:hl7v2:{encode_part(facility)}:{encode_part(application)}"
 
 
 def _digest(message: Message) -> str:

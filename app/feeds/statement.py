@@ -7,10 +7,10 @@ resources of a message are new, and of those nothing is left to do but to write 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -19,6 +19,7 @@ import msgspec
 from app.errors import YilianError
 from app.feeds.merge import WHOLE
 from app.store.prepare import Prepared, Preparer
+from app.store.written import Writing, Written, encode
 
 Json = dict[str, Any]
 
@@ -26,11 +27,8 @@ Json = dict[str, Any]
 _NOT_KEPT = frozenset(("MessageHeader",))
 
 _REMEMBERED = 50_000  # ids: some 6 MB
-_URN = b'"reference":"urn:uuid:'
-_LOCAL = re.compile(rb'"reference":"(urn:uuid:[0-9a-f-]{36})"')
+_WRITING = Writing()
 _TOKEN_ESCAPES = ("\\|", "|"), ("\\,", ","), ("\\$", "$"), ("\\\\", "\\")
-
-encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 @dataclass(slots=True)
@@ -61,17 +59,18 @@ class Recent:
     """The ids of resources that were stated lately: most of what comes again is stored by then."""
 
     def __init__(self, most: int = _REMEMBERED) -> None:
-        self._most = most
-        self._ids: dict[str, None] = {}
+        self._half = most // 2
+        self._ids: set[str] = set()
+        self._before: set[str] = set()
 
     def again(self, id_: str) -> bool:
         """Say whether an id was asked for before."""
         if id_ in self._ids:
             return True
-        if len(self._ids) >= self._most:
-            del self._ids[next(iter(self._ids))]
-        self._ids[id_] = None
-        return False
+        if len(self._ids) >= self._half:
+            self._before, self._ids = self._ids, set()
+        self._ids.add(id_)
+        return id_ in self._before
 
 
 def statements(
@@ -82,15 +81,18 @@ def statements(
     preparer: prepare them for the case that they are new; recent: but for those that hardly are.
     """
     entries = [one for one in bundle["entry"] if one["resource"]["resourceType"] not in _NOT_KEPT]
-    local = {
-        one["fullUrl"].encode(): f"{one['resource']['resourceType']}/{_id(one)}".encode()
-        for one in entries
-    }
-    said = [_statement(one, local) for one in entries]
-    if preparer is not None:
-        for one in said:
-            if recent is None or one.type in WHOLE or not recent.again(one.id):
-                one.prepared = _prepared(one, preparer)
+    local = {_id(one).encode(): one["resource"]["resourceType"].encode() for one in entries}
+    writing = _WRITING if preparer is None else preparer.writing
+    said = []
+    for entry in entries:
+        resource, id_ = entry["resource"], _id(entry)
+        written = writing.write(id_, resource, local)
+        one = _statement(entry, id_, written.body)
+        if preparer is not None and (
+            recent is None or one.type in WHOLE or not recent.again(one.id)
+        ):
+            one.prepared = _prepared(one, written, preparer)
+        said.append(one)
     return said
 
 
@@ -120,29 +122,25 @@ def replaced_by(patient: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _statement(entry: Mapping[str, Any], local: Mapping[bytes, bytes]) -> Statement:
+def _statement(entry: Mapping[str, Any], id_: str, body: bytes) -> Statement:
     request = entry["request"]
-    resource: Json = entry["resource"]
-    type_name, id_ = resource["resourceType"], _id(entry)
-    raw = with_id(resource, id_)
-    if _URN in raw:
-        raw = _LOCAL.sub(lambda found: b'"reference":"%b"' % local.get(found[1], found[1]), raw)
+    type_name = entry["resource"]["resourceType"]
     query = request.get("ifNoneExist") or request["url"].partition("?")[2]
-    merged = type_name == "Patient" and b'"replaced-by"' in raw
+    merged = type_name == "Patient" and b'"replaced-by"' in body
     return Statement(
         type=type_name,
         key=_key(query) if query else None,
         id=id_,
         mention=request["method"] == "POST",
-        body=raw,
-        replaced_by=replaced_by(decode(raw)) if merged else None,
+        body=body,
+        replaced_by=replaced_by(decode(body)) if merged else None,
     )
 
 
-def _prepared(said: Statement, preparer: Preparer) -> Prepared | None:
+def _prepared(said: Statement, written: Written, preparer: Preparer) -> Prepared | None:
     """Return it prepared; None when something is wrong: whoever applies it finds that again."""
     try:
-        return preparer.stated(said.type, said.id, said.body)
+        return preparer.stated(said.type, said.id, written)
     except YilianError:
         return None
 
@@ -153,9 +151,15 @@ def _id(entry: Mapping[str, Any]) -> str:
 
 def _key(query: str) -> tuple[str, str]:
     """Return system and value of `identifier=system|value` (`app.fhir.ids.criteria`)."""
-    system, _, token = query.removeprefix("identifier=").partition("|")
-    value = unquote(token)
+    system, _, value = query.partition("|")
+    plain = value.count("%") == value.count("%25")  # record keys
+    value = value.replace("%25", "%") if plain else unquote(value)
     if "\\" in value:
-        for escaped, plain in _TOKEN_ESCAPES:
-            value = value.replace(escaped, plain)
-    return unquote(system), value
+        for escaped, meant in _TOKEN_ESCAPES:
+            value = value.replace(escaped, meant)
+    return _system(system), value
+
+
+@lru_cache(maxsize=4096)
+def _system(criterion: str) -> str:
+    return unquote(criterion.removeprefix("identifier="))

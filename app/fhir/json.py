@@ -189,22 +189,6 @@ def front(body: bytes, resource: Mapping[str, Any]) -> int:
     return len(head)
 
 
-def own_front(body: bytes, type_name: str, id_: str) -> int:
-    """Return what `front` does for a body that this hub has written: type and id come first.
-
-    Said of the text alone: a meta that names what the server says anywhere counts as such.
-    """
-    head = b'%b%b","id":"%b"' % (_TYPE, type_name.encode(), id_.encode())
-    if not body.startswith(head):
-        return 0
-    if not body.startswith(_META, len(head)):
-        return 0 if b'"meta":' in body else -len(head)
-    if b'"versionId"' in body or b'"lastUpdated"' in body:
-        return 0
-    end = len(head) + len(_META)
-    return 0 if body.startswith(b"}", end) else end
-
-
 def splice_at(
     front: int, body: bytes, type_name: str, id_: str, version_id: int, last_updated: str
 ) -> bytes:

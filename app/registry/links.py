@@ -8,7 +8,7 @@ linked is data; nothing here knows a resource type. identifiers.md sections 6 an
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from functools import cache
@@ -57,9 +57,10 @@ class Rules:
     kinds: Mapping[str, Kind]
     types: Mapping[str, Sequence[tuple[frozenset[str], _Reader]]]
 
-    def states(self, type_name: str) -> bool:
-        """Say whether resources of a type state any link at all."""
-        return type_name in self.types
+    def states(self, type_name: str, names: Collection[str] | None = None) -> bool:
+        """Say whether resources of a type state any link at all; names: such with these members."""
+        rules = self.types.get(type_name, ())
+        return bool(rules) and (names is None or any(needed.issubset(names) for needed, _ in rules))
 
     def links_of(self, type_name: str, resource: Resource, zone: tzinfo) -> Iterable[Link]:
         """Return the links a resource states, each once."""

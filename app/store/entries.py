@@ -8,7 +8,7 @@ parameters have no rows: their components' rows find the candidates and the body
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import tzinfo
 from functools import lru_cache
 from hashlib import blake2b
@@ -69,8 +69,8 @@ class Link(NamedTuple):
 class LinkRules(Protocol):
     """Knows what resources state of each other."""
 
-    def states(self, type_name: str) -> bool:
-        """Say whether resources of a type state any link at all."""
+    def states(self, type_name: str, names: Collection[str] | None = None) -> bool:
+        """Say whether resources of a type state any link at all; names: such with these members."""
         ...
 
     def links_of(self, type_name: str, resource: Mapping[str, Any], zone: tzinfo) -> Iterable[Link]:
@@ -222,7 +222,7 @@ def entries_of(
     d = found.finish(resource, identifier_keys)
     if d is None:
         d = undated(type_name)
-    entries = Entries(d, present, *together(found.rows))
+    entries = Entries(d, present, *together([*found.rows, *found.words]))
     entries.keys.append(keys.of_type(tenant, definitions.type_number(type_name)))
     if link_rules is not None and link_rules.states(type_name):
         entries.links = links(type_name, resource, link_rules, zone=zone, bases=bases)
@@ -236,15 +236,21 @@ def undated(type_name: str) -> int:
 
 def together(rows: Iterable[tuple[int, Any]]) -> list[list[Any]]:
     """Return the lists of `Entries` that rows (number of the list, row) belong to."""
-    lists: list[list[Any]] = [[] for _ in _LISTS]
+    lists = no_rows()
     for number, row in rows:
         lists[number].append(row)
     return lists
 
 
+def no_rows() -> list[list[Any]]:
+    """Return the lists of `Entries`, empty."""
+    return [[] for _ in _LISTS]
+
+
 # The lists of `Entries` that search values give rows for, by number.
 _LISTS = tuple(name for name in Entries.__struct_fields__ if name not in ("d", "have", "links"))
 _KEYS, _REFS, _URLS, _PAIR, _STRS, _QTYS, _DTS, _CODES, _TEXTS, _UNITS, _IDENTS = range(len(_LISTS))
+KEYS, REFS, URLS, CODES = _KEYS, _REFS, _URLS, _CODES
 _KINDS = tuple(name for name in Values.__struct_fields__ if name != "present")
 
 
@@ -252,33 +258,23 @@ class Collector:
     """Makes index rows of search values as they are found.
 
     The methods have the names of the lists of `Values` and take their items, `finish` does what
-    needs several of them. rows: number of a list of `Entries`, and a row for it.
+    needs several of them. rows: number of a list of `Entries`, and a row for it; words: the same of
+    dictionary rows.
     """
 
-    __slots__ = (
-        "_add",
-        "_bases",
-        "_dates",
-        "_names",
-        "_pair",
-        "_scope",
-        "_tenant",
-        "_texts",
-        "_type",
-        "rows",
-    )
+    _texts: list[tuple[int, str]] | None = None
+    _dates: list[tuple[int, int, int]] | None = None
+    _names: list[tuple[int, str]] | None = None
 
     def __init__(self, type_name: str, tenant: int, bases: tuple[str, ...]) -> None:
         self.rows: list[tuple[int, Any]] = []
+        self.words: list[tuple[int, Any]] = []
         self._add = self.rows.append
         self._type = type_name
         self._tenant = tenant
         self._scope = tenant << 32
         self._bases = bases
         self._pair = pair_params(type_name)[1]
-        self._texts: list[tuple[int, str]] | None = None
-        self._dates: list[tuple[int, int, int]] | None = None
-        self._names: list[tuple[int, str]] | None = None
 
     def finish(
         self, resource: Mapping[str, Any], identifier_keys: IdentifierKeys | None
@@ -301,7 +297,8 @@ class Collector:
         p, system, code = value
         row = _coded(self._tenant, p, system, code)
         key = row[3]
-        self.rows += ((_KEYS, key), (_CODES, row))
+        self._add((_KEYS, key))
+        self.words.append((_CODES, row))
         if p == self._pair:
             self._add((_PAIR, key))
 
@@ -311,7 +308,7 @@ class Collector:
         add((_KEYS, keys.identifier(tenant, p, system, number)))
         if system:
             add((_KEYS, keys.identifier_system(tenant, p, system)))
-        add((_CODES, (self._scope | p, "", system or "", 0)))
+        self.words.append((_CODES, (self._scope | p, "", system or "", 0)))
         if type_code:
             add((_KEYS, keys.identifier_type(tenant, p, type_system, type_code, number)))
 
@@ -346,7 +343,7 @@ class Collector:
     def reference_identifiers(self, value: tuple[int, str | None, str]) -> None:
         p, system, number = value
         self._add((_KEYS, keys.reference_identifier(self._tenant, p, system, number)))
-        self._add((_CODES, (self._scope | p, "", system or "", 0)))
+        self.words.append((_CODES, (self._scope | p, "", system or "", 0)))
 
     def uris(self, value: tuple[int, str]) -> None:
         p, uri = value
@@ -370,7 +367,7 @@ class Collector:
         number = keys.unit(self._tenant, system, code, unit)
         p |= self._scope
         self._add((_QTYS, (p, number, low, high)))
-        self._add((_UNITS, (p, number, system or "", code or "", unit or "")))
+        self.words.append((_UNITS, (p, number, system or "", code or "", unit or "")))
 
     def positions(self, value: tuple[int, float, float]) -> None:
         p, lat, long = value
@@ -384,7 +381,7 @@ class Collector:
 
     def _join_texts(self, texts: Iterable[tuple[int, str]]) -> None:
         """Note under which keys of this resource a display text can be found (`:text`)."""
-        codes = [row for number, row in self.rows if number == _CODES]
+        codes = [row for number, row in self.words if number == _CODES]
         known = set()
         for p, text in texts:
             folded, number = _display(text), self._scope | p
@@ -393,7 +390,7 @@ class Collector:
                 found = [keys.text(self._tenant, p, folded)]
                 self._add((_KEYS, found[0]))
             known.update([(number, folded, key) for key in found])
-        self.rows += [(_TEXTS, row) for row in known]  # most texts are the display of their coding
+        self.words += [(_TEXTS, row) for row in known]  # most texts are the display of their coding
 
     def _dated(self, values: Sequence[tuple[int, int, int]]) -> int | None:
         primary = searchparams.primary_date(self._type)

@@ -57,9 +57,10 @@ def token(tenant: int, p: int, system: str | None, code: str) -> int:
 
 def identifier(tenant: int, p: int, system: str | None, value: str) -> int:
     """Key of an Identifier's system and value, case as written: numbers of people and things."""
-    return _hash("t", tenant, p, system or None, value)
+    return identifiers(tenant, p, system)(value)
 
 
+@lru_cache(maxsize=1024)
 def identifiers(tenant: int, p: int, system: str | None) -> Callable[[str], int]:
     """Return what gives `identifier` of the values of one system."""
     return _seeded("t", tenant, p, system or None)
@@ -87,9 +88,10 @@ def uri(tenant: int, p: int, value: str) -> int:
 
     All resources of a message have one meta.source, and canonical references repeat.
     """
-    return _hash("u", tenant, p, value)
+    return uris(tenant, p)(value)
 
 
+@lru_cache(maxsize=1024)
 def uris(tenant: int, p: int) -> Callable[[str], int]:
     """Return what gives `uri` of one parameter."""
     return _seeded("u", tenant, p)

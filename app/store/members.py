@@ -12,10 +12,10 @@ search parameters are posted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import orjson
@@ -26,55 +26,88 @@ from app.fhir import json as fhir_json
 from app.fhir.extract_members import FindsValues, Shares, no_values, shares
 from app.fhir.validators import Check, TooVaried, member_check, met_internal, names_are_right
 from app.store import keys
-from app.store.entries import Collector, Entries, IdentifierKeys, together, undated
+from app.store.entries import KEYS, Collector, Entries, IdentifierKeys, together, undated
 
 _MOST_TEXTS = 1024  # of one member
+_MOST_MET = 4096  # texts of one member that were met once
 _LONGEST = 2048  # bytes of a text that is remembered
 _MOST_NAMES = 512  # sequences of members of one type
+_MOST_WORDS = 4096
 
 # A member that is new costs three times what it costs as a part of the whole. So of every
 # `_SAMPLE` members of a type no more than a third may be, else its next `_REST` resources are
 # looked at as a whole (documents that refer to others: nothing in them repeats itself).
 _SAMPLE, _NEW, _REST = 1024, 3, 4096
-_HEAD = frozenset(("resourceType", "id"))  # whoever asks knows them
+Rows = Sequence[tuple[int, Any]]
+HEAD = frozenset(("resourceType", "id"))  # whoever asks knows them
 
-Members = Mapping[str, msgspec.Raw]
+
+class Words:
+    """Dictionary rows of some members; the same ones are one object.
+
+    rows: as those of `entries.Collector`.
+    """
+
+    __slots__ = ("rows",)
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
 
 
-class _Piece(NamedTuple):
+class Piece(msgspec.Struct, frozen=True, gc=False):
     """What members that belong together come to.
 
     d: place in the order of the type, if the date that gives it is among them. rows: as those of
-    `entries.Collector`.
+    `entries.Collector`, without dictionary rows.
     """
 
     present: int
     parts: int
     d: int | None
-    rows: Sequence[tuple[int, Any]]
+    rows: Rows
+    words: tuple[Words, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
-    """Members of a body that are looked at together, and what is remembered of them by text."""
+class Step:
+    """Members of a body that are looked at together, and what is remembered of them by text.
+
+    What is met for the first time is not remembered: most of it (numbers of things, times) never
+    comes again, and to keep it and throw it away later costs as much as to find it again.
+    """
 
     names: tuple[str, ...]
     checks: Sequence[tuple[str, Check]]
     extract: FindsValues
-    known: dict[bytes, _Piece] = field(default_factory=dict)
+    known: dict[bytes, Piece] = field(default_factory=dict)
+    met: set[int] = field(default_factory=set)
+
+    def note(self, text: bytes, piece: Piece) -> None:
+        """Remember what a text comes to, if it comes again."""
+        mark = hash(text)
+        if mark not in self.met:
+            if len(self.met) >= _MOST_MET:
+                self.met.clear()
+            self.met.add(mark)
+        elif len(text) <= _LONGEST:
+            if len(self.known) >= _MOST_TEXTS:
+                self.known.clear()
+            self.known[text] = piece
 
 
 @dataclass(slots=True)
-class _Kind:
+class Kind:
     """How resources of one type are looked at: by the sequence of their members' names.
 
     looked_at, new: members of the sample; rest: resources that are not looked at this way.
     """
 
+    type: str
     shares: Shares
     d: int  # of a resource without the date that orders the type
-    by_names: dict[tuple[str, ...], Sequence[_Step] | None] = field(default_factory=dict)
-    steps: dict[tuple[str, ...], _Step] = field(default_factory=dict)
+    key: int  # that every resource of the type has
+    by_names: dict[tuple[str, ...], Sequence[Step] | None] = field(default_factory=dict)
+    steps: dict[tuple[str, ...], Step] = field(default_factory=dict)
     looked_at: int = 0
     new: int = 0
     rest: int = 0
@@ -87,6 +120,17 @@ class _Kind:
             if self.new * _NEW > self.looked_at:
                 self.rest = _REST
             self.looked_at = self.new = 0
+
+    def divided(self, names: tuple[str, ...]) -> Sequence[Step] | None:
+        """Return how a body of these members is looked at; None: as a whole."""
+        try:
+            return self.by_names[names]
+        except KeyError:
+            pass
+        if len(self.by_names) >= _MOST_NAMES:
+            return None
+        found = self.by_names[names] = _divided(self, names)
+        return found
 
 
 class Pieces:
@@ -103,102 +147,119 @@ class Pieces:
         self._zone = zone
         self._bases = bases
         self._identifier_keys = identifier_keys
-        self._kinds: dict[str, _Kind] = {}
+        self._kinds: dict[str, Kind] = {}
+        self._words: dict[tuple[Any, ...], tuple[Words]] = {}
 
     def entries(self, type_name: str, body: bytes) -> Entries | None:
         """Return the index entries of a resource without its links, if it is valid R4.
 
         body: compact JSON of this type, whose id is one. None: it has to be looked at as a whole.
         """
-        kind = self._kind(type_name)
+        kind = self.kind(type_name)
         if kind is None:
             return None
         if kind.rest:
             kind.rest -= 1
             return None
         members = fhir_json.members(body)
-        steps = self._steps(kind, type_name, tuple(members))
+        steps = kind.divided(tuple(members))
         if steps is None:
             return None
-        rows: list[tuple[int, Any]] = []
-        present = parts = new = 0
-        d = kind.d
+        pieces = []
+        new = 0
         for step in steps:
-            names = step.names
-            text = bytes(members[names[0]]) if len(names) == 1 else _together(members, names)
+            texts = [bytes(members[name]) for name in step.names]
+            text = texts[0] if len(texts) == 1 else b"\x00".join(texts)
             piece = step.known.get(text)
             if piece is None:
-                piece = self._piece(type_name, step, members)
+                piece = self.piece(kind, step, map(orjson.loads, texts))
                 if piece is None:
                     return None
                 new += 1
-                if len(text) <= _LONGEST:
-                    if len(step.known) >= _MOST_TEXTS:
-                        step.known.clear()
-                    step.known[text] = piece
-            piece_present, piece_parts, piece_d, piece_rows = piece
-            present |= piece_present
-            parts |= piece_parts
-            if piece_d is not None:
-                d = piece_d
-            rows += piece_rows
+                step.note(text, piece)
+            pieces.append(piece)
         kind.count(len(steps), new)
-        lists = together(rows)
-        lists[0].append(keys.of_type(self._tenant, definitions.type_number(type_name)))
-        return Entries(d, kind.shares.present(present, parts), *lists)
+        whole = joined(pieces)
+        words = [row for one in whole.words for row in one.rows]
+        lists = together([*whole.rows, *words])
+        lists[KEYS].append(kind.key)
+        d = kind.d if whole.d is None else whole.d
+        return Entries(d, kind.shares.present(whole.present, whole.parts), *lists)
 
-    def _kind(self, type_name: str) -> _Kind | None:
+    def kind(self, type_name: str) -> Kind | None:
+        """Return how resources of a type are looked at; None: as a whole."""
         known = self._kinds.get(type_name)
         if known is not None and known.shares.generation == searchparams.shared.generation:
             return known
         found = shares(type_name)
         if found is None:
             return None
-        kind = self._kinds[type_name] = _Kind(found, undated(type_name))
+        key = keys.of_type(self._tenant, definitions.type_number(type_name))
+        kind = self._kinds[type_name] = Kind(type_name, found, undated(type_name), key)
         return kind
 
-    def _steps(self, kind: _Kind, type_name: str, names: tuple[str, ...]) -> Sequence[_Step] | None:
-        try:
-            return kind.by_names[names]
-        except KeyError:
-            pass
-        if len(kind.by_names) >= _MOST_NAMES:
-            return None
-        found = kind.by_names[names] = _divided(kind, type_name, names)
-        return found
+    def piece(self, kind: Kind, step: Step, values: Iterable[Any]) -> Piece | None:
+        """Look at members that are not known; None when they are not right, or not alone.
 
-    def _piece(self, type_name: str, step: _Step, members: Members) -> _Piece | None:
-        """Look at members that are not known; None when they are not right, or not alone."""
+        values: of the members of the step, as they come out of a JSON parser.
+        """
         found: dict[str, Any] = {}
         try:
-            for name, check in step.checks:
-                value = found[name] = orjson.loads(bytes(members[name]))
+            for (name, check), value in zip(step.checks, values, strict=True):
+                found[name] = value
                 if not check(value):
                     return None
             if met_internal():
                 return None
-            collector = Collector(type_name, self._tenant, self._bases)
+            collector = Collector(kind.type, self._tenant, self._bases)
             present, parts = step.extract(found, self._zone, collector)
             d = collector.finish(found, self._identifier_keys)
         except (YilianError, TooVaried, RecursionError, ValueError):
             met_internal()
             return None
-        return _Piece(present, parts, d, collector.rows)
+        return Piece(present, parts, d, collector.rows, self._noted(collector.words))
+
+    def _noted(self, rows: Rows) -> tuple[Words, ...]:
+        """Return dictionary rows as they are remembered."""
+        if not rows:
+            return ()
+        key = tuple(rows)
+        known = self._words.get(key)
+        if known is None:
+            if len(self._words) >= _MOST_WORDS:
+                self._words.clear()
+            known = self._words[key] = (Words(rows),)
+        return known
 
 
-def _divided(kind: _Kind, type_name: str, names: tuple[str, ...]) -> Sequence[_Step] | None:
-    """Return how a body of these members is looked at; None: as a whole."""
-    if not names_are_right(type_name, names):
+def joined(pieces: Iterable[Piece]) -> Piece:
+    """Return what pieces come to together."""
+    present = parts = 0
+    d: int | None = None
+    rows: list[tuple[int, Any]] = []
+    words: list[Words] = []
+    for piece in pieces:
+        present |= piece.present
+        parts |= piece.parts
+        if piece.d is not None:
+            d = piece.d
+        rows += piece.rows
+        words += piece.words
+    return Piece(present, parts, d, rows, tuple(words))
+
+
+def _divided(kind: Kind, names: tuple[str, ...]) -> Sequence[Step] | None:
+    if not names_are_right(kind.type, names):
         return None
-    own = [name for name in names if name not in _HEAD]
-    checks = {name: check for name in own if (check := member_check(type_name, name)) is not None}
+    own = [name for name in names if name not in HEAD]
+    checks = {name: check for name in own if (check := member_check(kind.type, name)) is not None}
     if len(checks) < len(own):
         return None
 
-    def step(part: tuple[str, ...], extract: FindsValues) -> _Step:
+    def step(part: tuple[str, ...], extract: FindsValues) -> Step:
         known = kind.steps.get(part)
         if known is None:
-            known = _Step(part, [(name, checks[name]) for name in part], extract)
+            known = Step(part, [(name, checks[name]) for name in part], extract)
             kind.steps[part] = known
         return known
 
@@ -211,8 +272,3 @@ def _divided(kind: _Kind, type_name: str, names: tuple[str, ...]) -> Sequence[_S
         *(step(part, share.extract) for part, share in used),
         *(step((name,), no_values) for name in own if name in rest),
     ]
-
-
-def _together(members: Members, names: Sequence[str]) -> bytes:
-    """Return the texts of several members (or none) as one."""
-    return b"\x00".join(bytes(members[name]) for name in names)

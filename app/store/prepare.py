@@ -26,6 +26,7 @@ from app.store.members import Pieces
 from app.store.posted import Posted
 from app.store.types import Change, Method
 from app.store.unite import Unite
+from app.store.written import Writing, Written
 
 
 class Prepared(msgspec.Struct, array_like=True, gc=False):
@@ -105,10 +106,12 @@ class Preparer:
     link_rules: LinkRules | None = None
     unite: Unite | None = None
     _pieces: Pieces = field(init=False, compare=False, repr=False)
+    writing: Writing = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         pieces = Pieces(self.tenant, self.zone, self.bases, self.identifier_keys)
         object.__setattr__(self, "_pieces", pieces)
+        object.__setattr__(self, "writing", Writing(pieces))
 
     @property
     def generation(self) -> int:
@@ -171,17 +174,27 @@ class Preparer:
             prepared.conditional = references.conditional(body)
         return prepared
 
-    def stated(self, type_name: str, id_: str, body: bytes) -> Prepared:
-        """Return an update by what this hub has written itself: compact JSON, its type, its id
-        and meta in front (`statement.with_id`). Raises as `prepare` does.
+    def stated(self, type_name: str, id_: str, written: Written) -> Prepared:
+        """Return an update by what this hub has written itself (`writing`).
+
+        Its dictionary rows are packed. Raises as `prepare` does.
         """
+        body = written.body
         if type_name in self.effects:
             return self._prepared(Change(Method.UPDATE, type_name, id_, body))
         prepared = Prepared(Method.UPDATE, type_name, id_, None, (), False, False, None, None, body)
         prepared.body_id = id_
         prepared.generation = self.generation
-        prepared.entries = self._checked(type_name, body, None)
-        prepared.front = fhir_json.own_front(body, type_name, id_)
+        prepared.front = written.front
+        found = self.writing.entries(written)
+        if found is None:
+            prepared.entries = self._checked(type_name, body, None)
+            pack_words(prepared)
+            return prepared
+        prepared.entries, prepared.words = found
+        rules = self.link_rules
+        if rules is not None and rules.states(type_name, written.form.names):
+            prepared.entries.links = self._links(type_name, fhir_json.load(body), rules)
         return prepared
 
     def _checked(self, type_name: str, body: bytes, resource: dict[str, Any] | None) -> Entries:
@@ -202,10 +215,11 @@ class Preparer:
                 raise Invalid.of(validate.problems(resource, type_name))
             return self.entries(type_name, resource)
         if self.link_rules is not None:
-            entries.links = links(
-                type_name, resource, self.link_rules, zone=self.zone, bases=self.bases
-            )
+            entries.links = self._links(type_name, resource, self.link_rules)
         return entries
+
+    def _links(self, type_name: str, resource: dict[str, Any], rules: LinkRules) -> list[Link]:
+        return links(type_name, resource, rules, zone=self.zone, bases=self.bases)
 
     def entries(
         self, type_name: str, resource: dict[str, Any], extract: Extractor | None = None
@@ -226,8 +240,7 @@ class Preparer:
         """Return the links of a body whose references were rewritten; None when it has none."""
         if self.link_rules is None or not self.link_rules.states(type_name):
             return None
-        resource = fhir_json.load(body)
-        return links(type_name, resource, self.link_rules, zone=self.zone, bases=self.bases)
+        return self._links(type_name, fhir_json.load(body), self.link_rules)
 
 
 def _require_same_id(change: Change, body_id: str | None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 
 import msgspec
@@ -22,7 +22,9 @@ from app.feeds.hl7v2.convert import Options, convert_message
 from app.feeds.hl7v2.lifecycle import Lifecycle, removed
 from app.feeds.statement import Recent, Statement, statements
 from app.fhir import dates
-from app.store.prepare import Preparer, pack_words
+from app.store.entries import Entries
+from app.store.prepare import Prepared, Preparer, pack_words
+from app.store.types import Method
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +84,43 @@ class Read:
     issues: tuple[Issue, ...] = field(default=())
 
 
+class _Stated(msgspec.Struct, array_like=True, gc=False):
+    """A statement without names; of what is prepared, what the statement does not say already."""
+
+    type: str
+    key: tuple[str, str] | None
+    id: str
+    mention: bool
+    body: bytes
+    replaced_by: str | None
+    entries: Entries | None
+    words: bytes
+    generation: int
+    front: int
+    prepared: Prepared | None  # as it is, when it says anything else
+
+    def statement(self) -> Statement:
+        """Return it as what is applied."""
+        prepared = self.prepared
+        if self.entries is not None:
+            prepared = Prepared(
+                Method.UPDATE, self.type, self.id, None, (), False, False, None, None, self.body,
+                self.id, self.entries, [], self.generation, self.front, self.words,
+            )  # fmt: skip
+        return Statement(
+            self.type, self.key, self.id, self.mention, self.body, self.replaced_by, prepared
+        )
+
+
+class _Packed(msgspec.Struct, array_like=True):
+    """A message without names; its statements beside it."""
+
+    read: Read
+    stated: list[_Stated]
+
+
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Read).decode
+_decode = msgspec.msgpack.Decoder(_Packed).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,21 +179,33 @@ class Reader:
 
 def packed(read: Read) -> bytes:
     """Return a message as it goes over a pipe. A body that is prepared goes once."""
-    for said in read.said.statements if read.said else ():
-        if said.prepared is not None:
-            pack_words(said.prepared)
-            if said.prepared.body == said.body:
-                said.prepared.body = b""
-    return _encode(read)
+    if read.said is None:
+        return _encode((read, ()))
+    stated = [_stated(one) for one in read.said.statements]
+    return _encode((replace(read, said=replace(read.said, statements=[])), stated))
 
 
 def unpacked(data: bytes) -> Read:
     """Return what `packed` was given. Raises msgspec.MsgspecError for anything else."""
-    read = _decode(data)
-    for said in read.said.statements if read.said else ():
-        if said.prepared is not None and not said.prepared.body:
-            said.prepared.body = said.body
-    return read
+    found = _decode(data)
+    if found.read.said is not None:
+        found.read.said.statements.extend([one.statement() for one in found.stated])
+    return found.read
+
+
+def _stated(said: Statement) -> _Stated:
+    prepared = said.prepared
+    if prepared is not None:
+        pack_words(prepared)
+        if prepared.body is said.body:
+            return _Stated(
+                said.type, said.key, said.id, said.mention, said.body, said.replaced_by,
+                prepared.entries, prepared.words, prepared.generation, prepared.front, None,
+            )  # fmt: skip
+    return _Stated(
+        said.type, said.key, said.id, said.mention, said.body, said.replaced_by,
+        None, b"", 0, 0, prepared,
+    )  # fmt: skip
 
 
 def _wrong(error: YilianError) -> Wrong:

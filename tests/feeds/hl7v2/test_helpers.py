@@ -52,7 +52,7 @@ def test_a_helper_reads_as_this_process_does():
         answers = [helpers.answer(one, raw) for one, raw in zip(asked, messages, strict=True)]
 
     assert None not in asked
-    assert [whole(read) for read in answers] == [READER.read(raw) for raw in messages]
+    assert [whole(read) for read in answers] == [whole(READER.read(raw)) for raw in messages]
 
 
 def whole(read):

@@ -165,14 +165,14 @@ class Program:
 
             def first(node: Any, run: Any) -> Any:
                 with self._lock:
-                    if not made:
-                        if _MADE in run.memo:  # one for each message: none has to wait for all
-                            return self.namespace[name](node, run)
+                    # One for each message, so that none has to wait for all.
+                    if not made and _MADE not in run.memo:
                         run.memo[_MADE] = True
                         made.append(make(name))
                         if installed is not None:
                             installed(made[0])
-                return made[0](node, run)
+                    function = made[0] if made else self.namespace[name]
+                return function(node, run)
 
             return first
 

@@ -101,6 +101,7 @@ class Feeds:
         *,
         meter: Meter | None = None,
     ) -> None:
+        self._helpers = helpers
         self._lane: Lane | None = None
         if isinstance(writer, GroupWriter):
             grouping: GroupWriter | Lane = writer
@@ -136,6 +137,8 @@ class Feeds:
             addresses["mllp"] = f"{self._listener.address[0]}:{self._listener.port}"
         if self._doors is not None:
             addresses.update(self._doors.start())
+        if self._helpers is not None:
+            self._helpers.warm()  # not before: it would hold up who listens
         return addresses
 
     def stop(self, timeout_s: float = 10.0) -> None:

@@ -11,7 +11,7 @@ import pytest
 from app.errors import Unavailable
 from app.feeds.hl7v2.ack import Header
 from app.feeds.hl7v2.convert import Options
-from app.feeds.hl7v2.helpers import Helper, Helpers, limit_s, reply
+from app.feeds.hl7v2.helpers import MORE, Helper, Helpers, limit_s, reply
 from app.feeds.hl7v2.reading import Read, Reader, packed
 from app.store.prepare import unpacked_words
 from app.store.store import Setting
@@ -64,6 +64,18 @@ def whole(read):
                 setattr(said.prepared.entries, name, getattr(words, name))
             said.prepared.words = b""
     return read
+
+
+def test_warming_up_reads_what_senders_say_and_holds_up_no_message():
+    said = [READER.read(raw) for raw in MORE]
+    with helpers_for(told, 1) as helpers:
+        before = ask(helpers, b"one")
+        helpers.warm()
+        after = [ask(helpers, b"two"), ask(helpers, POISON), ask(helpers, b"three")]
+
+    assert all(one.wrong is None and one.said for one in said)
+    read = [one.header.codec.split()[0] for one in (before, *after) if one.wrong is None]
+    assert read == ["one", "two", "three"]
 
 
 def test_a_message_that_ends_its_reader_is_at_fault_and_no_other():

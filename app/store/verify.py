@@ -99,12 +99,15 @@ class _Index:
     def resources(self, *, every: bool) -> Iterator[str]:
         for first, last in _places(self._db, "SELECT min(pk),max(pk) FROM res", every=every):
             found = self._db.all(
-                "SELECT pk,type,method,d,s,have,body FROM res WHERE pk>=? AND pk<=? AND tenant=?"
+                "SELECT pk,type,id,method,d,s,have,told,body FROM res"
+                " WHERE pk>=? AND pk<=? AND tenant=?"
                 " ORDER BY pk LIMIT ?",
                 (first, last, self._preparer.tenant, _ROWS if every else 1),
             )
-            for pk, number, method, d, s, have, body in found:
+            for pk, number, id_, method, d, s, have, told, body in found:
                 name = definitions.type_name(number)
+                if told is not None and told & 1 and not self._has_told(number, id_, told >> 1):
+                    yield f"{name}, row {pk}: the times of its elements are missing"
                 rows = Rows(pk)  # what is deleted, or only referred to, has none
                 if method in (CREATED, UPDATED):
                     entries = self._preparer.entries(name, fhir_json.load(bytes(body)))
@@ -115,6 +118,14 @@ class _Index:
                 if missing or extra:
                     yield f"{name}, row {pk}: {missing} index rows are missing, {extra} too many"
             self._path.rolled_back()  # what it would have written, and what it remembers
+
+    def _has_told(self, number: int, id_: str, at: int) -> bool:
+        """Say whether `told` has the times of a resource's elements."""
+        row = self._db.one(
+            "SELECT 1 FROM told WHERE tenant=? AND type=? AND id=? AND at=?",
+            (self._preparer.tenant, number, id_, at),
+        )
+        return row is not None
 
     def nobodys(self) -> Iterator[str]:
         """Count what is left in `ix` when the rows of all resources were there."""

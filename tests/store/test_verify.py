@@ -92,6 +92,8 @@ def test_what_the_store_wrote_is_whole(kit, db, every):
         ("INSERT INTO str (pk,p,v,s) VALUES ({pk},1048577,'x',{pk})", None),
         ("UPDATE res SET d=d+2 WHERE pk={pk}", "its place, owner or presence"),
         ("UPDATE res SET have=0 WHERE pk={pk}", "its place, owner or presence"),
+        ("UPDATE res SET told=3 WHERE pk={pk}", "the times of its elements are missing"),
+        ("UPDATE res SET told=4 WHERE pk={pk}", None),
         ("UPDATE log SET digest=(SELECT digest FROM log WHERE seq=3) WHERE seq=1", "change log"),
         ("UPDATE log SET lu=lu+1 WHERE pk={pk}", "is about another version"),
         ("DELETE FROM hist WHERE pk={pk}", "a version that is not there"),

@@ -29,6 +29,8 @@ from hashlib import sha256
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from msgspec.structs import replace
+
 from app.clock import WallClock
 from app.feeds import inbox
 from app.feeds.hl7v2.convert import Options
@@ -220,7 +222,7 @@ def _driver(url: str, count: int, group: int, shape: str) -> float:
 
 
 def _numbered(entry: Entry, id_: int) -> Entry:
-    return Entry(**{name: getattr(entry, name) for name in Entry.__slots__} | {"id": id_})
+    return replace(entry, id=id_)
 
 
 def _rows_of(db: Connection, count: int, shape: str) -> list[_Rows]:

@@ -19,10 +19,12 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from typing import Any, Protocol
+
+from msgspec.structs import replace
 
 from app.clock import Clock
 from app.errors import Invalid, Issue, PreconditionFailed, Unavailable, YilianError

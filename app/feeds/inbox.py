@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
 import msgspec
 import zstandard
+from msgspec.structs import replace
 
 from app.errors import Issue, NotFound
 from app.store.database import POSTGRESQL, Connection
@@ -53,8 +54,7 @@ _PASSED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One message in the inbox.
 
     source: the sender as its feed names it; key: what makes two messages the same message.

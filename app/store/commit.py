@@ -8,7 +8,7 @@ of it or nothing. R4 http.html (create, update, delete, conditional variants), #
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from itertools import groupby
@@ -16,6 +16,7 @@ from operator import attrgetter
 from typing import Any, Protocol
 
 import msgspec
+import orjson
 
 from app.clock import Clock, instant
 from app.errors import Conflict, Invalid, NotFound, PreconditionFailed, YilianError
@@ -23,7 +24,7 @@ from app.fhir import definitions, references
 from app.fhir import json as fhir_json
 from app.store import keys, unite
 from app.store.batch import Batch, write
-from app.store.database import POSTGRESQL, Connection
+from app.store.database import POSTGRESQL, SQLITE, Connection
 from app.store.entries import SELF, Entries, local_reference, owner_params, pair_params
 from app.store.ids import new_id
 from app.store.prepare import Prepared, Preparer, located, unpacked_words
@@ -32,7 +33,14 @@ from app.store.types import Change, Method, Outcome, Result
 CREATED, UPDATED, DELETED, STUB = 0, 1, 2, -1
 
 _STATE = "SELECT pk,method,vid,lu,d,s,body,told FROM res WHERE tenant=? AND type=? AND id=?"
-_STATES = "SELECT id,pk,method,vid,lu,d,s,body,told FROM res"
+# Of many at once: type and id by type and id, each found by its own step in the index.
+_STATES = {
+    SQLITE: "SELECT r.type,r.id,r.pk,method,vid,lu,d,s,body,told FROM json_each(?) AS w"
+    " CROSS JOIN res AS r ON r.tenant=? AND r.type=w.value AND r.id=w.key",
+    POSTGRESQL: "SELECT w.type,w.id,r.* FROM unnest(?::int2[],?::text[]) AS w(type,id),"
+    " LATERAL (SELECT pk,method,vid,lu,d,s,body,told FROM res"
+    " WHERE tenant=? AND type=w.type AND id=w.id LIMIT 1) AS r",
+}
 _PK = "SELECT pk FROM res WHERE tenant=? AND type=? AND id=?"
 _CACHE_MAX = 200_000
 _WORDS = -1  # in place of a parameter's number
@@ -40,6 +48,7 @@ _WORDS = -1  # in place of a parameter's number
 Target = tuple[str, str]  # type, id
 _creates = attrgetter("creates")
 _NOT_TOLD: Mapping[Target, int] = {}
+_NO_OWNERS: Mapping[int, int] = {}
 LinkRow = tuple[int, int, int, int, int, int, int]  # f, kind, t, lo, hi, src, s
 
 
@@ -199,16 +208,19 @@ class WritePath:
 
     def look_up(self, targets: Iterable[Target]) -> None:
         """Read the states of many resources at once, for `state` and `evaluate`."""
-        wanted: dict[str, list[str]] = {}
-        for type_name, id_ in targets:
-            if (type_name, id_) not in self._looked_up:
-                wanted.setdefault(type_name, []).append(id_)
-        sql = f"{_STATES} WHERE tenant=? AND type=? AND {self._db.in_list('id')}"
-        for type_name, ids in wanted.items():
-            self._looked_up.update(dict.fromkeys((type_name, id_) for id_ in ids))
-            number = definitions.type_number(type_name)
-            for id_, *row in self._db.all(sql, (self._tenant, number, self._db.array(ids))):
-                self._looked_up[type_name, id_] = State(*row)
+        numbers: dict[str, int] = {}
+        for target in targets:
+            type_name, id_ = target
+            if target not in self._looked_up and id_ not in numbers:
+                numbers[id_] = _number(type_name)
+                self._looked_up[target] = None
+        if not numbers:
+            return
+        params: list[Any] = [orjson.dumps(numbers).decode()]
+        if self._db.dialect == POSTGRESQL:
+            params = [list(numbers.values()), list(numbers)]
+        for number, id_, *row in self._db.all(_STATES[self._db.dialect], (*params, self._tenant)):
+            self._looked_up[definitions.type_name(number), id_] = State(*row)
 
     def look_again(self) -> None:
         """Forget what was looked up: another process has changed some of it."""
@@ -279,7 +291,7 @@ class WritePath:
                 after.update(((one.type, one.id), one) for one in self._evaluate(ready, _NOT_TOLD))
                 self.flush()
         return [
-            replace(after[target], result=one.result)
+            msgspec.structs.replace(after[target], result=one.result)
             if (target := (one.type, one.id)) in after
             else one
             for one in outcomes
@@ -322,6 +334,9 @@ class WritePath:
         steps: list[_Step] = []
         wished: dict[tuple[str, str], str] = {}  # conditional creates of this set: what they make
         for change in changes:
+            if change.id and change.criteria is None and change.method is not Method.CREATE:
+                steps.append(_Step(change, change.id))
+                continue
             try:
                 steps.append(self._decide(change, steps, wished))
             except YilianError as exc:
@@ -514,7 +529,7 @@ class WritePath:
             else:
                 body, entries, words = self._finished(step, targets, 1, now, {})
             s = self._add_new(type_name, pk, entries, targets)
-            number = definitions.type_number(type_name)
+            number = _number(type_name)
             said = told.get((type_name, id_)) if told else None
             batch.res.append(
                 (pk, tenant, s, number, id_, CREATED, 1, now, entries.d, entries.have, body, said)
@@ -785,9 +800,10 @@ class WritePath:
         refs, urls = _resolved(entries, targets) if targets else (entries.refs, entries.urls)
         tenant, pks, new_pks = self._tenant, self._pks, self._new_pks
         found = entries.keys.copy()
-        owners = owner_params(type_name) if s is None and type_name != "Patient" else {}
+        owners, pair_p = _owning(type_name)
+        if s is not None:
+            owners = _NO_OWNERS
         first: int | None = None  # the place of the element that names the owner
-        pair_p = pair_params(type_name)[0] if entries.pair else 0
         looked_up = False
         for p, target, id_ in refs:
             at = target, id_
@@ -801,7 +817,7 @@ class WritePath:
             if target == "Patient":
                 if p in owners and (first is None or owners[p] < first):
                     s, first = target_pk, owners[p]
-                if p == pair_p:
+                if p == pair_p and entries.pair:
                     found += [keys.pair(tenant, p, target_pk, k) for k in entries.pair]
         for p, url in urls:
             found.append(keys.uri(tenant, p, url))
@@ -895,10 +911,20 @@ class WritePath:
             self._new_seen[key] = None
 
 
+@lru_cache(maxsize=256)
+def _owning(type_name: str) -> tuple[Mapping[int, int], int]:
+    """Return `owner_params` of a type, and the reference parameter of its combined key."""
+    owners = _NO_OWNERS if type_name == "Patient" else owner_params(type_name)
+    return owners, pair_params(type_name)[0]
+
+
 def _name_entry(error: YilianError, change: Prepared) -> None:
     """Say in an error of a change which Bundle entry it is about."""
     if change.entry is not None:
         located(error, change.entry)
+
+
+_number = lru_cache(maxsize=256)(definitions.type_number)
 
 
 @lru_cache(maxsize=256)

@@ -1,10 +1,11 @@
 """From the inbox to the store, with HL7 v2 messages: durable, once, in order, nothing partial."""
 
+import dataclasses
 import json
-from dataclasses import replace
 from threading import Event, Thread
 
 import pytest
+from msgspec.structs import replace
 
 from app.errors import Unavailable, YilianError
 from app.feeds import inbox
@@ -585,7 +586,7 @@ def test_a_fault_in_applying_is_kept_and_the_next_message_is_served(hospital):
 def test_a_fault_in_reading_is_kept_and_the_connection_goes_on(hospital):
     door = hospital.feeds.door
     right = door._reader
-    door._reader = replace(right, preparer="no preparer")
+    door._reader = dataclasses.replace(right, preparer="no preparer")
     raw = adt("A04", "1", cid="C1")
 
     (answer,) = hospital.send(raw).now

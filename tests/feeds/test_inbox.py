@@ -1,8 +1,7 @@
 """The inbox table: what is kept of a message, and how it is found again."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from app.errors import Issue, NotFound
 from app.feeds import inbox

@@ -81,12 +81,15 @@ def statements(
     preparer: prepare them for the case that they are new; recent: but for those that hardly are.
     """
     entries = [one for one in bundle["entry"] if one["resource"]["resourceType"] not in _NOT_KEPT]
-    local = {_id(one).encode(): one["resource"]["resourceType"].encode() for one in entries}
+    ids = [str(one["fullUrl"]).removeprefix("urn:uuid:") for one in entries]
+    local = {
+        id_.encode(): one["resource"]["resourceType"].encode()
+        for id_, one in zip(ids, entries, strict=True)
+    }
     writing = _WRITING if preparer is None else preparer.writing
     said = []
-    for entry in entries:
-        resource, id_ = entry["resource"], _id(entry)
-        written = writing.write(id_, resource, local)
+    for id_, entry in zip(ids, entries, strict=True):
+        written = writing.write(id_, entry["resource"], local)
         one = _statement(entry, id_, written.body)
         if preparer is not None and (
             recent is None or one.type in WHOLE or not recent.again(one.id)
@@ -143,10 +146,6 @@ def _prepared(said: Statement, written: Written, preparer: Preparer) -> Prepared
         return preparer.stated(said.type, said.id, written)
     except YilianError:
         return None
-
-
-def _id(entry: Mapping[str, Any]) -> str:
-    return str(entry["fullUrl"]).removeprefix("urn:uuid:")
 
 
 def _key(query: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import tzinfo
 
 import msgspec
@@ -113,10 +113,14 @@ class _Stated(msgspec.Struct, array_like=True, gc=False):
 
 
 class _Packed(msgspec.Struct, array_like=True):
-    """A message without names; its statements beside it."""
+    """A message without names. said: as `Said`, its statements first."""
 
-    read: Read
-    stated: list[_Stated]
+    header: Header
+    said: tuple[list[_Stated], str, int | None, str | None, dict[str, frozenset[str]]] | None
+    wrong: Wrong | None
+    silent: bool
+    refused: bool
+    issues: tuple[Issue, ...]
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -179,18 +183,22 @@ class Reader:
 
 def packed(read: Read) -> bytes:
     """Return a message as it goes over a pipe. A body that is prepared goes once."""
-    if read.said is None:
-        return _encode((read, ()))
-    stated = [_stated(one) for one in read.said.statements]
-    return _encode((replace(read, said=replace(read.said, statements=[])), stated))
+    said = read.said
+    packed_said = None
+    if said is not None:
+        stated = [_stated(one) for one in said.statements]
+        packed_said = stated, said.event, said.at, said.at_text, said.removed
+    return _encode((read.header, packed_said, read.wrong, read.silent, read.refused, read.issues))
 
 
 def unpacked(data: bytes) -> Read:
     """Return what `packed` was given. Raises msgspec.MsgspecError for anything else."""
     found = _decode(data)
-    if found.read.said is not None:
-        found.read.said.statements.extend([one.statement() for one in found.stated])
-    return found.read
+    said = None
+    if found.said is not None:
+        stated, event, at, at_text, taken = found.said
+        said = Said([one.statement() for one in stated], event, at, at_text, taken)
+    return Read(found.header, said, found.wrong, found.silent, found.refused, found.issues)
 
 
 def _stated(said: Statement) -> _Stated:

@@ -372,7 +372,10 @@ def kept(form: Form, raw: Form, empty: str, program: Program) -> Form:
 
 
 def once(form: Form, raw: Form, empty: str) -> Form:
-    """Do it once for each text in a message; without text there is nothing (`empty`)."""
+    """Do it once for each text in a message; without text there is nothing (`empty`).
+
+    What gave a warning is done again: it may be part of a result that is remembered with it.
+    """
     mark = object()
 
     def write(w: Writer, node: str) -> str:
@@ -385,7 +388,9 @@ def once(form: Form, raw: Form, empty: str) -> Form:
             w.put(f"{key} = ({w.bind(mark)}, {text})")
             w.put(f"{out} = memo.get({key}, {w.bind(NEW)})")
             with w.block(f"if {out} is {w.bind(NEW)}:"):
-                w.put(f"{out} = memo[{key}] = {form(w, node)}")
+                before = w.set("len(run.issues)")
+                w.put(f"{out} = {form(w, node)}")
+                w.put(f"if len(run.issues) == {before}: memo[{key}] = {out}")
         return out
 
     return write
@@ -431,13 +436,18 @@ def again(form: Form, text: Form, program: Program) -> Form:
 
 
 def shared(get: Form, name: str) -> Form:
-    """Remember results within one message: keys and elements ask for the same identifiers."""
+    """Remember results within one message: keys and elements ask for the same identifiers.
+
+    What gave a warning is done again: it may be part of a result that is remembered with it.
+    """
 
     def write(w: Writer, node: str) -> str:
         key = w.set(f"({name!r}, {node}.raw)")
         out = w.set(f"run.memo.get({key}, {w.bind(NEW)})")
-        made = f"{out} = run.memo[{key}] = {w.program.function(get)}({node}, run)"
-        w.put(f"if {out} is {w.bind(NEW)}: {made}")
+        with w.block(f"if {out} is {w.bind(NEW)}:"):
+            before = w.set("len(run.issues)")
+            w.put(f"{out} = {w.program.function(get)}({node}, run)")
+            w.put(f"if len(run.issues) == {before}: run.memo[{key}] = {out}")
         return out
 
     return write

@@ -53,9 +53,10 @@ def packed(mention: Getter, name: str, memory: int, around: Getter | None) -> Ge
         reference, entries, issues = found
         for entry in entries:
             run.admit(entry)
-        if issues:
+        if issues:  # said again wherever it is asked: that may be remembered with them
             run.issues.extend(issues)
-        memo[key] = reference
+        else:
+            memo[key] = reference
         return reference
 
     return unpacked

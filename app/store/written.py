@@ -46,7 +46,7 @@ class _Slot:
     """One member of a type: how it begins, how it is looked at, what is remembered of it.
 
     known: strings by value, all else by address, with what comes again in other messages; here:
-    the same for what one message has said. patterns: see `_Pattern`.
+    the same for what one message has said, and texts with references. patterns: see `_Pattern`.
     """
 
     __slots__ = ("here", "known", "name", "patterns", "prefix", "step")
@@ -56,7 +56,7 @@ class _Slot:
         self.prefix = b",%b:" % encode(name)
         self.step: Step | None = None
         self.known: dict[str | int, _Member] = {}
-        self.here: tuple[Local | None, dict[str | int, _Member]] = None, {}
+        self.here: tuple[Local | None, dict[str | int | bytes, _Member]] = None, {}
         self.patterns: dict[tuple[bytes, ...], _Pattern | None] = {}
 
     def written(self, value: Any, local: Local) -> _Member:
@@ -67,8 +67,13 @@ class _Slot:
         key = value if type(value) is str else id(value)
         found = here.get(key)
         if found is None:
-            found = here[key] = _Member(self, value, self.prefix + encode(value))
-            if _URN in found.text:
+            text = self.prefix + encode(value)
+            refers = _URN in text
+            if refers and text in here:  # ten results have one performer
+                return here[text]
+            found = here[key] = _Member(self, value, text)
+            if refers:
+                here[text] = found
                 found.refer(local)
         return found
 

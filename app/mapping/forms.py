@@ -13,7 +13,7 @@ from typing import Any
 
 from app.fhir.ids import RECORD, encode_part
 from app.mapping.functions import number
-from app.mapping.memory import NEW, Odd, Recalled
+from app.mapping.memory import NEW, Odd, Recalled, repeated, warned
 from app.mapping.source import Getter
 from app.mapping.writer import Form, Program, Writer
 
@@ -374,7 +374,7 @@ def kept(form: Form, raw: Form, empty: str, program: Program) -> Form:
 def once(form: Form, raw: Form, empty: str) -> Form:
     """Do it once for each text in a message; without text there is nothing (`empty`).
 
-    What gave a warning is done again: it may be part of a result that is remembered with it.
+    Warnings come again with it: it may be part of a result that is remembered with them.
     """
     mark = object()
 
@@ -386,14 +386,21 @@ def once(form: Form, raw: Form, empty: str) -> Form:
         out, key = w.set(empty), w.new()
         with w.block(f"if {text}:"):
             w.put(f"{key} = ({w.bind(mark)}, {text})")
-            w.put(f"{out} = memo.get({key}, {w.bind(NEW)})")
-            with w.block(f"if {out} is {w.bind(NEW)}:"):
-                before = w.set("len(run.issues)")
-                w.put(f"{out} = {form(w, node)}")
-                w.put(f"if len(run.issues) == {before}: memo[{key}] = {out}")
+            _look_here(w, "memo", key, out, lambda: form(w, node))
         return out
 
     return write
+
+
+def _look_here(w: Writer, memo: str, key: str, out: str, make: Callable[[], str]) -> None:
+    """Put what the message remembers into `out`, made if it is new; warnings come again."""
+    w.put(f"{out} = {memo}.get({key}, {w.bind(NEW)})")
+    with w.block(f"if {out} is {w.bind(NEW)}:"):
+        before = w.set("len(run.issues)")
+        w.put(f"{out} = {make()}")
+        kept = f"{w.bind(warned)}({out}, run.issues, {before})"
+        w.put(f"{memo}[{key}] = {out} if len(run.issues) == {before} else {kept}")
+    w.put(f"elif {out}.__class__ is {w.bind(Odd)}: {out} = {w.bind(repeated)}({out}, run)")
 
 
 def around(form: Form) -> Form:
@@ -438,16 +445,13 @@ def again(form: Form, text: Form, program: Program) -> Form:
 def shared(get: Form, name: str) -> Form:
     """Remember results within one message: keys and elements ask for the same identifiers.
 
-    What gave a warning is done again: it may be part of a result that is remembered with it.
+    Warnings come again with it: it may be part of a result that is remembered with them.
     """
 
     def write(w: Writer, node: str) -> str:
-        key = w.set(f"({name!r}, {node}.raw)")
-        out = w.set(f"run.memo.get({key}, {w.bind(NEW)})")
-        with w.block(f"if {out} is {w.bind(NEW)}:"):
-            before = w.set("len(run.issues)")
-            w.put(f"{out} = {w.program.function(get)}({node}, run)")
-            w.put(f"if len(run.issues) == {before}: run.memo[{key}] = {out}")
+        key, out = w.set(f"({name!r}, {node}.raw)"), w.new()
+        make = f"{w.program.function(get)}({node}, run)"
+        _look_here(w, "run.memo", key, out, lambda: make)
         return out
 
     return write

@@ -74,6 +74,24 @@ class Odd:
 NEW = Odd(None, ())  # the answer of a memory that knows nothing
 
 
+def warned(value: Any, issues: list[Any], before: int) -> Odd:
+    """Return what a message remembers of a value that gave the warnings from `before` on.
+
+    Those that tell their place would be wrong at the next one, where it has to be made anew.
+    """
+    told = tuple(issues[before:])
+    for issue in told:
+        if issue.at is not None:
+            return NEW
+    return Odd(value, told)
+
+
+def repeated(odd: Odd, run: Any) -> Any:
+    """Return the value that gave warnings before, and gives them again."""
+    run.issues.extend(odd.issues)
+    return odd.value
+
+
 class Recalled:
     """Gives, for (key, node, run), what is odd in a memory: computes, or repeats warnings.
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from app.errors import Issue
 from app.fhir.ids import RECORD, Ids, criteria, encode_part, record_key
 from app.mapping.memory import Known, Memory
@@ -27,31 +29,26 @@ NAMELESS = frozenset(
 _RECORD_QUERY = criteria(RECORD, "")
 
 
-class Entry:
-    """One resource of the Bundle in the making."""
+class Entry(msgspec.Struct, eq=False):
+    """One resource of the Bundle in the making.
 
-    __slots__ = (
-        "body", "id", "key", "mention", "node", "printed_request", "reference", "rule", "type"
-    )  # fmt: skip
+    key: (system, value) of the identifier that names it.
+    """
 
-    def __init__(
-        self,
-        type_: str,
-        key: tuple[str, str] | None,
-        id_: str,
-        mention: bool,
-        rule: Rule | None = None,
-        node: Any = None,
-    ) -> None:
-        self.type = type_
-        self.key = key  # (system, value) of the identifier that names it
-        self.id = id_
-        self.mention = mention
-        self.reference = {"reference": f"urn:uuid:{id_}"}
-        self.rule = rule
-        self.node = node
-        self.body: dict[str, Any] | None = None
-        self.printed_request: dict[str, Any] | None = None
+    type: str
+    key: tuple[str, str] | None
+    id: str
+    mention: bool
+    reference: dict[str, str]
+    rule: Rule | None = None
+    node: Any = None
+    body: dict[str, Any] | None = None
+    printed_request: dict[str, Any] | None = None
+
+    @staticmethod
+    def of(type_: str, key: tuple[str, str] | None, id_: str, mention: bool) -> Entry:
+        """Return an entry that no rule has made yet."""
+        return Entry(type_, key, id_, mention, {"reference": f"urn:uuid:{id_}"})
 
     @property
     def full_url(self) -> str:
@@ -59,18 +56,16 @@ class Entry:
 
     def printed(self) -> dict[str, Any]:
         """Return the Bundle entry."""
-        request = self.printed_request
-        if request is None:
-            request = self.printed_request = self._request()
-        body = self.body
-        if body is not None and (self.key is None or self.type in NAMELESS):
-            body = {"resourceType": self.type, "id": self.id, **body}  # R4 http.html#update asks it
+        request, body, key = self.printed_request, self.body, self.key
+        if key is None or self.type in NAMELESS:
+            if body is not None:  # R4 http.html#update asks for the id
+                body = {"resourceType": self.type, "id": self.id, **body}
+            request = {"method": "PUT", "url": f"{self.type}/{self.id}"}
+        elif request is None:
+            request = self.printed_request = self._request(*key)
         return {"fullUrl": self.reference["reference"], "resource": body, "request": request}
 
-    def _request(self) -> dict[str, Any]:
-        if self.key is None or self.type in NAMELESS:
-            return {"method": "PUT", "url": f"{self.type}/{self.id}"}
-        system, value = self.key
+    def _request(self, system: str, value: str) -> dict[str, Any]:
         if system is RECORD:  # made here, of parts that are encoded
             query = f"{_RECORD_QUERY}{value.replace('%', '%25')}"
         else:
@@ -167,14 +162,14 @@ class Run:
         if found is None:
             self.entries[entry.id] = entry
         elif found.rule is None and found is not entry and entry.body is not None:
-            merged = Entry(entry.type, entry.key, entry.id, True)
+            merged = Entry.of(entry.type, entry.key, entry.id, True)
             merged.body = dict(found.body or ())
             add_missing(merged.body, entry.body)
             self.entries[entry.id] = merged
 
     def own(self, entry: Entry) -> Entry:
         """Return an entry that was only mentioned so far as one that this run may change."""
-        mine = self.entries[entry.id] = Entry(entry.type, entry.key, entry.id, entry.mention)
+        mine = self.entries[entry.id] = Entry.of(entry.type, entry.key, entry.id, entry.mention)
         mine.body = None if entry.body is None else dict(entry.body)
         return mine
 
@@ -192,7 +187,7 @@ class Run:
         id_ = self.context.ids.id_of(type_, f"{key[0]}|{key[1]}")
         found = self.entries.get(id_)
         if found is None:
-            found = self.entries[id_] = Entry(type_, key, id_, mention)
+            found = self.entries[id_] = Entry.of(type_, key, id_, mention)
         elif not mention and found.mention:
             found.mention = False
         return found
@@ -276,7 +271,9 @@ class Mapping_:
         for each in (planned, late):
             for rule, found in each:
                 _fill(rule, found, run, shared)
-        issues = list(dict.fromkeys(run.issues)) if run.issues else []
+        # One object stands for what is noticed often: it is compared once.
+        seen = {id(issue): issue for issue in run.issues}
+        issues = list(dict.fromkeys(seen.values()))
         return Made([entry for entry in run.entries.values() if entry.body], issues)
 
     def _plan(self, present: int, scope: object) -> list[Rule]:
@@ -337,22 +334,27 @@ def _identified(rule: Rule, nodes: Iterable[Any], run: Run) -> list[tuple[Any, E
         key = key_of(node, run) if key_of is not None else None
         if key is None:
             entry = run.entry(type_, None, name, mention)
+            if entry.rule is None:
+                entry.rule, entry.node = rule, node
         else:
-            id_ = id_of(type_, f"{key[0]}|{key[1]}")
+            system, value = key
+            id_ = id_of(type_, f"{system}|{value}")
             if numbered:
                 number = ordinals[id_] = ordinals.get(id_, 0) + 1
                 if number > 1:
-                    key = (key[0], f"{key[1]}:{number}")
-                    id_ = id_of(type_, f"{key[0]}|{key[1]}")
+                    key = (system, f"{value}:{number}")
+                    id_ = id_of(type_, f"{system}|{key[1]}")
             known = entries.get(id_)
             if known is None:
-                entry = entries[id_] = Entry(type_, key, id_, mention, rule, node)
+                reference = {"reference": f"urn:uuid:{id_}"}
+                entry = entries[id_] = Entry(type_, key, id_, mention, reference, rule, node)
             else:
-                entry = known if known.rule is not None else run.own(known)
+                entry = known
+                if entry.rule is None:
+                    entry = run.own(known)
+                    entry.rule, entry.node = rule, node
                 if not mention:
                     entry.mention = False
-        if entry.rule is None:
-            entry.rule, entry.node = rule, node
         if referred:
             _noted(entry, name, node)
         made.append(entry)
@@ -378,7 +380,7 @@ def _fill(
     """Give the entries of a rule what it says, and what is `shared` by all resources."""
     fill, trace, type_ = rule.fill, run.trace, rule.type
     more = shared if shared and rule.every else None
-    only = next(iter(more)) if more and len(more) == 1 else None
+    only, alone = next(iter(more.items())) if more and len(more) == 1 else (None, None)
     named = type_ not in NAMELESS
     for node, entry in found:
         run.here = entry
@@ -392,20 +394,23 @@ def _fill(
             add_missing(body, said)
         else:
             body = entry.body = said
-            if more is None:
-                pass
-            elif only is not None and only not in body:  # `meta`, in nearly all
-                body[only] = more[only]
-            elif body.keys().isdisjoint(more):
-                body.update(more)
-            elif any(body.get(name) != value for name, value in more.items()):
-                add_missing(body, more)
+            if only is not None and only not in body:  # `meta`, in nearly all
+                body[only] = alone
+            elif more is not None:
+                _share(body, more)
         if named:
             if "identifier" in body:
                 name_it(entry)
-            elif entry.key is not None:
-                system, value = entry.key
-                body["identifier"] = [{"system": system, "value": value}]
+            elif (key := entry.key) is not None:
+                body["identifier"] = [{"system": key[0], "value": key[1]}]
+
+
+def _share(body: dict[str, Any], more: dict[str, Any]) -> None:
+    """Add what all resources share."""
+    if body.keys().isdisjoint(more):
+        body.update(more)
+    elif any(body.get(name) != value for name, value in more.items()):
+        add_missing(body, more)
 
 
 def name_it(entry: Entry) -> None:

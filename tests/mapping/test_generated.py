@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
+from app.errors import Issue
 from app.feeds.hl7v2 import convert as convert_module
 from app.feeds.hl7v2 import er7
 from app.feeds.hl7v2.convert import Options, convert
@@ -15,7 +16,7 @@ from app.feeds.hl7v2.paths import Field
 from app.feeds.hl7v2.tree import Tree
 from app.mapping import forms, library
 from app.mapping.memory import NEW, Memory, Odd, Recalled
-from app.mapping.writer import Program
+from app.mapping.writer import Program, form_of
 from app.paths import shipped
 
 EXAMPLES = [
@@ -105,6 +106,25 @@ def test_a_remembered_result_comes_with_its_warnings_each_time():
 
     assert run.issues == ["w", "w"]
     assert run.known[1].get("b", NEW) is NEW
+
+
+@pytest.mark.parametrize(("at", "times"), [(None, 1), ("PID-3", 2)])
+def test_what_warned_is_made_again_in_a_message_only_if_its_warnings_tell_a_place(at, times):
+    issue = Issue("warning", "value", "doubtful", at)
+    made = []
+
+    def doubtful(node, run):
+        made.append(node)
+        run.issues.append(issue)
+        return 7
+
+    form = forms.once(form_of(doubtful), forms.constant("text"), "None")
+    get = Program().getter(form)
+    run = SimpleNamespace(issues=[], memo={})
+
+    assert [get("a", run), get("b", run)] == [7, 7]
+    assert run.issues == [issue, issue]
+    assert len(made) == times
 
 
 def test_a_function_is_generated_at_its_first_call_and_what_is_deep_becomes_its_own():

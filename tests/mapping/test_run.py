@@ -32,7 +32,7 @@ def run():
 
 def test_what_other_messages_share_is_copied_before_a_rule_adds_to_it(run):
     id_ = run.context.ids.id_of("Practitioner", "|".join(KEY))
-    shared = Entry("Practitioner", KEY, id_, True)
+    shared = Entry.of("Practitioner", KEY, id_, True)
     shared.body = {"resourceType": "Practitioner", "identifier": [{"system": KEY[0], "value": "7"}]}
     run.admit(shared)
     says = rule(fill=lambda node, run: {"resourceType": "Practitioner", "active": True})
@@ -74,7 +74,7 @@ def test_nodes_know_what_was_made_of_them_where_references_ask(run):
     ],
 )
 def test_a_request_names_the_key_as_a_search_does(key, url):
-    assert Entry("Practitioner", key, "x", False).printed()["request"]["url"] == url
+    assert Entry.of("Practitioner", key, "x", False).printed()["request"]["url"] == url
 
 
 def test_what_all_resources_share_is_added_unless_it_is_there(run):

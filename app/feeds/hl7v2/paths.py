@@ -461,7 +461,8 @@ class Piece:
                 Access(self.one, self.many, self.node, self.nodes, reads=""), self._places
             )
         write = self._write_one if self.component else self._write_whole
-        return Access(Inline(self.one, write), self.many, self.node, self.nodes, reads="")
+        node = self.node if self.component else Inline(self.node, _itself)
+        return Access(Inline(self.one, write), self.many, node, self.nodes, reads="")
 
     def one(self, part: Any, run: Any) -> Any:
         if part.id is not None:  # a segment: its whole text is no value
@@ -527,6 +528,10 @@ class Piece:
             w.put(f"else: {out} = None")
         w.put(f"elif count < 0: {out} = {w.bind(self.one)}(node, run)")
         return out
+
+
+def _itself(_: Writer, node: str) -> str:
+    return node
 
 
 def _parts(part: Any) -> tuple[list[str], int]:

@@ -31,7 +31,8 @@ _CACHE_KIB = 64 * 1024
 # (measured at 100,000 resources: a search takes a sixth less time, a worker half the memory).
 _READER_CACHE_KIB = 2 * 1024
 _MAPPED_BYTES = 2 << 30
-_CHECKPOINT_PAGES = 4000
+# Pages in the log at which a writer's own commit copies them; `checkpoint.py` is there before.
+CHECKPOINT_MOST = 16_000
 _WATCH_STEPS = 20_000  # of SQLite's virtual machine: some tenths of a millisecond
 
 # The server plans (performance.md section 2): every statement is written for its index, also on
@@ -152,7 +153,7 @@ class SqliteConnection:
             run("PRAGMA synchronous=FULL")
             run(f"PRAGMA cache_size=-{_CACHE_KIB if write else _READER_CACHE_KIB}")
             run("PRAGMA temp_store=MEMORY")
-            run(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+            run(f"PRAGMA wal_autocheckpoint={CHECKPOINT_MOST}")
             if not write:
                 run(f"PRAGMA mmap_size={_MAPPED_BYTES}")
                 run("PRAGMA query_only=ON")

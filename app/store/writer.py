@@ -27,6 +27,7 @@ from app.clock import Clock
 from app.errors import Conflict, Invalid, Unavailable, YilianError
 from app.fhir import definitions
 from app.store.aside import Aside
+from app.store.checkpoint import Checkpointer
 from app.store.commit import Match, Target, WritePath, stub
 from app.store.database import SQLITE, Address, Connection, Connections, connect
 from app.store.entries import Entries
@@ -160,6 +161,7 @@ class GroupWriter:
         self._closing = False
         self._doors = Doors()
         self._servers: list[WriterServer] = []
+        self._checkpointer = Checkpointer(lambda: connect(address, write=True))
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
@@ -225,6 +227,7 @@ class GroupWriter:
         for server in self._servers:
             server.finish()
         self._doors.close()
+        self._checkpointer.close()
         self._db.close()
 
     def _run(self) -> None:
@@ -258,6 +261,7 @@ class GroupWriter:
                 log.exception("store.write_failed", extra={"changes": group[0].size})
             results = [_as_error(exc)] * len(group)
         else:
+            self._checkpointer.committed()
             _settle(self._preparer, self._db)  # nobody else writes this file: it is known in time
         for job, result in zip(group, results, strict=True):
             job.done(result)

@@ -15,6 +15,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 
+from app.errors import YilianError
 from app.store.database import Connection
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,11 @@ class Checkpointer:
         self._thread.join()
 
     def _run(self) -> None:
-        db = self._connect()
+        try:
+            db = self._connect()
+        except YilianError:
+            log.exception("store.checkpoint_failed")
+            return
         try:
             copied_before, commits_before = 0, 0
             while True:

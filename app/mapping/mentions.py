@@ -124,17 +124,15 @@ def references_down(names: tuple[str, ...]) -> Getter:
                 for entry in run.entries.values()
                 if entry is not here and entry.body is not None
             ]
-        out = []
-        group = node.group
-        seen: set[str] = set()
+        found: dict[str, Any] = {}
+        group, here = node.group, run.here
         for name in names:
             for entry in run.made.get(name, ()):
                 place = entry.node
                 while place is not None and place is not group:
                     place = place.up
-                if place is group and entry is not run.here and entry.id not in seen:
-                    seen.add(entry.id)
-                    out.append(entry.reference)
-        return out
+                if place is group and entry is not here:
+                    found[entry.id] = entry.reference
+        return list(found.values())
 
     return references

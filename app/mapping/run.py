@@ -62,17 +62,17 @@ class Entry(msgspec.Struct, eq=False):
                 body = {"resourceType": self.type, "id": self.id, **body}
             request = {"method": "PUT", "url": f"{self.type}/{self.id}"}
         elif request is None:
-            request = self.printed_request = self._request(*key)
+            system, value = key
+            if system is RECORD:  # made here, of parts that are encoded
+                query = f"{_RECORD_QUERY}{value.replace('%', '%25')}"
+            else:
+                query = criteria(system, value)
+            if self.mention:
+                request = {"method": "POST", "url": self.type, "ifNoneExist": query}
+            else:
+                request = {"method": "PUT", "url": f"{self.type}?{query}"}
+            self.printed_request = request
         return {"fullUrl": self.reference["reference"], "resource": body, "request": request}
-
-    def _request(self, system: str, value: str) -> dict[str, Any]:
-        if system is RECORD:  # made here, of parts that are encoded
-            query = f"{_RECORD_QUERY}{value.replace('%', '%25')}"
-        else:
-            query = criteria(system, value)
-        if self.mention:
-            return {"method": "POST", "url": self.type, "ifNoneExist": query}
-        return {"method": "PUT", "url": f"{self.type}?{query}"}
 
 
 @dataclass(slots=True)

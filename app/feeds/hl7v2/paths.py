@@ -308,11 +308,15 @@ class Field:
         return out
 
     def _write_repetition(self, w: Writer, node: str) -> str:
-        raw = self._write_raw(w, node)
-        test = f"{raw} and run.doc.message.delimiters.repetition in {raw}"
-        several = w.once((self.id, self.number, "several", node), lambda: w.set(test))
+        several = self._write_several(w, node)
         get = f"{w.bind(self.one)}({node}, run) if {several} else None"
         return w.once((self.id, self.number, self.repetition, "of", node), lambda: w.set(get))
+
+    def _write_several(self, w: Writer, node: str) -> str:
+        """Return the variable that says whether the field repeats."""
+        raw = self._write_raw(w, node)
+        test = f"{raw} and run.doc.message.delimiters.repetition in {raw}"
+        return w.once((self.id, self.number, "several", node), lambda: w.set(test))
 
     def _write_many(self, w: Writer, node: str) -> str:
         raw, out = self._write_raw(w, node), w.set("[]")
@@ -326,16 +330,14 @@ class Field:
         raw = self._write_raw(w, node)
         if self._delimiters:
             return w.set(f"{w.bind(self.node)}({node}, run) if {raw} else None")
-        get = w.bind(self._own_node if self.own else self._near_node)
-        return w.set(f"{get}({raw}, {node}, run) if {raw} else None")
-
-    def _own_node(self, raw: str, at: Any, run: Any) -> Any:
-        """Return what `node` does, from the text of a field of the node itself."""
-        if run.doc.message.delimiters.repetition in raw:
-            return self.node(at, run)
-        if self.named_component:
-            return self._part(raw, at, 1)
-        return None if raw == NULL else Part(raw, raw, at, at.near, self.number, 1)
+        if not self.own or self.named_component:
+            return w.set(f"{w.bind(self._near_node)}({raw}, {node}, run) if {raw} else None")
+        several, out = self._write_several(w, node), w.set("None")
+        with w.block(f"if {several}:"):
+            w.put(f"{out} = {w.bind(self.node)}({node}, run)")
+        part = f"{w.bind(Part)}({raw}, {raw}, {node}, {node}.near, {self.number}, 1)"
+        w.put(f"elif {raw} and {raw} != {NULL!r}: {out} = {part}")
+        return out
 
     def _near_node(self, raw: str, at: Any, run: Any) -> Any:
         """Return what `node` does, from the text of the field."""
@@ -509,7 +511,9 @@ class Piece:
         with w.block(f"if {out} is None:"):
             w.put(f"{out} = {w.bind(self.one)}({node}, run)")
         taken = f"{w.bind(self.taken)}({out}, {node}, run)"
-        w.put(f"elif not {out}.isalnum(): {out} = {taken}")
+        # All of what `taken` looks at, before it is called.
+        odd = f"{out}[-1:].isspace() or run.doc.message.escape_character in {out}"
+        w.put(f"elif not {out}.isalnum() and ({odd} or {out} in {_NO_VALUE}): {out} = {taken}")
         return out
 
     def _write_one(self, w: Writer, node: str) -> str:
@@ -545,6 +549,7 @@ def _parts(part: Any) -> tuple[list[str], int]:
 
 
 _NO_PARTS: list[str] = []
+_NO_VALUE = ("", NULL)
 
 
 def _reading(access: Access, places: Callable[[Any], list[str]]) -> Access:

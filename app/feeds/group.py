@@ -23,10 +23,10 @@ from app.fhir import definitions
 from app.fhir.ids import RECORD
 from app.mapping.run import NAMELESS
 from app.store import owners
-from app.store.commit import State, Target
 from app.store.database import POSTGRESQL, Connection
 from app.store.owners import Key, Owner
 from app.store.prepare import Prepared
+from app.store.states import State, Target
 from app.store.types import Outcome
 from app.store.writer import Session
 

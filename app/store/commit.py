@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import sha256
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, Protocol
@@ -22,15 +21,17 @@ from app.clock import Clock, instant
 from app.errors import Conflict, Invalid, NotFound, PreconditionFailed, YilianError
 from app.fhir import definitions, references
 from app.fhir import json as fhir_json
-from app.store import keys, unite
+from app.store import unite
 from app.store.batch import Batch, write
 from app.store.database import POSTGRESQL, SQLITE, Connection
-from app.store.entries import SELF, Entries, local_reference, owner_params, pair_params
+from app.store.dictionary import Dictionary
+from app.store.entries import Entries
 from app.store.ids import new_id
-from app.store.prepare import Prepared, Preparer, located, unpacked_words
+from app.store.pks import Pks
+from app.store.prepare import Prepared, Preparer, located
+from app.store.rows import IndexRows, Rows
+from app.store.states import CREATED, DELETED, STUB, UPDATED, State, Target, digest, stub
 from app.store.types import Change, Method, Outcome, Result
-
-CREATED, UPDATED, DELETED, STUB = 0, 1, 2, -1
 
 _STATE = "SELECT pk,method,vid,lu,d,s,body,told FROM res WHERE tenant=? AND type=? AND id=?"
 # Of many at once: type and id by type and id, each found by its own step in the index.
@@ -42,14 +43,9 @@ _STATES = {
     " WHERE tenant=? AND type=w.type AND id=w.id LIMIT 1) AS r",
 }
 _PK = "SELECT pk FROM res WHERE tenant=? AND type=? AND id=?"
-_CACHE_MAX = 200_000
-_WORDS = -1  # in place of a parameter's number
 
-Target = tuple[str, str]  # type, id
 _creates = attrgetter("creates")
 _NOT_TOLD: Mapping[Target, int] = {}
-_NO_OWNERS: Mapping[int, int] = {}
-LinkRow = tuple[int, int, int, int, int, int, int]  # f, kind, t, lo, hi, src, s
 
 
 class Match(Protocol):
@@ -64,27 +60,6 @@ class Numbers(Protocol):
     """Gives fresh values of `res.pk`."""
 
     def next_pk(self) -> int: ...
-
-
-@dataclass(slots=True)
-class State:
-    """The newest version of a resource: what a change of it is decided on.
-
-    told: `res.told`.
-    """
-
-    pk: int
-    method: int
-    vid: int
-    lu: int
-    d: int
-    s: int
-    body: bytes
-    told: int | None
-
-    @property
-    def exists(self) -> bool:
-        return self.method in (CREATED, UPDATED)
 
 
 @dataclass(slots=True)
@@ -130,10 +105,9 @@ class WritePath:
         self._numbers = numbers
         self._match = match
         self._make_stubs = make_stubs
-        self._pks: dict[Target, int] = {}
-        self._seen: set[tuple[int, int]] = set()
-        self._new_pks: dict[Target, int] = {}
-        self._new_seen: dict[tuple[int, int], None] = {}
+        self._pks = Pks(self._pk, self._reserved, make_stubs)
+        self._rows = IndexRows(self._tenant, self._pks)
+        self._dictionary = Dictionary()
         self._locking = db.dialect == POSTGRESQL  # others write too
         self._batch = Batch()
         self._unwritten: set[Target] = set()  # have rows in the batch
@@ -170,21 +144,15 @@ class WritePath:
     def committed(self) -> None:
         """Keep what was learned in the transaction that has just committed."""
         self._forget()
-        if len(self._pks) > _CACHE_MAX:
-            self._pks.clear()
-        if len(self._seen) > _CACHE_MAX:
-            self._seen.clear()
-        self._pks.update(self._new_pks)
-        self._seen.update(self._new_seen)
-        self._new_pks.clear()
-        self._new_seen.clear()
+        self._pks.committed()
+        self._dictionary.committed()
 
     def rolled_back(self) -> None:
         """Forget rows and numbers of a transaction that was undone."""
         self._batch = Batch()
         self._forget()
-        self._new_pks.clear()
-        self._new_seen.clear()
+        self._pks.rolled_back()
+        self._dictionary.rolled_back()
 
     def _forget(self) -> None:
         """Forget what holds inside one transaction only."""
@@ -195,14 +163,14 @@ class WritePath:
 
     def mark(self) -> tuple[list[int], int, int]:
         """Return what is collected and learned so far, for `back_to`."""
-        return self._batch.marks(), len(self._new_pks), len(self._new_seen)
+        return self._batch.marks(), self._pks.mark(), self._dictionary.mark()
 
     def back_to(self, mark: tuple[list[int], int, int]) -> None:
         """Drop the rows collected and what was learned since `mark`."""
         self._looked_up.clear()  # some of it may be undone
         self._batch.cut(mark[0])
-        _cut(self._new_pks, mark[1])
-        _cut(self._new_seen, mark[2])
+        self._pks.back_to(mark[1])
+        self._dictionary.back_to(mark[2])
 
     # --- what is there before --------------------------------------------------------------------
 
@@ -307,7 +275,7 @@ class WritePath:
         if not same:
             return []
         self.flush()
-        pks = [pk for each in same if (pk := self._pk((rule.type, each["id"])))]
+        pks = [pk for each in same if (pk := self._pk((rule.type, each["id"]), False))]
         before = self._bodies(rule.type, unite.merged_here(db, pks))
         return unite.merges(rule, written, same, before)
 
@@ -435,7 +403,7 @@ class WritePath:
         if writes:
             step.pk = step.state.pk if step.state else self._numbers.next_pk()
             step.creates = step.state is None and not step.change.if_match
-            self._new_pks[target] = step.pk
+            self._pks.new[target] = step.pk
             self._unwritten.add(target)
 
     def _rewriting(self, changes: Sequence[Prepared], steps: Sequence[_Step]) -> dict[str, str]:
@@ -528,16 +496,17 @@ class WritePath:
                 )
             else:
                 body, entries, words = self._finished(step, targets, 1, now, {})
-            s = self._add_new(type_name, pk, entries, targets)
+            self._touched.update(entries.keys)
+            s = self._rows.add_new(batch, type_name, pk, entries, targets)
             number = _number(type_name)
             said = told.get((type_name, id_)) if told else None
             batch.res.append(
                 (pk, tenant, s, number, id_, CREATED, 1, now, entries.d, entries.have, body, said)
             )
             if words:
-                self._learn_words(words)
+                self._dictionary.learn_words(batch, words)
             else:
-                self._learn(entries)
+                self._dictionary.learn(batch, entries)
             sealed = digest(tenant, type_name, id_, 1, CREATED, now, body)
             batch.log.append((tenant, s, number, pk, 1, CREATED, now, sealed))
             if type_name in effects:
@@ -590,7 +559,7 @@ class WritePath:
             inherited = fhir_json.inheritable(state.body)
         body, entries, words = self._finished(step, targets, vid, lu, inherited)
         method = UPDATED if state.exists else CREATED
-        rows = self._rows(change.type, pk, entries, targets)
+        rows = self._rows.of(change.type, pk, entries, targets)
         batch.changed.append(
             (rows.s, method, vid, lu, entries.d, entries.have, body, told, pk, state.vid)
         )
@@ -599,9 +568,9 @@ class WritePath:
         self._touched.update(entries.keys)
         self._index(change.type, state, rows)
         if words:
-            self._learn_words(words)
+            self._dictionary.learn_words(batch, words)
         else:
-            self._learn(entries)
+            self._dictionary.learn(batch, entries)
         number = definitions.type_number(change.type)
         self._log(change.type, number, step.id, pk, rows.s, vid, method, lu, body)
         self._follow(change.type, step.id, body)
@@ -694,26 +663,16 @@ class WritePath:
     def _index(self, type_name: str, state: State | None, rows: Rows) -> None:
         if state is not None and state.exists:
             rows = self._unindex(type_name, state, rows)
-        self._add(rows)
-
-    def _add(self, rows: Rows) -> None:
-        batch = self._batch
-        batch.ix.extend(rows.ix)
-        batch.strs.extend(rows.strs)
-        batch.qtys.extend(rows.qtys)
-        batch.dts.extend(rows.dts)
-        batch.idents.extend(rows.idents)
-        batch.links.extend(rows.links)
-        batch.named.extend(rows.named)
+        rows.add_to(self._batch)
 
     def index_also(self, type_name: str, pk: int, s: int, entries: Entries) -> None:
         """Collect rows of a resource as it is stored, beside those it has."""
-        self._add(self._rows(type_name, pk, entries, {}, s))
-        self._learn(entries)
+        self._rows.of(type_name, pk, entries, {}, s).add_to(self._batch)
+        self._dictionary.learn(self._batch, entries)
 
     def rows_of(self, type_name: str, pk: int, entries: Entries) -> Rows:
         """Return the index rows that a resource has to have (`verify.py`)."""
-        return self._rows(type_name, pk, entries, {})
+        return self._rows.of(type_name, pk, entries, {})
 
     def _unindex(self, type_name: str, state: State, new: Rows | None) -> Rows:
         """Collect the deletion of the old version's rows; return the rows that are really new.
@@ -722,159 +681,10 @@ class WritePath:
         """
         entries = self._preparer.entries(type_name, fhir_json.load(state.body))
         self._touched.update(entries.keys)
-        old = self._rows(type_name, state.pk, entries, {})
-        new = new or Rows(old.s)
-        batch = self._batch
-        batch.ix_gone.extend((k, d, pk) for k, d, pk, _ in old.ix - new.ix)
-        batch.strs_gone.extend((pk, p, v) for pk, p, v, _ in old.strs - new.strs)
-        batch.qtys_gone.extend(row[:5] for row in old.qtys - new.qtys)
-        batch.dts_gone.extend(row[:4] for row in old.dts - new.dts)
-        batch.idents_gone.extend(row[:2] for row in old.idents - new.idents)
-        batch.links_gone.extend(row[:6] for row in old.links - new.links)
-        return Rows(
-            new.s,
-            new.ix - old.ix,
-            new.strs - old.strs,
-            new.qtys - old.qtys,
-            new.dts - old.dts,
-            new.idents - old.idents,
-            new.links - old.links,
-            new.named - old.named,
-        )
+        old = self._rows.of(type_name, state.pk, entries, {})
+        return (new or Rows(old.s)).replacing(old, self._batch)
 
-    def _add_new(
-        self, type_name: str, pk: int, entries: Entries, targets: Mapping[str, str]
-    ) -> int:
-        """Collect the rows of a resource that has none yet; return its owner (`s`)."""
-        found, s = self._keys(type_name, pk, entries, targets, None)
-        d, batch = entries.d, self._batch
-        self._touched.update(entries.keys)
-        batch.ix += [(k, d, pk, s) for k in found]
-        if entries.strs:
-            batch.strs += [(pk, p, v, s) for p, v in entries.strs]
-        if entries.qtys:
-            batch.qtys += [(pk, p, u, lo, hi, s) for p, u, lo, hi in entries.qtys]
-        if entries.dts:
-            batch.dts += [(pk, p, lo, hi, s) for p, lo, hi in entries.dts]
-        if entries.idents:
-            batch.idents += [(k, pk, s) for k in entries.idents]
-        if entries.links:
-            links, named = self._links(entries, targets, pk, s)
-            batch.links += links
-            batch.named += named
-        return s
-
-    def _rows(
-        self,
-        type_name: str,
-        pk: int,
-        entries: Entries,
-        targets: Mapping[str, str],
-        s: int | None = None,
-    ) -> Rows:
-        """Return the rows of `entries` with references resolved to pks.
-
-        s: the resource's owner, if it is not to be found among these references.
-        """
-        found, s = self._keys(type_name, pk, entries, targets, s)
-        d = entries.d
-        return Rows(
-            s,
-            {(k, d, pk, s) for k in found},
-            {(pk, p, v, s) for p, v in entries.strs},
-            {(pk, p, u, lo, hi, s) for p, u, lo, hi in entries.qtys},
-            {(pk, p, lo, hi, s) for p, lo, hi in entries.dts},
-            {(k, pk, s) for k in entries.idents},
-            *(self._links(entries, targets, pk, s) if entries.links else ()),
-        )
-
-    def _keys(
-        self,
-        type_name: str,
-        pk: int,
-        entries: Entries,
-        targets: Mapping[str, str],
-        s: int | None,
-    ) -> tuple[list[int], int]:
-        """Return the keys in `ix`, some perhaps twice, and the owner; see `_rows`."""
-        refs, urls = _resolved(entries, targets) if targets else (entries.refs, entries.urls)
-        tenant, pks, new_pks = self._tenant, self._pks, self._new_pks
-        found = entries.keys.copy()
-        owners, pair_p = _owning(type_name)
-        if s is not None:
-            owners = _NO_OWNERS
-        first: int | None = None  # the place of the element that names the owner
-        looked_up = False
-        for p, target, id_ in refs:
-            at = target, id_
-            target_pk = new_pks.get(at) or pks.get(at)
-            if target_pk is None:
-                if not looked_up:  # all that are missing at once
-                    self._target_pks({(target, id_) for _, target, id_ in refs})
-                    looked_up = True
-                target_pk = new_pks[at]
-            found.append(p << keys.PK_BITS | target_pk)  # keys.reference
-            if target == "Patient":
-                if p in owners and (first is None or owners[p] < first):
-                    s, first = target_pk, owners[p]
-                if p == pair_p and entries.pair:
-                    found += [keys.pair(tenant, p, target_pk, k) for k in entries.pair]
-        for p, url in urls:
-            found.append(keys.uri(tenant, p, url))
-        return found, pk if s is None else s
-
-    def _links(
-        self, entries: Entries, targets: Mapping[str, str], pk: int, s: int
-    ) -> tuple[set[LinkRow], set[tuple[int, str]]]:
-        """Return the rows of the links, and the keys that stand at an end of one."""
-        named = {end for link in entries.links for end in (link.source, link.target)}
-        ends = {end: targets.get(end, end) for end in named}
-        local = {
-            end: at
-            for end in ends.values()
-            if (at := local_reference(end)) and definitions.is_resource_type(at[0])
-        }
-        pks = self._target_pks(local.values())
-        tenant = self._tenant
-        nodes = {end: pks[at] for end, at in local.items()} | {SELF: pk}
-        keyed = {end: keys.canonical(tenant, end) for end in ends.values() if end not in nodes}
-        nodes |= keyed
-        rows = {
-            (nodes[ends[f]], kind, nodes[ends[t]], lo, hi, pk, s)
-            for kind, f, t, lo, hi in entries.links
-        }
-        return rows, {(k, end) for end, k in keyed.items()}
-
-    def _target_pks(self, wanted: Iterable[Target]) -> dict[Target, int]:
-        """Return the pk of every target; one not seen yet gets a row that only reserves its pk."""
-        found: dict[Target, int] = {}
-        missing: list[Target] = []
-        for target in wanted:
-            pk = self._new_pks.get(target) or self._pks.get(target)
-            if pk is None:
-                pk = self._pk(target)
-                if pk is None:
-                    missing.append(target)
-                    continue
-                self._new_pks[target] = pk
-            found[target] = pk
-        if missing and self._make_stubs is not None:
-            self._make_stubs(missing)
-            for target in missing:
-                pk = self._pk(target, fresh=True)
-                if pk is None:
-                    raise Conflict("a referenced resource could not be registered")
-                found[target] = self._new_pks[target] = pk
-            return found
-        for target in sorted(missing):
-            pk = found[target] = self._new_pks[target] = self._numbers.next_pk()
-            self._unwritten.add(target)
-            self._batch.res.append(
-                stub(self._tenant, pk, definitions.type_number(target[0]), target[1])
-            )
-        return found
-
-    def _pk(self, target: Target, *, fresh: bool = False) -> int | None:
+    def _pk(self, target: Target, fresh: bool) -> int | None:
         """Return the pk of a resource that is not among those in mind; fresh: look for sure."""
         if not fresh and target in self._looked_up:
             known = self._looked_up[target]
@@ -884,38 +694,12 @@ class WritePath:
             self._looked_up.pop(target, None)
         return row[0] if row else None
 
-    def _learn(self, entries: Entries) -> None:
-        """Collect dictionary rows that were not written yet, as far as this process knows."""
-        batch, seen, new = self._batch, self._seen, self._new_seen
-        for row in entries.codes:
-            key = (row[0], hash(row))
-            if key not in seen and key not in new:
-                new[key] = None
-                batch.codes.append(row)
-        for text in entries.texts:
-            key = (text[0], hash(text))
-            if key not in seen and key not in new:
-                new[key] = None
-                batch.texts.append(text)
-        for unit in entries.units:
-            key = (unit[0], hash(unit))
-            if key not in seen and key not in new:
-                new[key] = None
-                batch.units.append(unit)
-
-    def _learn_words(self, packed: bytes) -> None:
-        """Do as `_learn` for the packed rows of a resource: most are those of another one."""
-        key = (_WORDS, hash(packed))
-        if key not in self._seen and key not in self._new_seen:
-            self._learn(unpacked_words(packed))
-            self._new_seen[key] = None
-
-
-@lru_cache(maxsize=256)
-def _owning(type_name: str) -> tuple[Mapping[int, int], int]:
-    """Return `owner_params` of a type, and the reference parameter of its combined key."""
-    owners = _NO_OWNERS if type_name == "Patient" else owner_params(type_name)
-    return owners, pair_params(type_name)[0]
+    def _reserved(self, target: Target) -> int:
+        """Collect a row that only gives a resource its pk: it is referred to, and not there yet."""
+        pk = self._numbers.next_pk()
+        self._unwritten.add(target)
+        self._batch.res.append(stub(self._tenant, pk, _number(target[0]), target[1]))
+        return pk
 
 
 def _name_entry(error: YilianError, change: Prepared) -> None:
@@ -931,51 +715,6 @@ _number = lru_cache(maxsize=256)(definitions.type_number)
 def _instant(us: int) -> str:
     """Return meta.lastUpdated: all changes of a set have the same."""
     return instant(us)
-
-
-def _cut(learned: dict[Any, Any], size: int) -> None:
-    """Forget what was learned last."""
-    for key in list(learned)[size:]:
-        del learned[key]
-
-
-def digest(
-    tenant: int, type_name: str, id_: str, vid: int, method: int, lu: int, body: bytes
-) -> bytes:
-    """Return what the change log keeps of a version; `body` is empty for a deletion."""
-    head = f"{tenant}/{type_name}/{id_}/{vid}/{method}/{lu}\n".encode()
-    return sha256(head + body).digest()
-
-
-def stub(tenant: int, pk: int, number: int, id_: str) -> tuple[Any, ...]:
-    """Return the row of a resource that is referred to but was never written."""
-    return (pk, tenant, pk, number, id_, STUB, 0, 0, 0, 0, b"", None)
-
-
-class Rows:
-    """The index rows of one version, as sets of finished rows."""
-
-    __slots__ = ("dts", "idents", "ix", "links", "named", "qtys", "s", "strs")
-
-    def __init__(
-        self,
-        s: int,
-        ix: set[tuple[int, int, int, int]] | None = None,
-        strs: set[tuple[int, int, str, int]] | None = None,
-        qtys: set[tuple[int, int, int, float, float, int]] | None = None,
-        dts: set[tuple[int, int, int, int, int]] | None = None,
-        idents: set[tuple[int, int, int]] | None = None,
-        links: set[LinkRow] | None = None,
-        named: set[tuple[int, str]] | None = None,
-    ) -> None:
-        self.s = s
-        self.ix = ix or set()
-        self.strs = strs or set()
-        self.qtys = qtys or set()
-        self.dts = dts or set()
-        self.idents = idents or set()
-        self.links = links or set()
-        self.named = named or set()
 
 
 def _refuse_doubles(steps: Sequence[_Step]) -> None:
@@ -1012,24 +751,3 @@ def _check_versions(change: Prepared, state: State | None) -> None:
         raise NotFound("there is no such resource")
     if current is None or ("*" not in change.if_match and str(current) not in change.if_match):
         raise PreconditionFailed("If-Match does not name the current version", code="conflict")
-
-
-def _resolved(
-    entries: Entries, targets: Mapping[str, str]
-) -> tuple[Sequence[tuple[int, str, str]], Sequence[tuple[int, str]]]:
-    """Return the references with those of this change set replaced by what they became."""
-    if not targets:
-        return entries.refs, entries.urls
-    refs: list[tuple[int, str, str]] = []
-    urls: list[tuple[int, str]] = []
-    for p, target, id_ in entries.refs:
-        moved = targets.get(f"{target}/{id_}")
-        refs.append((p, *moved.split("/", 1)) if moved else (p, target, id_))  # type: ignore[arg-type]
-    for p, url in entries.urls:
-        moved = targets.get(url)
-        if moved:
-            target, _, id_ = moved.partition("/")
-            refs.append((p, target, id_))
-        else:
-            urls.append((p, url))
-    return refs, urls

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from app.fhir import definitions
 from app.store import keys
-from app.store.commit import CREATED, UPDATED
 from app.store.database import Connection
+from app.store.states import CREATED, UPDATED
 
 _HERE = f"({CREATED},{UPDATED})"
 _PROBED = 4  # kinds of links that are looked for one by one

@@ -12,9 +12,9 @@ from typing import Any, cast
 from app.errors import NotFound
 from app.fhir import definitions
 from app.store import pagelink
-from app.store.commit import STUB
 from app.store.database import Connection
 from app.store.read import number_of, stored
+from app.store.states import STUB
 from app.store.types import HistoryPage
 
 TOTAL_MOST = 10_000  # versions of a type or of the system are counted so far, else no total is told

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from app.fhir import definitions, searchparams
 from app.store import keys
-from app.store.commit import CREATED, UPDATED
 from app.store.database import Connection
+from app.store.states import CREATED, UPDATED
 
 _HERE = f"method IN ({CREATED},{UPDATED})"
 _MOST = 3  # owners of one identifier that are told: two are too many already

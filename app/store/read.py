@@ -8,8 +8,8 @@ from typing import Any
 
 from app.errors import Deleted, NotFound, UnknownType
 from app.fhir import definitions
-from app.store.commit import CREATED, DELETED, STUB, UPDATED
 from app.store.database import Connection
+from app.store.states import CREATED, DELETED, STUB, UPDATED
 from app.store.types import Stored
 
 METHODS = {CREATED: "create", UPDATED: "update", DELETED: "delete"}

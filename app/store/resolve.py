@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from app.fhir import definitions, searchparams
 from app.store import keys, read
-from app.store.commit import CREATED, UPDATED
 from app.store.database import Connection
+from app.store.states import CREATED, UPDATED
 from app.store.types import Stored
 from app.store.unite import MERGED
 

@@ -16,12 +16,14 @@ from app.clock import WallClock
 from app.fhir import definitions, searchparams
 from app.fhir import json as fhir_json
 from app.fhir.searchparams import FIRST_CUSTOM_NUMBER
-from app.store.commit import CREATED, DELETED, UPDATED, Rows, WritePath, digest
+from app.store.commit import WritePath
 from app.store.database import SQLITE, Connection
 from app.store.entries import CHUNK, PINYIN
 from app.store.posted import READY, Posted
 from app.store.prepare import Preparer
+from app.store.rows import Rows
 from app.store.seal import chained
+from app.store.states import CREATED, DELETED, UPDATED, digest
 
 SAMPLE = 1000  # resources and versions looked at unless all are
 _ROWS = 500  # read at once

@@ -28,12 +28,13 @@ from app.errors import Conflict, Invalid, Unavailable, YilianError
 from app.fhir import definitions
 from app.store.aside import Aside
 from app.store.checkpoint import Checkpointer
-from app.store.commit import Match, Target, WritePath, stub
+from app.store.commit import Match, WritePath
 from app.store.database import SQLITE, Address, Connection, Connections, connect
 from app.store.entries import Entries
 from app.store.handover import Doors, WriterServer
 from app.store.prepare import Prepared, Preparer
 from app.store.seal import Chain
+from app.store.states import Target, stub
 from app.store.types import Outcome
 
 log = logging.getLogger(__name__)

@@ -215,14 +215,18 @@ class Formulas:
             find = references_down(names)
             many = form_of(find) if "*" in names else forms.reference(names, find, "[]")
             one = forms.first_of(many)
-        # Nothing of these rules stands at the node itself, and none of it is what is being filled.
-        anchors = set((here.anchor or "").split())
         around = tree.name == "ref" and here.fills is not None and not self._trace
-        around = around and all(
-            self._rule_types[name] != here.fills and anchors.isdisjoint(self._anchors[name])
-            for name in names
-        )
+        around = around and all(self._lies_around(name, here) for name in names)
         return Code(one, many, one, many, type="Reference", target=target, around=around)
+
+    def _lies_around(self, rule: str, here: Place) -> bool:
+        """Say whether nothing of a rule stands at a node or inside, or is what is being filled."""
+        anchors, others = set((here.anchor or "").split()), self._anchors[rule]
+        return (
+            self._rule_types[rule] != here.fills
+            and anchors.isdisjoint(others)
+            and not any(self._source.may_hold(one, other) for one in anchors for other in others)
+        )
 
     def _test(self, tree: ex.Condition, here: Place) -> Value:
         if isinstance(tree, ex.Valued):

@@ -126,6 +126,10 @@ class Source(Protocol):
         """
         ...
 
+    def may_hold(self, anchor: str, other: str) -> bool:
+        """Say whether nodes of `other` may stand inside those of `anchor`."""
+        ...
+
     def anchor(self, text: str) -> Callable[[Any], Iterable[Any]]:
         """Compile an anchor (`each:` of a rule): from the document to its nodes.
 

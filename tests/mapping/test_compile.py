@@ -43,6 +43,9 @@ class Keys:
     def __init__(self):
         self.functions = {}
 
+    def may_hold(self, anchor, other):
+        return True
+
     def key_of(self, anchor, reads):
         return None
 

@@ -160,6 +160,9 @@ class DicomSource:
         access = _fact(text) if text.startswith("@") else _element(text)
         return _told(access, text) if trace else access
 
+    def may_hold(self, anchor: str, other: str) -> bool:
+        return True  # anything nests in anything
+
     def key_of(self, anchor: str, reads: tuple[str, ...]) -> Getter | None:
         """Return None: no result is remembered from message to message."""
         return None

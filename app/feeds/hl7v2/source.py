@@ -27,7 +27,7 @@ from app.feeds.hl7v2 import paths
 from app.feeds.hl7v2.er7 import Message
 from app.feeds.hl7v2.fields import FIELDS
 from app.feeds.hl7v2.functions import FUNCTIONS
-from app.feeds.hl7v2.tree import ORDER, ROOT, Tree
+from app.feeds.hl7v2.tree import ORDER, ROOT, Tree, may_hold
 from app.fhir.ids import encode_part
 from app.mapping.source import Access, Function, Getter, Scope
 
@@ -240,6 +240,10 @@ class Hl7Source:
             only = ids[0]
             return lambda doc: doc.tree.all(only)
         return lambda doc: [node for id_ in ids for node in doc.tree.all(id_)]
+
+    def may_hold(self, anchor: str, other: str) -> bool:
+        """Say whether segments of one id may stand inside those, or the groups, of another."""
+        return may_hold(anchor, other)
 
     def key_of(self, anchor: str, reads: tuple[str, ...]) -> Getter | None:
         """Return the raw text of fields of the anchor's own segment and of those around it."""

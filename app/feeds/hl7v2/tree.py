@@ -343,6 +343,17 @@ _OF_PATIENT = frozenset(
 _OF_FIRST_PATIENT = (_OF_PATIENT - {"PRD", "CON"}) | {ORDER, "OBX", "SPM"}
 
 
+def may_hold(outer: str, inner: str) -> bool:
+    """Say whether segments `inner` may stand inside segments or groups `outer`."""
+    return (
+        inner in _FOLLOWERS
+        or outer in _GROUPS
+        or outer == ROOT
+        or outer in _PARENTS.get(inner, ())
+        or (outer == "GOL" and inner == "OBX")
+    )
+
+
 def nearest(node: Any, id_: str) -> Any:
     """Return the segment of that id that is nearest: itself, inside, beside, further up."""
     while node is not None:

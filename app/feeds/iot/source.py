@@ -117,6 +117,9 @@ class IotSource:
         access = _fact(text[1:]) if text.startswith("@") else places(text)
         return told(access, text) if trace else access
 
+    def may_hold(self, anchor: str, other: str) -> bool:
+        return True  # anything nests in anything
+
     def key_of(self, anchor: str, reads: tuple[str, ...]) -> Getter | None:
         """Return None: no result is remembered from message to message."""
         return None

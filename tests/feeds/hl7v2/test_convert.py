@@ -412,3 +412,35 @@ def test_shift_jis_under_the_name_of_a_seven_bit_set_is_read():
     (name,) = only(raw, "Patient")["name"]
 
     assert (name["family"], name["given"]) == ("山田", ["太郎"])
+
+
+_USES = """overlay: hl7v2
+rules:
+  - rule: use
+    resource: DeviceUseStatement
+    each: OBX
+    key: {record: [=use, ref(observation)]}
+    set:
+      status: =active
+      subject: ref(patient)
+      device: ref(device-used)
+"""
+
+
+def test_what_stands_inside_a_segment_is_its_own(tmp_path):
+    overlay = tmp_path / "uses.yaml"
+    overlay.write_text(_USES, "utf-8")
+    header = (
+        "MSH|^~\\&|LIS|H|Y|H|20240501||ORU^R01^ORU_R01|U1|P|2.9\rPID|1||1^^^H^MR\rOBR|1||F1|1^A^L"
+    )
+    results = [
+        f"OBX|{n}|NM|{n}^B^L||1||||||F\rPRT|1|AD||EQUIP^^HL70912||||||EQ{n}^^^H" for n in (1, 2, 3)
+    ]
+
+    (found,) = convert("\r".join([header, *results]).encode(), Options(mappings=(overlay,)))
+
+    made = [entry["resource"] for entry in found.bundle["entry"]]
+    uses = [
+        each["device"]["reference"] for each in made if each["resourceType"] == "DeviceUseStatement"
+    ]
+    assert len(uses) == len(set(uses)) == 3

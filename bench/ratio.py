@@ -24,6 +24,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.store import schema
+from app.store.database import Address
 from bench import data, limit
 from bench.__main__ import SETTLE_S, addresses, kept, wrk
 from tests.support import RunningHub, running_hub
@@ -80,6 +82,7 @@ def _kept(stack: ExitStack, args: argparse.Namespace) -> Iterator[Side]:
         database, copy = folder / "data" / "yilian.db", folder / "copy.db"
         for target in (database, copy):
             shutil.copyfile(kept(args.keep, size), target)
+        schema.upgrade(Address(f"sqlite:///{copy}"))  # it may have been kept for long
         hub = stack.enter_context(running_hub(folder / "data"))
         yield Side(size, hub, f"sqlite:///{database}", folder, copy)
 

@@ -280,9 +280,10 @@ class _Folding:
 
     def _steadily(self, node: ast.Call, name: str) -> tuple[ast.expr, _Known | None]:
         """Call a function that gives the same for the same now, if all it is given is known."""
-        if not all(isinstance(given, ast.Constant) for given in node.args):
+        values = [given.value for given in node.args if isinstance(given, ast.Constant)]
+        if len(values) < len(node.args):
             return node, None
-        found = self._bound[name](*(given.value for given in node.args))  # type: ignore[attr-defined]
+        found = self._bound[name](*values)
         if found is None or isinstance(found, (str, bool, int)):
             known = _Known("constant", found)
             return ast.Constant(found), known

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from app.errors import MethodNotAllowed, UnknownType
+from app.errors import Invalid, MethodNotAllowed, UnknownType
 from app.fhir import definitions
 from app.rest import (
     capabilities,
@@ -51,6 +51,7 @@ ROUTES: Mapping[str, Mapping[str, Handler]] = {
 }
 
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
+_NO_ID = "An id has 1 to 64 of the characters A-Z, a-z, 0-9, - and ."
 _TYPE = re.compile(r"[A-Z][A-Za-z]*", re.ASCII)
 
 
@@ -80,17 +81,17 @@ def locate(request: Request, segments: Sequence[str]) -> str:
         return "type"
     if shape := _of_many(request, segments[1:]):
         return shape
-    request.id = _id(segments[1])
+    request.id = _id(request, segments[1])
     match segments[2:]:
         case []:
             return "instance"
         case ["_history"]:
             return "history"
         case ["_history", version]:
-            request.version = _id(version)
+            request.version = _id(request, version)
             return "version"
         case ["_history", version, name] if name.startswith("$"):
-            request.version = _id(version)
+            request.version = _id(request, version)
             return _operation(request, name)
         case [name] if name.startswith("$"):
             return _operation(request, name)
@@ -139,10 +140,12 @@ def _type(name: str) -> str:
     raise unknown_path()
 
 
-def _id(text: str) -> str:
-    if not _ID.fullmatch(text):
-        raise unknown_path()
-    return text
+def _id(request: Request, text: str) -> str:
+    if _ID.fullmatch(text):
+        return text
+    if request.method == "PUT":  # who chooses an id wants to know what is wrong with it
+        raise Invalid(_NO_ID, at=f"{request.type}.id", code="value")
+    raise unknown_path()
 
 
 def _member(compartment: str, other: str) -> str:

@@ -95,6 +95,13 @@ def test_update_to_a_new_id_creates(api: Api):
     assert api.put(f"Patient/{id}", patient(id=id)).status == 200
 
 
+@pytest.mark.parametrize("id", ["x" * 65, "a_b", "%E5%BC%A0"])
+def test_update_to_what_is_no_id_says_so(api: Api, id: str):
+    answer = api.put(f"Patient/{id}", patient(id="x"))
+
+    assert (answer.status, answer.issue["expression"]) == (400, ["Patient.id"])
+
+
 @pytest.mark.parametrize(
     "resource",
     [patient(), patient(id="other"), observation(id="the-id")],

@@ -11,7 +11,6 @@ import hashlib
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from urllib.parse import quote
 
 BASE = "https://yilian.example/fhir"  # one build constant: canonical base of what we publish
 RECORD = f"{BASE}/sid/record"  # identifier system of record keys
@@ -24,6 +23,10 @@ _INNER = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER = bytes(byte ^ 0x5C for byte in range(256))
 _VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 _KEY = re.compile(r"[A-Za-z0-9:/._~%-]*")
+# Each byte as it stands in a part of a key, and in a query (RFC 3986 section 2.3).
+_UNRESERVED = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
+_IN_PART = [chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in range(256)]
+_IN_QUERY = [chr(byte) if byte in b":/" else _IN_PART[byte] for byte in range(256)]
 _TOKEN_SPECIAL = str.maketrans({"\\": "\\\\", "|": "\\|", ",": "\\,", "$": "\\$"})
 
 
@@ -57,12 +60,12 @@ def record_key(parts: Iterable[str]) -> str:
 def encode_part(part: str) -> str:
     """Return one part of a derived URI or record key: trimmed and percent-encoded."""
     part = part.strip()
-    return part if part.isalnum() and part.isascii() else _quoted(part, "-._~")
+    return part if part.isalnum() and part.isascii() else _encoded(part, _IN_PART)
 
 
-@lru_cache(maxsize=8192)
-def _quoted(text: str, safe: str) -> str:
-    return quote(text, safe=safe)
+def _encoded(text: str, table: list[str]) -> str:
+    """Return the text percent-encoded; times take twice as long by `urllib.parse.quote`."""
+    return "".join([table[byte] for byte in text.encode()])
 
 
 def criteria(system: str | None, value: str) -> str:
@@ -75,10 +78,10 @@ def criteria(system: str | None, value: str) -> str:
         if _KEY.fullmatch(value):  # record keys: all there is to encode is `%`
             value = value.replace("%", "%25")
         else:
-            value = quote(value.translate(_TOKEN_SPECIAL), safe=":/-._~")
+            value = _encoded(value.translate(_TOKEN_SPECIAL), _IN_QUERY)
     return f"{_criterion(system or '')}{value}"
 
 
 @lru_cache(maxsize=4096)
 def _criterion(system: str) -> str:
-    return f"identifier={quote(system, safe=':/-._~')}|"
+    return f"identifier={_encoded(system, _IN_QUERY)}|"

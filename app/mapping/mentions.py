@@ -21,7 +21,7 @@ def mentioner(
         if named is None:
             shown = display(node, run) if display else None
             return {"display": shown} if shown else None
-        entry = run.entry(type_, named, name, True)
+        entry = run.entry(type_, named, True)
         if entry.rule is None:
             _fill_mention(entry, node, run, fill)
         return entry.reference

@@ -56,11 +56,11 @@ class Entry(msgspec.Struct, eq=False):
 
     def printed(self) -> dict[str, Any]:
         """Return the Bundle entry."""
-        request, body, key = self.printed_request, self.body, self.key
-        if key is None or self.type in NAMELESS:
+        type_, key, body, request = self.type, self.key, self.body, self.printed_request
+        if key is None or type_ in NAMELESS:
             if body is not None:  # R4 http.html#update asks for the id
-                body = {"resourceType": self.type, "id": self.id, **body}
-            request = {"method": "PUT", "url": f"{self.type}/{self.id}"}
+                body = {"resourceType": type_, "id": self.id, **body}
+            request = {"method": "PUT", "url": f"{type_}/{self.id}"}
         elif request is None:
             system, value = key
             if system is RECORD:  # made here, of parts that are encoded
@@ -68,9 +68,9 @@ class Entry(msgspec.Struct, eq=False):
             else:
                 query = criteria(system, value)
             if self.mention:
-                request = {"method": "POST", "url": self.type, "ifNoneExist": query}
+                request = {"method": "POST", "url": type_, "ifNoneExist": query}
             else:
-                request = {"method": "PUT", "url": f"{self.type}?{query}"}
+                request = {"method": "PUT", "url": f"{type_}?{query}"}
             self.printed_request = request
         return {"fullUrl": self.reference["reference"], "resource": body, "request": request}
 
@@ -177,13 +177,8 @@ class Run:
         """Report something that was dropped or guessed."""
         self.issues.append(Issue("warning", code, text, at, details))
 
-    def entry(self, type_: str, key: tuple[str, str] | None, rule: str, mention: bool) -> Entry:
+    def entry(self, type_: str, key: tuple[str, str], mention: bool) -> Entry:
         """Return the entry of that key, a new one if the message did not name it before."""
-        if key is None:
-            number = self.ordinals[rule] = self.ordinals.get(rule, 0) + 1
-            if self.own_key is None:
-                self.own_key = record_key(self.doc.key_parts)
-            key = (RECORD, f"{self.own_key}:{encode_part(rule)}:{number}")
         id_ = self.context.ids.id_of(type_, f"{key[0]}|{key[1]}")
         found = self.entries.get(id_)
         if found is None:
@@ -192,9 +187,15 @@ class Run:
             found.mention = False
         return found
 
+    def own_record(self, rule: str) -> tuple[str, str]:
+        """Return the key of what a rule makes of the message and has no key of its own for."""
+        number = self.ordinals[rule] = self.ordinals.get(rule, 0) + 1
+        if self.own_key is None:
+            self.own_key = record_key(self.doc.key_parts)
+        return RECORD, f"{self.own_key}:{encode_part(rule)}:{number}"
 
-@dataclass(frozen=True, slots=True)
-class Made:
+
+class Made(msgspec.Struct, frozen=True):
     """What one message gave: entries in the order of their rules, and what was noticed."""
 
     entries: list[Entry]
@@ -267,14 +268,13 @@ class Mapping_:
                 found = _identified(rule, nodes, run)
                 if found:
                     (late if rule.late else planned).append((rule, found))
-        shared = self.every(doc.root, run) if self.every else None
-        for each in (planned, late):
-            for rule, found in each:
-                _fill(rule, found, run, shared)
-        # One object stands for what is noticed often: it is compared once.
-        seen = {id(issue): issue for issue in run.issues}
-        issues = list(dict.fromkeys(seen.values()))
-        return Made([entry for entry in run.entries.values() if entry.body], issues)
+        shared = (self.every(doc.root, run) if self.every else None) or {}
+        for rule, found in planned:
+            _fill(rule, found, run, shared)
+        for rule, found in late:
+            _fill(rule, found, run, shared)
+        entries = [entry for entry in run.entries.values() if entry.body]
+        return Made(entries, _once(run.issues))
 
     def _plan(self, present: int, scope: object) -> list[Rule]:
         """Return the rules that may have something to be about in such a message."""
@@ -314,6 +314,12 @@ class Mapping_:
         return [_installed(rule, made_over) for rule in kept]
 
 
+def _once(issues: list[Issue]) -> list[Issue]:
+    """Return the issues without those that were noticed before."""
+    seen = {id(issue): issue for issue in issues}  # one object stands for what is noticed often
+    return list(seen.values()) if len(seen) < 2 else list(dict.fromkeys(seen.values()))
+
+
 def _installed(rule: Rule, made_over: MakeOver) -> Rule:
     for name, function in rule.functions.items():
         if getattr(rule, name) is not None:
@@ -324,44 +330,59 @@ def _installed(rule: Rule, made_over: MakeOver) -> Rule:
 def _identified(rule: Rule, nodes: Iterable[Any], run: Run) -> list[tuple[Any, Entry]]:
     """Return an entry for every node that the rule is about."""
     name, type_, when, key_of, mention = rule.name, rule.type, rule.when, rule.key, rule.mention
-    entries, ordinals, id_of = run.entries, run.ordinals, run.context.ids.id_of
-    numbered, referred = rule.same == "number", rule.referred
-    made = run.made.get(name, [])
+    entries, id_of, referred = run.entries, run.context.ids.id_of, rule.referred
     out = []
     for node in nodes:
         if when is not None and not when(node, run):
             continue
-        key = key_of(node, run) if key_of is not None else None
+        key = None if key_of is None else key_of(node, run)
         if key is None:
-            entry = run.entry(type_, None, name, mention)
-            if entry.rule is None:
-                entry.rule, entry.node = rule, node
+            key = run.own_record(name)
+        id_ = id_of(type_, f"{key[0]}|{key[1]}")
+        if id_ in entries:
+            entry = _again(rule, key, entries[id_], node, run)
         else:
-            system, value = key
-            id_ = id_of(type_, f"{system}|{value}")
-            if numbered:
-                number = ordinals[id_] = ordinals.get(id_, 0) + 1
-                if number > 1:
-                    key = (system, f"{value}:{number}")
-                    id_ = id_of(type_, f"{system}|{key[1]}")
-            known = entries.get(id_)
-            if known is None:
-                reference = {"reference": f"urn:uuid:{id_}"}
-                entry = entries[id_] = Entry(type_, key, id_, mention, reference, rule, node)
-            else:
-                entry = known
-                if entry.rule is None:
-                    entry = run.own(known)
-                    entry.rule, entry.node = rule, node
-                if not mention:
-                    entry.mention = False
+            reference = {"reference": f"urn:uuid:{id_}"}
+            entry = entries[id_] = Entry(type_, key, id_, mention, reference, rule, node)
         if referred:
             _noted(entry, name, node)
-        made.append(entry)
         out.append((node, entry))
-    if made:
-        run.made[name] = made
+    if out:
+        run.made[name] = [entry for _, entry in out]
     return out
+
+
+def _again(rule: Rule, key: tuple[str, str], known: Entry, node: Any, run: Run) -> Entry:
+    """Return the entry for a key that the message has named before."""
+    if rule.same == "number":
+        ordinals = run.ordinals
+        counted = known.rule is not None and known.rule.same == "number"
+        number = ordinals[known.id] = ordinals.get(known.id, int(counted)) + 1
+        if number > 1:
+            return _numbered(rule, (key[0], f"{key[1]}:{number}"), node, run)
+    return _taken(rule, known, node, run)
+
+
+def _numbered(rule: Rule, key: tuple[str, str], node: Any, run: Run) -> Entry:
+    """Return the entry for a key that came before and got a number therefore."""
+    id_ = run.context.ids.id_of(rule.type, f"{key[0]}|{key[1]}")
+    known = run.entries.get(id_)
+    if known is not None:
+        return _taken(rule, known, node, run)
+    run.ordinals.setdefault(id_, 0)  # nobody has had this key itself yet
+    entry = run.entries[id_] = Entry.of(rule.type, key, id_, rule.mention)
+    entry.rule, entry.node = rule, node
+    return entry
+
+
+def _taken(rule: Rule, known: Entry, node: Any, run: Run) -> Entry:
+    """Return an entry that is there as one that the rule speaks of, too."""
+    if known.rule is None:
+        known = run.own(known)
+        known.rule, known.node = rule, node
+    if not rule.mention:
+        known.mention = False
+    return known
 
 
 def _noted(entry: Entry, name: str, node: Any) -> None:
@@ -374,13 +395,10 @@ def _noted(entry: Entry, name: str, node: Any) -> None:
             place.made[name] = entry
 
 
-def _fill(
-    rule: Rule, found: list[tuple[Any, Entry]], run: Run, shared: dict[str, Any] | None
-) -> None:
+def _fill(rule: Rule, found: list[tuple[Any, Entry]], run: Run, shared: dict[str, Any]) -> None:
     """Give the entries of a rule what it says, and what is `shared` by all resources."""
     fill, trace, type_ = rule.fill, run.trace, rule.type
-    more = shared if shared and rule.every else None
-    only, alone = next(iter(more.items())) if more and len(more) == 1 else (None, None)
+    more = shared if rule.every else None
     named = type_ not in NAMELESS
     for node, entry in found:
         run.here = entry
@@ -394,9 +412,7 @@ def _fill(
             add_missing(body, said)
         else:
             body = entry.body = said
-            if only is not None and only not in body:  # `meta`, in nearly all
-                body[only] = alone
-            elif more is not None:
+            if more:
                 _share(body, more)
         if named:
             if "identifier" in body:
@@ -407,10 +423,11 @@ def _fill(
 
 def _share(body: dict[str, Any], more: dict[str, Any]) -> None:
     """Add what all resources share."""
-    if body.keys().isdisjoint(more):
-        body.update(more)
-    elif any(body.get(name) != value for name, value in more.items()):
-        add_missing(body, more)
+    for name, value in more.items():
+        if name not in body:
+            body[name] = value
+        elif body[name] != value:
+            add_missing(body, {name: value})
 
 
 def name_it(entry: Entry) -> None:

@@ -38,7 +38,7 @@ def test_what_other_messages_share_is_copied_before_a_rule_adds_to_it(run):
     says = rule(fill=lambda node, run: {"resourceType": "Practitioner", "active": True})
 
     found = _identified(says, [node()], run)
-    _fill(says, found, run, None)
+    _fill(says, found, run, {})
 
     ((_, entry),) = found
     assert entry.body == {**shared.body, "active": True}

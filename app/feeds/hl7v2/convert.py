@@ -42,7 +42,7 @@ _NO_CONTENT = frozenset(
 # Segments that carry no data of their own.
 _STRUCTURAL = frozenset(("RGS", "DSC", "MFI", "MFE", "QAK", "QPD", "ERR", "MSA", "EVN", "SFT"))
 _MOST_UNMAPPED = 50
-_MARKS = (b"\x0b", b"BTS", b"FTS")  # of frames and batches
+_SHORT = 64_000  # bytes of what is read first as one message
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -91,7 +91,10 @@ def convert(raw: bytes, options: Options | None = None) -> list[Result]:
     """Return one result for each message in `raw`: a message, a batch, several, MLLP frames."""
     chosen = options or Options()
     engine = _engine(chosen.mappings, chosen.assigners, chosen.explain)
-    return [_convert_one(piece, chosen, engine) for piece in _pieces(raw)]
+    message = _alone(raw, chosen)
+    if message is not None:
+        return [_convert_read(message, chosen, engine, ())]
+    return [_convert_one(piece, chosen, engine) for piece in split.split(raw)]
 
 
 def convert_message(message: er7.Message, options: Options | None = None) -> Result:
@@ -101,27 +104,44 @@ def convert_message(message: er7.Message, options: Options | None = None) -> Res
     return _converted(message, chosen, engine, [])
 
 
-def _pieces(raw: bytes) -> list[split.Piece]:
-    """Return the messages of a file; one that is clearly alone needs no search."""
-    if raw.startswith(b"MSH") and raw.find(b"MSH", 3) < 0 and not any(m in raw for m in _MARKS):
-        return [split.Piece(raw)]
-    return split.split(raw)
+def _alone(raw: bytes, options: Options) -> er7.Message | None:
+    """Return the message that is all of `raw`, as usual; None if that needs a closer look."""
+    if len(raw) > _SHORT or raw[:3] != b"MSH" or b"\n" in raw or b"\x0b" in raw:
+        return None
+    try:
+        message = _read(raw, options)
+    except YilianError:
+        return None
+    if message.alone:
+        return message
+    message.close()
+    return None
+
+
+def _read(raw: bytes, options: Options) -> er7.Message:
+    return er7.read(
+        raw,
+        default_charset=options.default_charset,
+        fallback=options.fallback_charset,
+        mislabelled=options.mislabelled,
+    )
 
 
 def _convert_one(piece: split.Piece, options: Options, engine: _Engine) -> Result:
     try:
-        message = er7.read(
-            piece.raw,
-            default_charset=options.default_charset,
-            fallback=options.fallback_charset,
-            mislabelled=options.mislabelled,
-        )
+        message = _read(piece.raw, options)
     except YilianError as exc:
         return Result(None, (*piece.issues, *exc.issues), refused=True)
+    return _convert_read(message, options, engine, piece.issues)
+
+
+def _convert_read(
+    message: er7.Message, options: Options, engine: _Engine, issues: Sequence[Issue]
+) -> Result:
     try:
-        return _converted(message, options, engine, list(piece.issues))
+        return _converted(message, options, engine, list(issues))
     except YilianError as exc:
-        return Result(None, (*piece.issues, *exc.issues), refused=True)
+        return Result(None, (*issues, *exc.issues), refused=True)
     finally:
         message.close()
 
@@ -339,7 +359,7 @@ def main(
         except OSError as exc:
             err.write(f"{name}: error: {exc.strerror or 'cannot be read'}\n")
             return 2
-        for number, piece in enumerate(_pieces(raw), 1):
+        for number, piece in enumerate(split.split(raw), 1):
             result = _convert_one(piece, options, engine)
             _write(result, args, out)
             for issue in result.issues:

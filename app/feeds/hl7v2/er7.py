@@ -41,6 +41,7 @@ DEFAULT_VERSION = "2.3"
 
 NULL = '""'
 _HEADERS = frozenset(("MSH", "FHS", "BHS"))
+_BOUNDS = _HEADERS | {"BTS", "FTS"}  # of messages and batches
 _USUAL_HEADER = "MSH|^~\\&|"
 _USUAL_DELIMITERS = Delimiters()
 
@@ -255,7 +256,8 @@ class Message:
     """One message: its segments in the order received, and what was doubtful in reading it.
 
     ids, lines, fields: of each segment its id, its text and its fields, so that fields[at][n] is
-    field n of a segment. fields ends with an empty list: of segments that are not there.
+    field n of a segment. fields ends with an empty list: of segments that are not there. alone: no
+    other message, and no batch, begins or ends behind MSH.
     """
 
     def __init__(self, text: str, codec: str, delimiters: Delimiters) -> None:
@@ -277,7 +279,8 @@ class Message:
             lines = self._spelled(lines)
             fields = [line.split(separator) for line in lines]
             ids = tuple([line[:3] for line in lines])
-        for parts in fields[:1] if _HEADERS.isdisjoint(ids[1:]) else fields:
+        self.alone = _BOUNDS.isdisjoint(ids[1:])
+        for parts in fields[:1] if self.alone else fields:
             if parts[0] in _HEADERS:
                 parts.insert(1, separator)
         fields.append([])

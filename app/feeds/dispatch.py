@@ -83,6 +83,11 @@ class Incoming:
     staged: bool = False
     refused: bool = False
 
+    @property
+    def has_two_stages(self) -> bool:
+        """Whether its sender may be told twice: when it is safe and when it is applied."""
+        return self.staged and not self.refused
+
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
@@ -91,6 +96,10 @@ class Receipt:
     id: int
     state: State
     answers: tuple[bytes, ...]
+
+
+# What became of a message; an error (Unavailable) when nothing could be stored.
+Told = Receipt | YilianError
 
 
 class Writer(Protocol):
@@ -121,7 +130,7 @@ class Meter(Protocol):
 Reread = Callable[[Entry], Incoming]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Task:
     """One stage of one message.
 
@@ -129,7 +138,7 @@ class _Task:
     """
 
     work: Callable[[Group], Receipt]
-    done: Callable[[Receipt | YilianError], None]
+    done: Callable[[Told], None]
     stated: Stated | YilianError | None = None
     key: bytes | None = None
 
@@ -207,51 +216,63 @@ class Dispatcher:
         There is one future when it is not staged. They end with an error (Unavailable) when
         nothing could be stored.
         """
-        entry = self._entry(incoming)
         first: Future[Receipt] = Future()
-        staged = incoming.staged and not incoming.refused
-        second: Future[Receipt] | None = Future() if staged else None
+        second: Future[Receipt] | None = Future() if incoming.has_two_stages else None
+        self.take(incoming, partial(_end, first), partial(_end, second))
+        return first, second
+
+    def take(
+        self,
+        incoming: Incoming,
+        first: Callable[[Told], None],
+        second: Callable[[Told], None],
+    ) -> None:
+        """Hand in a message; `first` is told when it is safe, of one that `has_two_stages`
+        `second` when it is applied. They are told by the writer's thread, and do not wait.
+        """
+        entry = self._entry(incoming)
         if self._meter is not None:
-            _measured(self._meter, incoming.feed, first, second)
-        if second is None:
+            first, second = _measured(self._meter, incoming.feed, first, second)
+        if not incoming.has_two_stages:
             self._submit(
                 _Task(
                     lambda group: self._at_once(group, entry, incoming),
-                    self._ending(first),
+                    partial(self._done, first),
                     incoming.stated,
                     entry.key,
                 )
             )
-            return first, None
+            return
         kept: list[int] = []  # the entry that holds the answers, once the first stage knows it
-        second.add_done_callback(self._watch_over)
         self._submit(
             _Task(
                 lambda group: self._store(group, entry, incoming, kept),
-                self._ending(first),
+                partial(self._done, first),
                 key=entry.key,
             ),
             _Task(
                 lambda group: self._apply_stored(group, kept, incoming),
-                self._ending(second),
+                partial(self._done_later, second),
                 incoming.stated,
             ),
         )
-        return first, second
 
     # --- groups of messages ----------------------------------------------------------------------
 
-    def _ending(self, future: Future[Receipt]) -> Callable[[Receipt | YilianError], None]:
-        """Return what ends a future and counts how."""
+    def _done(self, tell: Callable[[Told], None], result: Told) -> None:
+        """Count how a stage ended, and tell it."""
+        if isinstance(result, Receipt):
+            self.counts.states[result.state] += 1
+        try:
+            tell(result)
+        except Exception:  # the writer's thread goes on
+            log.exception("inbox.answer_failed")
 
-        def done(result: Receipt | YilianError) -> None:
-            if isinstance(result, YilianError):
-                future.set_exception(result)
-            else:
-                self.counts.states[result.state] += 1
-                future.set_result(result)
-
-        return done
+    def _done_later(self, tell: Callable[[Told], None], result: Told) -> None:
+        """The same of what was stored before: its sender heard that it is safe."""
+        if not isinstance(result, Receipt):
+            self._left_behind.set()
+        self._done(tell, result)
 
     def _submit(self, *tasks: _Task) -> None:
         """Have tasks done in their turn, with whatever else waits."""
@@ -442,11 +463,6 @@ class Dispatcher:
             if left_behind:
                 self._left_behind.set()
 
-    def _watch_over(self, applied: Future[Receipt]) -> None:
-        """Have an entry that could not be applied tried again: its sender heard that it is safe."""
-        if applied.exception() is not None:
-            self._left_behind.set()
-
     def _forget(self) -> None:
         """Drop the bytes of old entries, a few at a time, between other work."""
         before_us = self._clock.now_us() - self._keep_raw_us
@@ -464,13 +480,14 @@ class Dispatcher:
         waiting = []
         for entry in entries:
             done: Future[Receipt] = Future()
+            tell = partial(_end, done)
             incoming = self._read_again(entry)
             if self._meter is not None:
-                _counted(self._meter, entry.feed, done)
+                tell = partial(_counted, self._meter, entry.feed, tell)
             self._submit(
                 _Task(
                     partial(self._apply_stored, kept=[entry.id], incoming=incoming),
-                    self._ending(done),
+                    partial(self._done, tell),
                     incoming.stated,
                 )
             )
@@ -519,34 +536,46 @@ def _done_together(group: Group, tasks: Sequence[_Task]) -> list[Receipt | Yilia
     return results
 
 
+def _end(future: Future[Receipt] | None, told: Told) -> None:
+    if future is None:
+        return
+    if isinstance(told, Receipt):
+        future.set_result(told)
+    else:
+        future.set_exception(told)
+
+
 def _measured(
-    meter: Meter, feed: str, first: Future[Receipt], second: Future[Receipt] | None
-) -> None:
+    meter: Meter, feed: str, first: Callable[[Told], None], second: Callable[[Told], None]
+) -> tuple[Callable[[Told], None], Callable[[Told], None]]:
     """Measure a message on its way: received, safe to answer, and what it became."""
     begun = time.perf_counter()
+    is_over = False
     meter.received(feed)
 
-    def safe(done: Future[Receipt]) -> None:
-        if done.exception() is not None:
-            return
-        meter.answered(feed, time.perf_counter() - begun)
-        state = done.result().state
-        if state is State.RECEIVED and second is not None:
-            _counted(meter, feed, second)
+    def safe(told: Told) -> None:
+        nonlocal is_over
+        first(told)
+        if isinstance(told, Receipt):
+            meter.answered(feed, time.perf_counter() - begun)
+            is_over = told.state is not State.RECEIVED
+            if is_over:
+                meter.became(feed, told.state.name.lower())
+
+    def applied(told: Told) -> None:
+        if is_over:
+            second(told)
         else:
-            meter.became(feed, state.name.lower())
+            _counted(meter, feed, second, told)
 
-    first.add_done_callback(safe)
+    return safe, applied
 
 
-def _counted(meter: Meter, feed: str, ending: Future[Receipt]) -> None:
+def _counted(meter: Meter, feed: str, tell: Callable[[Told], None], told: Told) -> None:
     """Count what a message became, once it has."""
-
-    def ended(done: Future[Receipt]) -> None:
-        if done.exception() is None:
-            meter.became(feed, done.result().state.name.lower())
-
-    ending.add_done_callback(ended)
+    tell(told)
+    if isinstance(told, Receipt):
+        meter.became(feed, told.state.name.lower())
 
 
 class _Silence:

@@ -19,6 +19,7 @@ from app.feeds.doors import Setting as DoorsSetting
 from app.feeds.hl7v2.convert import Options
 from app.feeds.hl7v2.door import FEED, Door, Profile
 from app.feeds.hl7v2.helpers import Helpers
+from app.feeds.hl7v2.loop import Loop
 from app.feeds.hl7v2.mllp import Counts, Listener, Network
 from app.feeds.hl7v2.reading import Read, Reader
 from app.feeds.lanes import Lane
@@ -117,9 +118,12 @@ class Feeds:
         profile = Profile(ZoneInfo(setting.time_zone))
         self.door = Door(self.dispatcher, reader(setting), profile, clock, helpers)
         self._doors = Doors(setting.doors, self.dispatcher, clock) if setting.doors else None
+        self._loop = Loop("mllp")
         self._listener = None
         if setting.mllp is not None:
-            self._listener = Listener(setting.mllp, self.door.accept, allow=setting.allow)
+            self._listener = Listener(
+                setting.mllp, self.door.accept, allow=setting.allow, loop=self._loop
+            )
 
     @property
     def counts(self) -> Counts | None:
@@ -128,7 +132,10 @@ class Feeds:
 
     def start(self) -> Mapping[str, str]:
         """Apply what an earlier life left, then listen; return the addresses by listener."""
-        self.door.start()
+        if self._listener is not None:
+            self._loop.start()
+        if self._helpers is not None:
+            self._helpers.start(self._loop)
         others = self._doors.rereads if self._doors else {}
         self.dispatcher.start({FEED: self.door.reread, **others})
         addresses = {}
@@ -149,5 +156,6 @@ class Feeds:
             self._doors.stop(timeout_s)
         self.door.stop()
         self.dispatcher.stop()
+        self._loop.stop()
         if self._lane is not None:
             self._lane.close()

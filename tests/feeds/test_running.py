@@ -1,9 +1,11 @@
 """The processes that read messages index what was posted since they began."""
 
 import json
+from concurrent.futures import Future
 from contextlib import ExitStack
 from zoneinfo import ZoneInfo
 
+from app.feeds.hl7v2.loop import Loop
 from app.feeds.running import Setting, helpers
 from app.store.database import Address
 from app.store.prepare import unpacked_words
@@ -33,14 +35,22 @@ def test_helpers_know_the_parameters_that_were_posted(database_url):
     )
     raw = adt("A04", "1", cid="C1").encode()
     with ExitStack() as open_now:
-        reading = helpers(feeds, 1)
+        reading, loop, answer = helpers(feeds, 1), Loop("test"), Future()
+        loop.start()
+        open_now.callback(loop.stop)
+        reading.start(loop)
         open_now.callback(reading.close)
+
+        async def ask(*question):
+            reading.ask(*question)
+
         store = open_store(database_url, setting)
         open_now.callback(store.close)
         body = json.dumps(PARAMETER).encode()
         store.commit([Change(Method.UPDATE, "SearchParameter", "fed", body)])
 
-        said = reading.answer(reading.ask(raw), raw).said
+        loop.run(ask(raw, answer.set_result))
+        said = answer.result(60).said
 
         prepared = next(one.prepared for one in said.statements if one.type == "Patient")
         assert prepared.generation == store.preparer.generation > 0

@@ -1,21 +1,19 @@
 """The HL7 v2 door: frames in, answers out, everything between handed to the dispatcher.
 
 Has each message of a frame read (by helpers beside this process, if there are any), decides how
-its sender wants to be answered, and turns the outcome into acknowledgements. The listener's thread
-hands messages to the helpers itself while they surely take them without a wait, which saves every
-message a change of threads. Two threads of the door's own do what may wait: one hands out the
-rest, one takes in; all keep the order.
+its sender wants to be answered, and turns the outcome into acknowledgements. It has no thread of
+its own: the listener's hands messages to the helpers and what they have read to the dispatcher, in
+the order of the frames; the dispatcher's tells what became of them.
 """
 
 from __future__ import annotations
 
 import logging
-import queue
 import re
-import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from functools import lru_cache, partial
 from hashlib import sha256
@@ -23,10 +21,10 @@ from hashlib import sha256
 from app.clock import Clock, from_us
 from app.errors import Issue, Unavailable, YilianError
 from app.feeds.apply import Stated
-from app.feeds.dispatch import SILENCE, Dispatcher, Incoming, Receipt, Reply
+from app.feeds.dispatch import SILENCE, Dispatcher, Incoming, Receipt, Reply, Told
 from app.feeds.hl7v2 import ack
 from app.feeds.hl7v2.ack import Header, Mode, Verdict
-from app.feeds.hl7v2.helpers import Helper, Helpers
+from app.feeds.hl7v2.helpers import Helpers
 from app.feeds.hl7v2.mllp import NO_ANSWER, Answer, Answers, Frame
 from app.feeds.hl7v2.reading import Read, Reader
 from app.feeds.hl7v2.split import Piece, messages
@@ -37,10 +35,6 @@ log = logging.getLogger(__name__)
 FEED = "hl7v2"
 _LONGEST_NAME = 200  # characters
 _LINE_END = re.compile(rb"[\r\n]")
-# Bytes with the helpers up to which one more message surely does not wait: half of what the pipe
-# to a single one holds (208 kB), as blocks of memory are up to twice as large as what they hold.
-_AT_ONCE_BYTES = 96 * 1024
-_BESIDE_BYTES = 1024  # that a message takes in a pipe beside its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +53,13 @@ class Profile:
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """One frame on its way: its messages, and which helper was asked to read each."""
+    """One frame on its way: its messages, what was read of them, and how many are not read yet."""
 
     frame: Frame
     answer: Answer
     pieces: Sequence[Piece] = ()
-    asked: Sequence[Helper | None] = ()
-
-    @property
-    def size_bytes(self) -> int:
-        """What its messages take in pipes."""
-        return len(self.frame.payload) + _BESIDE_BYTES * (len(self.pieces) + 1)
+    reads: list[Read | None] = field(default_factory=list)
+    unread: int = 0
 
 
 class Door:
@@ -83,113 +73,80 @@ class Door:
         clock: Clock,
         helpers: Helpers | None = None,
     ) -> None:
-        """helpers: read the messages; None: this process does."""
+        """helpers: read the messages, on the listener's loop; None: this process does, at once."""
         self._dispatcher = dispatcher
         self._reader = reader
         self._profile = profile
         self._clock = clock
         self._helpers = helpers
-        self._frames: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._reading: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()  # who holds it never waits for a helper
-        self._behind = 0  # frames given to the thread that hands out, and not handed out yet
-        self._asked_bytes = 0  # written by who hands out
-        self._read_bytes = 0  # written by the thread that takes in
-        self._threads = [
-            threading.Thread(target=self._hand_out, name="hl7v2-out", daemon=True),
-            threading.Thread(target=self._take_in, name="hl7v2-in", daemon=True),
-        ]
+        self._jobs: deque[_Job] = deque()  # not handed in yet, in order
 
-    def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
+    def accept(self, frame: Frame, answer: Answer) -> None:
+        """Take a frame and tell its answers later; by one thread."""
+        job = _Job(frame, answer)
+        self._jobs.append(job)
+        if frame.error is None:
+            try:
+                job.pieces = messages(frame.payload)
+            except Exception:
+                log.exception("hl7v2.door_failed")
+                self._jobs.remove(job)
+                answer(NO_ANSWER)
+                return
+            self._ask(job)
+        if not job.unread:
+            self._hand_in()
 
     def stop(self) -> None:
         """Finish what was accepted."""
-        self._frames.put(None)
-        for thread in self._threads:
-            thread.join()
         if self._helpers is not None:
             self._helpers.close()
 
-    def accept(self, frame: Frame, answer: Answer) -> None:
-        """Take a frame and tell its answers later; does not wait."""
-        job = _Job(frame, answer)
-        with self._lock:
-            if self._takes_at_once(frame.payload):
-                self._ask(job)
-            else:
-                self._behind += 1
-                self._frames.put(job)
+    def _ask(self, job: _Job) -> None:
+        """Have the messages of a frame read."""
+        if self._helpers is None:
+            job.reads = [self._reader.read(one.raw) for one in job.pieces]
+            return
+        job.unread = len(job.pieces)
+        job.reads = [None] * job.unread
+        for at, piece in enumerate(job.pieces):
+            self._helpers.ask(piece.raw, partial(self._was_read, job, at))
 
-    def _takes_at_once(self, payload: bytes) -> bool:
-        """Say whether the helpers take a frame without a wait, and none waits before it.
-
-        The first messages are handed out aside: helpers start when they are first asked.
-        """
-        if self._behind or not self._read_bytes:
-            return False
-        room = _AT_ONCE_BYTES - (self._asked_bytes - self._read_bytes)
-        most = _BESIDE_BYTES * (payload.count(b"MSH", 0, _AT_ONCE_BYTES) + 2)  # of its messages
-        return len(payload) + most <= room
+    def _was_read(self, job: _Job, at: int, read: Read) -> None:
+        job.reads[at] = read
+        job.unread -= 1
+        if not job.unread:
+            self._hand_in()
 
     def reread(self, entry: Entry) -> Incoming:
         """Return an entry of the inbox read and converted again."""
         return self._incoming(Piece(entry.raw), entry.peer, self._reader.read(entry.raw))
 
-    # --- the two threads -------------------------------------------------------------------------
+    # --- to the dispatcher -----------------------------------------------------------------------
 
-    def _hand_out(self) -> None:
-        while (job := self._frames.get()) is not None:
-            self._ask(job)
-            with self._lock:
-                self._behind -= 1
-        self._reading.put(None)
-
-    def _ask(self, job: _Job) -> None:
-        """Hand the messages of a frame to the helpers, and the frame to who takes in."""
-        if job.frame.error is None:
+    def _hand_in(self) -> None:
+        """Hand in the frames that are read, up to the first that is not."""
+        while self._jobs and not self._jobs[0].unread:
+            job = self._jobs.popleft()
             try:
-                job.pieces = messages(job.frame.payload)
+                answering = _Answering(job.answer, self._incomings(job), self._unstorable)
+                for n, incoming in enumerate(answering.incomings):
+                    self._dispatcher.take(
+                        incoming, partial(answering.first, n), partial(answering.second, n)
+                    )
             except Exception:
                 log.exception("hl7v2.door_failed")
                 job.answer(NO_ANSWER)
-                return
-            if self._helpers is not None:
-                job.asked = [self._helpers.ask(one.raw) for one in job.pieces]
-        self._asked_bytes += job.size_bytes
-        self._reading.put(job)
 
-    def _take_in(self) -> None:
-        while (job := self._reading.get()) is not None:
-            try:
-                _Answering(job.answer, [self._hand_in(one) for one in self._read(job)])
-            except Exception:
-                log.exception("hl7v2.door_failed")
-                job.answer(NO_ANSWER)
-            self._read_bytes += job.size_bytes
-
-    def _read(self, job: _Job) -> list[Incoming]:
+    def _incomings(self, job: _Job) -> list[Incoming]:
         if job.frame.error is not None:
             return [self._unfinished(job.frame, job.frame.error)]
         peer = job.frame.peer.host
-        if self._helpers is None:
-            reads = [self._reader.read(piece.raw) for piece in job.pieces]
-        else:
-            # All replies first: one left in a pipe would be taken for that to the next message.
-            reads = [
-                self._helpers.answer(asked, piece.raw)
-                for piece, asked in zip(job.pieces, job.asked, strict=True)
-            ]
         return [
-            self._incoming(piece, peer, read) for piece, read in zip(job.pieces, reads, strict=True)
+            self._incoming(piece, peer, read)
+            for piece, read in zip(job.pieces, job.reads, strict=True)
+            if read is not None
         ]
-
-    # --- to the dispatcher -----------------------------------------------------------------------
-
-    def _hand_in(self, incoming: Incoming) -> _Handed:
-        first, second = self._dispatcher.submit(incoming)
-        return _Handed(first, second, partial(self._unstorable, incoming))
 
     def _unstorable(self, incoming: Incoming, error: YilianError) -> Answers:
         """Return what to say when nothing could be stored."""
@@ -319,71 +276,51 @@ def _named(text: str) -> str:
     return text if text.isprintable() else "".join(filter(str.isprintable, text))
 
 
-# --- promises ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Handed:
-    """One message in the dispatcher's hands."""
-
-    first: Future[Receipt]
-    second: Future[Receipt] | None
-    unstorable: Callable[[YilianError], Answers]
+# --- answers -------------------------------------------------------------------------------------
 
 
 class _Answering:
-    """Turns the receipts of a frame's messages into its answers, in their order.
+    """Turns the receipts of a frame's messages into its answers, in their order."""
 
-    Lets go of them then: a future keeps whom it told, and that would keep all of the message in
-    memory until the collector comes.
-    """
-
-    def __init__(self, answer: Answer, handed: Sequence[_Handed]) -> None:
+    def __init__(
+        self,
+        answer: Answer,
+        incomings: Sequence[Incoming],
+        unstorable: Callable[[Incoming, YilianError], Answers],
+    ) -> None:
+        self.incomings = incomings
         self._answer = answer
-        self._handed = handed
-        self._seconds = seconds = [one.second for one in handed if one.second is not None]
-        self._later: Future[Sequence[bytes]] | None = Future() if seconds else None
-        self._lock = threading.Lock()
-        self._firsts_left = len(handed)
-        self._seconds_left = len(seconds)
-        for one in handed:
-            one.first.add_done_callback(self._first_done)
-        for second in seconds:
-            second.add_done_callback(self._second_done)
+        self._unstorable = unstorable
+        self._firsts: list[Told | None] = [None] * len(incomings)
+        self._seconds: dict[int, Told | None] = {
+            n: None for n, one in enumerate(incomings) if one.has_two_stages
+        }
+        self._later: Future[Sequence[bytes]] | None = Future() if self._seconds else None
+        self._firsts_left = len(incomings)
+        self._seconds_left = len(self._seconds)
 
-    def _first_done(self, _: Future[Receipt]) -> None:
-        with self._lock:
-            self._firsts_left -= 1
-            if self._firsts_left:
-                return
+    def first(self, at: int, told: Told) -> None:
+        """Take what became of a message; answer when it was the last."""
+        self._firsts[at] = told
+        self._firsts_left -= 1
+        if self._firsts_left:
+            return
         now: list[bytes] = []
         stored, close = True, False
-        handed, self._handed = self._handed, ()
-        for one in handed:
-            error = one.first.exception()
-            if error is None:
-                now.extend(one.first.result().answers)
-                continue
-            said = one.unstorable(_ours(error))
-            now.extend(said.now)
-            stored, close = False, close or said.close
+        for incoming, one in zip(self.incomings, self._firsts, strict=True):
+            if isinstance(one, Receipt):
+                now.extend(one.answers)
+            elif one is not None:
+                said = self._unstorable(incoming, one)
+                now.extend(said.now)
+                stored, close = False, close or said.close
         self._answer(Answers(tuple(now), self._later, stored, close))
 
-    def _second_done(self, _: Future[Receipt]) -> None:
-        with self._lock:
-            self._seconds_left -= 1
-            if self._seconds_left or self._later is None:
-                return
-        seconds, self._seconds = self._seconds, []
-        self._later.set_result(
-            [
-                answer
-                for second in seconds
-                if second.exception() is None
-                for answer in second.result().answers
-            ]
-        )
-
-
-def _ours(error: BaseException) -> YilianError:
-    return error if isinstance(error, YilianError) else Unavailable("it cannot be stored now")
+    def second(self, at: int, told: Told) -> None:
+        """Take what became of a message that was safe before."""
+        self._seconds[at] = told
+        self._seconds_left -= 1
+        if self._seconds_left or self._later is None:
+            return
+        receipts = [one for one in self._seconds.values() if isinstance(one, Receipt)]
+        self._later.set_result([answer for one in receipts for answer in one.answers])

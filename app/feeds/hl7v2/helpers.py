@@ -2,8 +2,9 @@
 
 Reading, converting, checking and indexing a result of ten observations costs about as much as
 writing it; done by another process it costs the writer nothing. Requests and replies are frames
-on a pipe; each helper answers in the order it is asked. Each system call gives Python's lock away
-to the writer, so a reply is written and read in one piece, and read with those that follow it.
+on a pipe; each helper answers in the order it is asked. All pipes are watched by one event loop,
+that of the listener; nothing here waits. Each system call gives Python's lock away to the writer,
+so a reply is written and read in one piece, and read with those that follow it.
 
 A helper that ends takes no message with it: what it was asked is asked again. The message it was
 reading then is suspected, and tried once more by a helper that reads nothing else; if that one
@@ -16,6 +17,7 @@ from a process that was made before this one had threads (`_nursery`), as often 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import logging
@@ -25,24 +27,24 @@ import select
 import signal
 import socket
 import struct
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import cycle
-from multiprocessing.connection import Connection
 
 import msgspec
 
 from app.errors import Issue
 from app.feeds.hl7v2 import ack
+from app.feeds.hl7v2.loop import Loop
 from app.feeds.hl7v2.reading import Read, Wrong, packed, unpacked
 
 log = logging.getLogger(__name__)
 
 _PID = struct.Struct("=i")
-_SIZE = struct.Struct("=Q")  # before each reply: its bytes
-_RECEIVE_BYTES = 64 * 1024
+_SIZE = struct.Struct("=Q")  # before each request and each reply: its bytes
+_RECEIVE_BYTES = 256 * 1024
 _fork = multiprocessing.get_context("fork")  # a helper shares what was imported before
 _FIRST = (
     b"MSH|^~\\&|YILIAN|YILIAN|||20000101||ADT^A04^ADT_A01|0|P|2.5.1\r"
@@ -83,91 +85,188 @@ def limit_s(raw: bytes) -> float:
     return _LIMIT_S + _LIMIT_S_PER_MB * len(raw) / 1_000_000
 
 
+@dataclass(slots=True, eq=False)
+class Question:
+    """A message to be read, and whom to tell what became of it. tries: helpers that it ended."""
+
+    raw: bytes
+    told: Callable[[Read], None]
+    tries: int = 0
+
+
+Answered = Callable[[Question, Read], None]
+# Takes a question that gets no reply: `blamed` when its helper ended over it, or hung (`hung`).
+Unread = Callable[[Question, bool, bool], None]
+
+
 class Helper:
-    """One process that reads, as the one that asks it sees it."""
+    """One process that reads, as the one that asks it sees it; used by the loop's thread only."""
 
-    def __init__(self, pipe: Connection, pid: int = 0) -> None:
+    def __init__(
+        self,
+        pipe: socket.socket,
+        answered: Answered,
+        unread: Unread,
+        limit_s: Callable[[bytes], float],
+    ) -> None:
+        pipe.setblocking(False)
         self._pipe = pipe
-        self._readable = select.poll()  # made once: `Connection.poll` makes one for every message
-        self._readable.register(pipe.fileno(), select.POLLIN)
-        self._came = bytearray()  # of replies, and not taken yet
-        self.pid = pid
+        self._answered = answered
+        self._unread = unread
+        self._limit_s = limit_s
+        self._loop = asyncio.get_running_loop()
+        self._asked: deque[Question] = deque()  # without their replies
+        self._to_send: deque[bytes] = deque()
+        self._unsent = memoryview(b"")  # of the one before these
+        self._is_full = False  # the pipe
+        self._came = bytearray()  # of a reply that is not whole yet
+        self._received = memoryview(bytearray(_RECEIVE_BYTES))
+        self._timer: asyncio.TimerHandle | None = None
+        self._reading_since = 0.0  # the oldest of what was asked
+        self.pid = 0  # the first that it says
         self.alive = True
-        self.hung = False  # ended because it read a message for too long
-        self._blamed = False
+        self._loop.add_reader(pipe, self._receive)
 
-    def ask(self, raw: bytes) -> bool:
-        """Hand over a message; False when there is no helper any more."""
-        if self.alive:
-            try:
-                self._pipe.send_bytes(raw)
-            except OSError:
-                self._lost()
-        return self.alive
+    @property
+    def busy(self) -> bool:
+        return bool(self._asked)
 
-    def answer(self, limit_s: float | None = None) -> Read | None:
-        """Return the reply to the oldest message handed over; None when there will be none.
-
-        limit_s: how long to wait for it before the helper is ended; None: for ever.
-        """
-        limit_ms = None if limit_s is None else limit_s * 1000
-        try:
-            while (reply := self._taken()) is None:
-                if not self._readable.poll(limit_ms):
-                    self._end()
-                    return None
-                self._receive()
-            return unpacked(reply)
-        except (OSError, EOFError):
-            self._lost()
-        except msgspec.MsgspecError:  # taken from the pipe all the same: the next one is right
-            log.exception("hl7v2.helper_unreadable")
-        return None
-
-    def blame(self) -> bool:
-        """Say whether to suspect a message without reply: the first one after the last reply."""
-        first, self._blamed = not self._blamed, True
-        return first
+    def ask(self, question: Question) -> None:
+        """Hand over a message; the reply is told, or that there will be none."""
+        self._asked.append(question)
+        if len(self._asked) == 1:
+            self._time()
+        self._to_send.append(question.raw)
+        if not self._is_full:
+            self._send()
 
     def close(self) -> None:
         """Let it finish."""
+        if self._pipe.fileno() < 0:
+            return
         self.alive = False
+        self._loop.remove_reader(self._pipe)
+        self._loop.remove_writer(self._pipe)
         self._pipe.close()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # --- requests out ----------------------------------------------------------------------------
+
+    def _send(self) -> None:
+        while self._to_send or self._unsent:
+            if not self._unsent:
+                raw = self._to_send.popleft()
+                self._unsent = memoryview(_SIZE.pack(len(raw)) + raw)
+            try:
+                sent = self._pipe.send(self._unsent)
+            except BlockingIOError:
+                if not self._is_full:
+                    self._is_full = True
+                    self._loop.add_writer(self._pipe, self._send)
+                return
+            except OSError:  # it has ended: seen once what it has said is taken
+                self.alive = False
+                self._to_send.clear()
+                sent = len(self._unsent)
+            self._unsent = self._unsent[sent:]
+        if self._is_full:
+            self._is_full = False
+            self._loop.remove_writer(self._pipe)
+
+    # --- replies in ------------------------------------------------------------------------------
 
     def _receive(self) -> None:
-        """Add what is in the pipe. Raises EOFError, OSError when the helper has ended."""
-        data = os.read(self._pipe.fileno(), _RECEIVE_BYTES)
-        if not data:
-            raise EOFError
-        self._came += data
-
-    def _taken(self) -> bytes | None:
-        """Take a whole reply out of what has come."""
-        came = self._came
-        if len(came) < _SIZE.size:
-            return None
-        end = _SIZE.size + _SIZE.unpack_from(came)[0]
-        if len(came) < end:
-            return None
-        reply = bytes(came[_SIZE.size : end])
-        del came[:end]
-        return reply
-
-    def _end(self) -> None:
-        """End a helper that hangs; its end of the pipe is open, so the process is there."""
-        self.alive, self.hung = False, True
-        log.error("hl7v2.helper_hung")
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-
-    def _lost(self) -> None:
-        if self.alive:
-            self.alive = False
+        try:
+            size = self._pipe.recv_into(self._received)
+        except BlockingIOError:
+            return
+        except OSError:
+            size = 0
+        if not size:
             log.error("hl7v2.helper_lost")
+            self._end(hung=False)
+        elif self._came:
+            self._came += self._received[:size]
+            with memoryview(self._came) as came:
+                taken = self._taken(came)
+            del self._came[:taken]
+        else:
+            taken = self._taken(self._received[:size])
+            self._came += self._received[taken:size]
+
+    def _taken(self, came: memoryview) -> int:
+        """Tell the replies that are whole; return how many bytes they were."""
+        begin = 0
+        while len(came) - begin >= _SIZE.size:
+            end = begin + _SIZE.size + _SIZE.unpack_from(came, begin)[0]
+            if end > len(came):
+                break
+            self._reply(came[begin + _SIZE.size : end])
+            begin = end
+        return begin
+
+    def _reply(self, data: memoryview) -> None:
+        if not self.pid:
+            self.pid = _PID.unpack(data)[0]
+            self._time()
+            return
+        question = self._asked.popleft()
+        if self._asked:
+            self._time()
+        try:
+            read = unpacked(data)
+        except msgspec.MsgspecError:  # taken from the pipe all the same: the next one is right
+            log.exception("hl7v2.helper_unreadable")
+            self._unread(question, True, False)
+        else:
+            self._answered(question, read)
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    def _time(self) -> None:
+        """Time what it reads from now on, once it is there."""
+        if not (self._asked and self.pid):
+            return
+        self._reading_since = self._loop.time()
+        due = self._reading_since + self._limit_s(self._asked[0].raw)
+        if self._timer is None or due < self._timer.when():
+            self._ring_at(due)
+
+    def _ring_at(self, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due, self._look)
+
+    def _look(self) -> None:
+        """End it when it hangs. One timer, however much it reads."""
+        self._timer = None
+        if not self._asked:
+            return
+        due = self._reading_since + self._limit_s(self._asked[0].raw)
+        if due > self._loop.time():
+            self._ring_at(due)
+            return
+        log.error("hl7v2.helper_hung")
+        with contextlib.suppress(ProcessLookupError):  # our end of its pipe is open: it is there
+            os.kill(self.pid, signal.SIGKILL)
+        self._end(hung=True)
+
+    def _end(self, *, hung: bool) -> None:
+        """Give back what was asked; the first is suspected, if reading had begun."""
+        self.close()
+        asked, self._asked = self._asked, deque()
+        blamed = self.pid != 0
+        for question in asked:
+            self._unread(question, blamed, blamed and hung)
+            blamed = False
 
 
 class Helpers:
-    """Several helpers. Make them before this process has threads; one thread asks, one takes."""
+    """Several helpers. Make them before this process has threads, then `start` them on a loop.
+
+    What does not say otherwise is called on the loop's thread.
+    """
 
     def __init__(
         self,
@@ -184,6 +283,7 @@ class Helpers:
         self._read = read
         self._limit_s = limit_s
         self._now = now
+        self._loop: Loop | None = None
         self._control, theirs = socket.socketpair()
         self._nursery = _fork.Process(
             target=_nursery, args=(theirs, self._control, read, warm or read), name="reader"
@@ -191,32 +291,30 @@ class Helpers:
         self._nursery.daemon = True
         self._nursery.start()
         theirs.close()
-        self._lock = threading.Lock()
         self._restarts: deque[float] = deque()
         self._helpers: list[Helper | None] = [None] * count  # forked when first asked
         self._next: Iterator[int] = cycle(range(count))
         self._spare: Helper | None = None  # reads again, one message at a time
+        self._again: deque[Question] = deque()  # for the spare
+        self._open = 0  # questions without an answer
+        self._idle: asyncio.Event | None = None
 
-    def ask(self, raw: bytes) -> Helper | None:
-        """Hand a message to the next helper; None when there is none to be had."""
+    def start(self, loop: Loop) -> None:
+        """From another thread; the loop runs."""
+        self._loop = loop
+
+    def ask(self, raw: bytes, told: Callable[[Read], None]) -> None:
+        """Have a message read; `told` gets what became of it, on the loop's thread."""
+        self._open += 1
+        question = Question(raw, told)
         at = next(self._next)
         helper = self._helpers[at]
         if helper is None or not helper.alive:
             helper = self._helpers[at] = self._replaced()
-        return helper if helper is not None and helper.ask(raw) else None
-
-    def answer(self, asked: Helper | None, raw: bytes) -> Read:
-        """Return what became of a message: `asked` is what `ask` returned for it."""
-        tries = 0
-        if asked is not None:
-            read = asked.answer(self._limit_s(raw))
-            if read is not None:
-                return read
-            if asked.blame():
-                if asked.hung:
-                    return _failed(raw, _TOO_LONG)
-                tries = 1
-        return self._again(raw, tries)
+        if helper is None:
+            self._unread(question, False, False)
+        else:
+            helper.ask(question)
 
     def warm(self) -> None:
         """Have compiled what most messages need; a message that comes meanwhile goes before it."""
@@ -224,55 +322,83 @@ class Helpers:
             self._control.sendall(_WARM)
 
     def close(self) -> None:
-        """Let them finish, and wait for their end."""
-        for helper in (*self._helpers, self._spare):
-            if helper is not None:
-                helper.close()
+        """Let them finish what they were asked, and wait for their end; from another thread."""
+        if self._loop is not None:
+            self._loop.run(self._finish())
         self._control.close()
         self._nursery.join(5)
 
-    def _again(self, raw: bytes, tries: int) -> Read:
-        """Read a message that got no reply, with a helper that reads nothing else."""
-        while tries < _TRIES:
+    # --- what became of questions ----------------------------------------------------------------
+
+    def _tell(self, question: Question, read: Read) -> None:
+        question.told(read)
+        self._open -= 1
+        if self._idle is not None and not self._open:
+            self._idle.set()
+
+    def _answered(self, question: Question, read: Read) -> None:
+        self._tell(question, read)
+        if self._again:
+            self._read_again()
+
+    def _unread(self, question: Question, blamed: bool, hung: bool) -> None:
+        if hung:
+            self._tell(question, _failed(question.raw, _TOO_LONG))
+        else:
+            question.tries += blamed
+            self._again.append(question)
+        self._read_again()
+
+    def _read_again(self) -> None:
+        """Have messages that got no reply read by a helper that reads nothing else."""
+        while self._again and not (self._spare is not None and self._spare.busy):
+            question = self._again.popleft()
+            if question.tries >= _TRIES:
+                self._tell(question, _failed(question.raw, _FATAL))
+                continue
             if self._spare is None or not self._spare.alive:
                 self._spare = self._replaced()
             if self._spare is None:
-                break
-            if self._spare.ask(raw):
-                read = self._spare.answer(self._limit_s(raw))
-                if read is not None:
-                    return read
-                if self._spare.hung:
-                    return _failed(raw, _TOO_LONG)
-            tries += 1
-        if not tries and not self._nursery.is_alive():
-            return self._read(raw)  # nothing speaks against it
-        if tries:
-            return _failed(raw, _FATAL)
+                self._tell(question, self._unreadable(question))
+            else:
+                self._spare.ask(question)
+
+    def _unreadable(self, question: Question) -> Read:
+        """Return what becomes of a message when there is no helper to be had."""
+        if question.tries:
+            return _failed(question.raw, _FATAL)
+        if not self._nursery.is_alive():
+            return self._read(question.raw)  # nothing speaks against it
         wrong = Wrong("Unavailable", (_NO_READER,))
-        return Read(ack.header_of_raw(raw), wrong=wrong, refused=True)
+        return Read(ack.header_of_raw(question.raw), wrong=wrong, refused=True)
+
+    async def _finish(self) -> None:
+        self._idle = asyncio.Event()
+        if self._open:
+            await self._idle.wait()
+        for helper in (*self._helpers, self._spare):
+            if helper is not None:
+                helper.close()
+
+    # --- processes -------------------------------------------------------------------------------
 
     def _replaced(self) -> Helper | None:
         """Return a new helper in place of one that ended; None when too many did."""
-        with self._lock:
-            now = self._now()
-            while self._restarts and now - self._restarts[0] > _RESTARTS_S:
-                self._restarts.popleft()
-            if len(self._restarts) >= _RESTARTS:
-                return None
-            self._restarts.append(now)
-            return self._forked()
-
-    def _forked(self) -> Helper | None:
-        try:
-            self._control.sendall(_FORK)
-            said, handles, _, _ = socket.recv_fds(self._control, _PID.size, 1)
-        except OSError:
-            handles = []
-        if not handles:
-            log.error("hl7v2.no_helper")
+        now = self._now()
+        while self._restarts and now - self._restarts[0] > _RESTARTS_S:
+            self._restarts.popleft()
+        if len(self._restarts) >= _RESTARTS:
             return None
-        return Helper(Connection(handles[0]), *_PID.unpack(said))
+        self._restarts.append(now)
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                socket.send_fds(self._control, [_FORK], [theirs.fileno()])
+            except OSError:
+                log.error("hl7v2.no_helper")
+                ours.close()
+                return None
+        return Helper(ours, self._answered, self._unread, self._limit_s)
 
 
 def _failed(raw: bytes, issue: Issue) -> Read:
@@ -297,25 +423,20 @@ def _nursery(
                 warm(more.popleft())
                 gc.freeze()
                 continue
-            asked = control.recv(1)
+            asked, handles, _, _ = socket.recv_fds(control, 1, 1)
             if not asked:
                 break
             if asked == _WARM:
                 more.extend(MORE)
                 continue
             _reap(os.WNOHANG)
-            ours, theirs = _fork.Pipe()
-            pid = os.fork()
-            if pid == 0:
-                try:
-                    ours.close()
-                    control.close()
-                    _serve(theirs, read)
-                finally:
-                    os._exit(0)
-            theirs.close()
-            socket.send_fds(control, [_PID.pack(pid)], [ours.fileno()])
-            ours.close()
+            with socket.socket(fileno=handles[0]) as pipe:
+                if os.fork() == 0:
+                    try:
+                        control.close()
+                        _serve(pipe, read)
+                    finally:
+                        os._exit(0)
     _reap(0)
 
 
@@ -326,15 +447,28 @@ def _reap(options: int) -> None:
             pass
 
 
-def _serve(pipe: Connection, read: Callable[[bytes], Read]) -> None:
+def _serve(pipe: socket.socket, read: Callable[[bytes], Read]) -> None:
     """What runs in a helper: read what comes, until the pipe is closed."""
-    with contextlib.suppress(EOFError, OSError):
-        while True:
-            reply(pipe, packed(read(pipe.recv_bytes())))
+    with contextlib.suppress(OSError):
+        reply(pipe, _PID.pack(os.getpid()))
+        for raw in _requests(pipe):
+            reply(pipe, packed(read(raw)))
 
 
-def reply(pipe: Connection, data: bytes) -> None:
-    """Write what `Helper.answer` takes as one reply."""
-    left = memoryview(_SIZE.pack(len(data)) + data)
-    while left:
-        left = left[os.write(pipe.fileno(), left) :]
+def _requests(pipe: socket.socket) -> Iterator[bytes]:
+    """Yield what comes, as many in one piece as there are."""
+    came = bytearray()
+    while data := pipe.recv(_RECEIVE_BYTES):
+        came += data
+        while len(came) >= _SIZE.size:
+            end = _SIZE.size + _SIZE.unpack_from(came)[0]
+            if len(came) < end:
+                break
+            raw = bytes(came[_SIZE.size : end])
+            del came[:end]
+            yield raw
+
+
+def reply(pipe: socket.socket, data: bytes) -> None:
+    """Write what `Helper` takes as one reply."""
+    pipe.sendall(_SIZE.pack(len(data)) + data)

@@ -21,12 +21,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import NamedTuple, cast
@@ -34,6 +32,7 @@ from typing import NamedTuple, cast
 from app.errors import Malformed, TooMuch, Unavailable, YilianError
 from app.feeds.hl7v2 import frames
 from app.feeds.hl7v2.frames import Found, Framer, Kind
+from app.feeds.hl7v2.loop import Bell, Loop
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +134,7 @@ class _Slot:
 
 
 class Listener:
-    """Listens on one address, in a thread of its own, from `start` to `stop`."""
+    """Listens on one address from `start` to `stop`, on a loop of its own or one it shares."""
 
     def __init__(
         self,
@@ -146,6 +145,7 @@ class Listener:
         allow: Sequence[Network] = (),
         release_2: bool = False,
         answered: Callable[[float], None] | None = None,
+        loop: Loop | None = None,
     ) -> None:
         """Prepare a listener.
 
@@ -153,6 +153,7 @@ class Listener:
         allow: networks whose hosts may connect; loopback always may. An address that other
             machines can reach is refused without it.
         answered: told the seconds from a frame's last byte to its first answer.
+        loop: runs already, and goes on afterwards; None: one of its own.
         """
         if not allow and not _is_loopback(address[0]):
             raise ValueError("listening for other machines needs the networks that may connect")
@@ -169,31 +170,27 @@ class Listener:
         self.waiting: dict[_Connection, None] = {}  # stopped reading, in order
         self.received = memoryview(bytearray(_RECEIVE_BYTES))  # what all connections receive into
         self._resolved: deque[tuple[_Slot, Answers | Sequence[bytes]]] = deque()
-        self._bell_read: socket.socket
-        self._bell: socket.socket  # wakes at half of what `call_soon_threadsafe` costs
-        self._woken = False
-        self._loop: asyncio.AbstractEventLoop
-        self._thread = threading.Thread(target=self._run, name="mllp", daemon=True)
+        self._shared = loop
+        self._loop = loop or Loop("mllp")
+        self._bell: Bell | None = None
         self._server: asyncio.Server | None = None
         self._emptied: asyncio.Event | None = None
 
     def start(self) -> None:
         """Begin to listen; raises OSError when the address cannot be had."""
-        self._loop = asyncio.new_event_loop()
-        self._bell_read, self._bell = socket.socketpair()
-        self._bell.setblocking(False)
-        self._thread.start()
+        if self._shared is None:
+            self._loop.start()
         try:
-            asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
+            self._loop.run(self._open())
         except BaseException:
             self._end_loop()
             raise
 
     def stop(self, timeout_s: float = 10.0) -> bool:
         """Stop accepting, answer the frames already complete, close; say if all were answered."""
-        if not self._thread.is_alive():
+        if self._server is None:
             return True
-        done = asyncio.run_coroutine_threadsafe(self._drain(timeout_s), self._loop).result()
+        done = self._loop.run(self._close(timeout_s))
         self._end_loop()
         return done
 
@@ -205,10 +202,8 @@ class Listener:
     def resolved(self, slot: _Slot, answers: Answers | Sequence[bytes]) -> None:
         """Take the first or the later answers of a frame; from any thread, one wake-up for many."""
         self._resolved.append((slot, answers))
-        if not self._woken:
-            self._woken = True
-            with suppress(OSError):  # nobody is there any more
-                self._bell.send(b".")
+        if self._bell is not None:
+            self._bell.ring()
 
     def released(self, size_bytes: int) -> None:
         """A frame got its first answer: let those who stopped reading go on."""
@@ -239,8 +234,6 @@ class Listener:
 
     def _send_resolved(self) -> None:
         """Send what has been answered since the last time."""
-        self._bell_read.recv(64)
-        self._woken = False  # before looking: what comes later wakes again
         told: dict[_Connection, None] = {}
         while self._resolved:
             slot, answers = self._resolved.popleft()
@@ -249,23 +242,29 @@ class Listener:
         for connection in told:
             connection.flush()
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-        self._loop.close()
-
     async def _open(self) -> None:
-        self._server = await self._loop.create_server(
-            lambda: _Connection(self), *self.address, backlog=self.limits.backlog
-        )
-        self._loop.add_reader(self._bell_read, self._send_resolved)
+        self._bell = Bell(self._send_resolved)
+        try:
+            self._server = await asyncio.get_running_loop().create_server(
+                lambda: _Connection(self), *self.address, backlog=self.limits.backlog
+            )
+        except BaseException:
+            self._bell.close()
+            raise
         self.port = self._server.sockets[0].getsockname()[1]
         log.info("mllp.listening", extra={"address": f"{self.address[0]}:{self.port}"})
 
-    async def _drain(self, timeout_s: float) -> bool:
+    async def _close(self, timeout_s: float) -> bool:
         self.draining = True
         if self._server is not None:
             self._server.close()
+        try:
+            return await self._drain(timeout_s)
+        finally:
+            if self._bell is not None:
+                self._bell.close()
+
+    async def _drain(self, timeout_s: float) -> bool:
         self._emptied = asyncio.Event()
         for connection in tuple(self.connections):
             connection.finish()
@@ -280,10 +279,9 @@ class Listener:
         return True
 
     def _end_loop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._bell.close()
-        self._bell_read.close()
+        self._server = None
+        if self._shared is None:
+            self._loop.stop()
 
 
 class _Connection(asyncio.BufferedProtocol):

@@ -191,7 +191,7 @@ def packed(read: Read) -> bytes:
     return _encode((read.header, packed_said, read.wrong, read.silent, read.refused, read.issues))
 
 
-def unpacked(data: bytes) -> Read:
+def unpacked(data: bytes | memoryview) -> Read:
     """Return what `packed` was given. Raises msgspec.MsgspecError for anything else."""
     found = _decode(data)
     said = None

@@ -14,10 +14,10 @@ from app.feeds.dispatch import Receipt
 from app.feeds.hl7v2 import ack
 from app.feeds.hl7v2.door import Door, Profile
 from app.feeds.hl7v2.helpers import Helpers
+from app.feeds.hl7v2.loop import Loop
 from app.feeds.hl7v2.mllp import NO_ANSWER, Frame, Peer
 from app.feeds.hl7v2.reading import Read
 from app.feeds.inbox import State
-from tests.support import wait_for
 
 PEER = Peer("192.0.2.1", 1, 1)
 
@@ -40,13 +40,11 @@ class Notebook:
     def __init__(self):
         self.seen = []
 
-    def submit(self, incoming):
+    def take(self, incoming, first, second):
         if incoming.control_id == "FAULT":
             raise RuntimeError("a fault")
         self.seen.append(incoming.control_id)
-        first = Future()
-        first.set_result(Receipt(1, State.APPLIED, incoming.reply.applied(1, None)))
-        return first, None
+        first(Receipt(1, State.APPLIED, incoming.reply.applied(1, None)))
 
 
 class Later:
@@ -55,34 +53,46 @@ class Later:
     def __init__(self):
         self.given = queue.SimpleQueue()
 
-    def submit(self, incoming):
-        first = Future()
+    def take(self, incoming, first, second):
         self.given.put(first)
-        return first, None
 
     def answer(self):
         """Answer the oldest message; return a weak reference to what its answer was kept in."""
         first = self.given.get(timeout=30)
-        wait_for(lambda: first._done_callbacks)
-        first.set_result(Receipt(1, State.APPLIED, ()))
+        first(Receipt(1, State.APPLIED, ()))
         return weakref.ref(first)
+
+
+class Thread:
+    """A door as its listener uses it: by one thread."""
+
+    def __init__(self, door, loop):
+        self._door, self._loop = door, loop
+
+    def hand_in(self, *raws):
+        """Return what will be the answers to frames."""
+        answers = [Future() for _ in raws]
+
+        async def hand_in():
+            for raw, answer in zip(raws, answers, strict=True):
+                self._door.accept(Frame(raw, PEER), answer.set_result)
+
+        self._loop.run(hand_in())
+        return answers
 
 
 @contextmanager
 def door(dispatcher, helpers=None):
-    clock = SetClock(datetime(2025, 3, 10, tzinfo=UTC))
+    clock, loop = SetClock(datetime(2025, 3, 10, tzinfo=UTC)), Loop("test")
+    loop.start()
+    if helpers is not None:
+        helpers.start(loop)
     one = Door(dispatcher, Headers(), Profile(UTC), clock, helpers)
-    one.start()
     try:
-        yield one
+        yield Thread(one, loop)
     finally:
         one.stop()
-
-
-def hand_in(to, raw):
-    answers = Future()
-    to.accept(Frame(raw, PEER), answers.set_result)
-    return answers
+        loop.stop()
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
@@ -91,8 +101,8 @@ def test_frames_keep_their_order_however_they_are_handed_out(count):
     helpers = Helpers(Headers().read, count) if count else None
     sizes = [0, 0, 100_000, 0, 0, 70_000, 300_000, *[1_000] * 100, 100_000, 0]
     with door(dispatcher, helpers) as to:
-        hand_in(to, message("first")).result(30)
-        promised = [hand_in(to, message(str(n), size)) for n, size in enumerate(sizes)]
+        to.hand_in(message("first"))[0].result(30)
+        promised = to.hand_in(*(message(str(n), size) for n, size in enumerate(sizes)))
         answers = [one.result(30).now[0] for one in promised]
 
     assert dispatcher.seen == ["first", *map(str, range(len(sizes)))]
@@ -101,7 +111,7 @@ def test_frames_keep_their_order_however_they_are_handed_out(count):
 
 def test_a_fault_gets_no_answer_and_stops_nobody():
     with door(Notebook()) as to:
-        failed, fine = hand_in(to, message("FAULT")), hand_in(to, message("C2"))
+        failed, fine = to.hand_in(message("FAULT"), message("C2"))
 
         assert failed.result(30) is NO_ANSWER
         assert fine.result(30).stored
@@ -112,7 +122,7 @@ def test_an_answered_message_is_let_go_without_the_collector():
     gc.disable()
     try:
         with door(dispatcher) as to:
-            promised = hand_in(to, message("C1"))
+            (promised,) = to.hand_in(message("C1"))
             kept = dispatcher.answer()
             assert promised.result(30).stored
 

@@ -2,16 +2,17 @@
 
 import os
 import signal
-import threading
+import socket
+from concurrent.futures import Future
 from contextlib import contextmanager
-from multiprocessing import Pipe
 
 import pytest
 
 from app.errors import Unavailable
 from app.feeds.hl7v2.ack import Header
 from app.feeds.hl7v2.convert import Options
-from app.feeds.hl7v2.helpers import MORE, Helper, Helpers, limit_s, reply
+from app.feeds.hl7v2.helpers import MORE, Helper, Helpers, Question, limit_s, reply
+from app.feeds.hl7v2.loop import Loop
 from app.feeds.hl7v2.reading import Read, Reader, packed
 from app.store.prepare import unpacked_words
 from app.store.store import Setting
@@ -33,25 +34,48 @@ def told(raw):
 
 
 @contextmanager
+def looping():
+    loop = Loop("test")
+    loop.start()
+    try:
+        yield loop
+    finally:
+        loop.stop()
+
+
+@contextmanager
 def helpers_for(read, number=2, **more):
     helpers = Helpers(read, number, **more)
-    try:
-        yield helpers
-    finally:
-        helpers.close()
+    with looping() as loop:
+        helpers.start(loop)
+        try:
+            yield helpers
+        finally:
+            helpers.close()
+
+
+def ask_all(helpers, messages):
+    """Ask for all at once; return what became of each."""
+    answers = [Future() for _ in messages]
+
+    async def ask():
+        for raw, answer in zip(messages, answers, strict=True):
+            helpers.ask(raw, answer.set_result)
+
+    helpers._loop.run(ask())
+    return [one.result(60) for one in answers]
 
 
 def ask(helpers, raw):
-    return helpers.answer(helpers.ask(raw), raw)
+    (answer,) = ask_all(helpers, [raw])
+    return answer
 
 
 def test_a_helper_reads_as_this_process_does():
     messages = list(mutations(40))
     with helpers_for(READER.read, 1) as helpers:
-        asked = [helpers.ask(raw) for raw in messages]
-        answers = [helpers.answer(one, raw) for one, raw in zip(asked, messages, strict=True)]
+        answers = ask_all(helpers, messages)
 
-    assert None not in asked
     assert [whole(read) for read in answers] == [whole(READER.read(raw)) for raw in messages]
 
 
@@ -81,8 +105,7 @@ def test_warming_up_reads_what_senders_say_and_holds_up_no_message():
 def test_a_message_that_ends_its_reader_is_at_fault_and_no_other():
     messages = [b"one", POISON, b"two", b"three", POISON, b"four"]
     with helpers_for(told) as helpers:
-        asked = [helpers.ask(raw) for raw in messages]
-        answers = [helpers.answer(one, raw) for one, raw in zip(asked, messages, strict=True)]
+        answers = ask_all(helpers, messages)
         after = [ask(helpers, b"five"), ask(helpers, b"six")]
 
     right = [one.header.codec.split()[0] for one in (*answers, *after) if one.wrong is None]
@@ -97,11 +120,12 @@ def test_a_message_that_ends_its_reader_is_at_fault_and_no_other():
 def test_a_message_that_is_read_for_too_long_is_at_fault_and_its_reader_is_ended():
     messages = [b"one", HANGS, b"two", HANGS, b"three", b"four"]
     with helpers_for(told, limit_s=lambda raw: 0.01 if b"HANG" in raw else 60.0) as helpers:
-        asked = [helpers.ask(raw) for raw in messages]
-        answers = [helpers.answer(one, raw) for one, raw in zip(asked, messages, strict=True)]
+        ask_all(helpers, [b"zero", b"zero"])  # both are there
+        hanging = helpers._helpers[1].pid
+        answers = ask_all(helpers, messages)
         after = [ask(helpers, b"five"), ask(helpers, HANGS), ask(helpers, b"six")]
 
-        wait_for(lambda: ended(asked[1].pid))
+        wait_for(lambda: ended(hanging))
 
     right = [one.header.codec.split()[0] for one in (*answers, *after) if one.wrong is None]
     assert right == ["one", "two", "three", "four", "five", "six"]
@@ -149,53 +173,98 @@ def test_helpers_are_replaced_no_more_often_than_they_may():
 
 def test_without_the_process_helpers_come_from_this_one_reads():
     with helpers_for(told, 1) as helpers:
-        helper = int(ask(helpers, b"one").header.codec.split()[-1])
+        ask(helpers, b"one")
+        (helper,) = helpers._helpers
         os.kill(helpers._nursery.pid, signal.SIGKILL)
-        os.kill(helper, signal.SIGKILL)
-        wait_for(lambda: not helpers._nursery.is_alive())
-        helpers._helpers = [None]
+        os.kill(helper.pid, signal.SIGKILL)
+        wait_for(lambda: not (helper.alive or helpers._nursery.is_alive()))
 
         assert ask(helpers, b"two").header.codec == f"two by {os.getpid()}"
 
 
 def test_helpers_end_with_the_process_that_asks_them():
-    helpers = Helpers(told, 3)
-    for raw in (b"one", b"two", b"three"):
-        ask(helpers, raw)
-
-    helpers.close()
+    with helpers_for(told, 3) as helpers:
+        for raw in (b"one", b"two", b"three"):
+            ask(helpers, raw)
 
     assert helpers._nursery.exitcode == 0  # after all that it forked
 
 
+def test_what_was_asked_is_read_before_helpers_end():
+    with looping() as loop:
+        helpers = Helpers(told, 1)
+        helpers.start(loop)
+        answers = [Future() for _ in range(20)]
+
+        async def ask_for_all():
+            for answer in answers:
+                helpers.ask(bytes(100_000), answer.set_result)
+
+        loop.run(ask_for_all())
+        helpers.close()
+
+    assert all(one.done() for one in answers)
+
+
+@contextmanager
+def one_helper(limit_s=lambda raw: 30.0):
+    """Yield how to ask a helper, its end of the pipe, and what becomes of what was asked."""
+    ours, theirs = socket.socketpair()
+    became = []
+
+    async def made():
+        return Helper(
+            ours,
+            lambda question, read: became.append((question.raw, read.header.codec)),
+            lambda question, *why: became.append((question.raw, *why)),
+            limit_s,
+        )
+
+    async def hand(raw):
+        helper.ask(Question(raw, became.append))
+
+    async def end():
+        helper.close()
+
+    with looping() as loop, theirs:
+        helper = loop.run(made())
+        yield lambda raw: loop.run(hand(raw)), theirs, became
+        if helper.alive:
+            loop.run(end())
+
+
 @pytest.mark.parametrize("broken", [b"\xc1", packed(Read(Header()))[:-1]])
 def test_a_reply_that_cannot_be_read_takes_no_other_with_it(broken):
-    ours, theirs = Pipe()
-    helper = Helper(ours)
-    reply(theirs, broken)
-    reply(theirs, packed(Read(Header(codec="next"))))
+    with one_helper() as (hand, theirs, became):
+        hand(b"one")
+        hand(b"two")
+        reply(theirs, (1).to_bytes(4, "little"))
+        reply(theirs, broken)
+        reply(theirs, packed(Read(Header(codec="next"))))
 
-    assert helper.answer() is None
-    assert helper.answer().header.codec == "next"
-    assert helper.alive
-    helper.close()
-    theirs.close()
+        wait_for(lambda: len(became) == 2)
+        assert became == [(b"one", True, False), (b"two", "next")]
 
 
 def test_a_reply_may_come_in_any_portions():
-    long, short = Read(Header(codec="x" * 300_000)), Read(Header(codec="short"))
-    ours, theirs = Pipe()
-    helper = Helper(ours)
+    long = "x" * 600_000
+    with one_helper() as (hand, theirs, became):
+        for raw in (b"one", b"two", b"three", b"four"):
+            hand(raw)
+        reply(theirs, (1).to_bytes(4, "little"))
+        for codec in (long, "short", long):
+            reply(theirs, packed(Read(Header(codec=codec))))
+        wait_for(lambda: len(became) == 3)
+        theirs.close()
+        wait_for(lambda: len(became) == 4)
 
-    def write():
-        for read in (long, short, long):
-            reply(theirs, packed(read))
+    assert became == [(b"one", long), (b"two", "short"), (b"three", long), (b"four", True, False)]
 
-    writing = threading.Thread(target=write)
-    writing.start()
 
-    assert [helper.answer(30) for _ in range(3)] == [long, short, long]
-    writing.join()
-    theirs.close()
-    assert helper.answer(30) is None
-    assert not helper.alive
+def test_a_helper_that_ends_before_it_is_there_was_reading_nothing():
+    with one_helper() as (hand, theirs, became):
+        hand(b"one")
+        theirs.close()
+
+        wait_for(lambda: became)
+        assert became == [(b"one", False, False)]

@@ -18,7 +18,8 @@ from app.fhir.ids import Ids
 from app.mapping.run import add_missing
 from app.registry import unite
 from app.store import owners
-from app.store.prepare import Preparer
+from app.store.prepare import Prepared, Preparer
+from app.store.states import Target
 from app.store.types import Change, Method
 
 _MERGED = frozenset(("Device", "Patient"))  # types whose resources may be merged into others
@@ -158,11 +159,11 @@ class _Work:
         self.preparer = applier.preparer
         self.repeated = applier.repeated
         self.stated = stated
-        self.new: dict[tuple[str, str], Statement] = {}  # written as they were prepared
-        self.targets: dict[tuple[str, str], _Target] = {}  # the others, by type and computed id
+        self.new: dict[Target, Statement] = {}  # written as they were prepared
+        self.targets: dict[Target, _Target] = {}  # the others, by type and computed id
         self.moved: dict[bytes, bytes] = {}  # references to other resources than computed
-        self.repointed: dict[tuple[str, str], bytes] = {}
-        self.seen: dict[tuple[str, str], str] = {}  # the versions that all this is decided on
+        self.repointed: dict[Target, bytes] = {}
+        self.seen: dict[Target, str] = {}  # the versions that all this is decided on
         self.issues: list[Issue] = []
 
     def run(self) -> Applied:
@@ -170,7 +171,7 @@ class _Work:
         merges = any(one.replaced_by for one in statements)
         for said in statements:
             at = said.type, said.id
-            if not merges and at not in self.targets and self._is_new(said):
+            if not merges and at not in self.targets and self._is_new(said, at):
                 self.new[at] = said
                 continue
             self.new.pop(at, None)
@@ -190,12 +191,12 @@ class _Work:
 
     # --- which resource is meant -----------------------------------------------------------------
 
-    def _is_new(self, said: Statement) -> bool:
+    def _is_new(self, said: Statement, at: Target) -> bool:
         """Say whether a statement is to be written as it was prepared, as most are: what it is
         about is not stored, and its event means nothing for it."""
         return (
             said.prepared is not None
-            and self.group.is_absent(said.type, said.id)
+            and self.group.is_absent(at)
             and not self.stated.removed.get(said.type)
             and not self.stated.lifecycle.specials(said.type)
             and not (may_be_owned(said) and self._owner(said))
@@ -388,10 +389,15 @@ class _Work:
 
     def _write(self) -> tuple[str, ...]:
         targets = _one_a_resource(self.targets.values())
-        ready = [one.prepared for one in self.new.values() if one.prepared is not None]
-        now = Told(self.stated.at)
-        told = {at: now for at, one in self.new.items() if not one.mention}
-        changes: dict[tuple[str, str], bytes] = dict(self.repointed)
+        now = self.stated.at
+        new = [
+            (one.prepared, None if one.mention else now)
+            for one in self.new.values()
+            if one.prepared is not None
+        ]
+        ready: list[Prepared] = []
+        told: dict[Target, Told] = {}
+        changes: dict[Target, bytes] = dict(self.repointed)
         for target in targets:
             said, known = target.said, target.known
             if target.after is None and (known is None or target.repeated):
@@ -411,13 +417,13 @@ class _Work:
                 for at, raw in changes.items()
             ]
         )
-        outcomes = self.group.write(ready, told)
-        return tuple(f"{one.type}/{one.id}/_history/{one.version_id}" for one in outcomes)
+        outcomes = self.group.write(new, ready, told)
+        return tuple([f"{one.type}/{one.id}/_history/{one.version_id}" for one in outcomes])
 
 
 def _one_a_resource(targets: Iterable[_Target]) -> list[_Target]:
     """Join targets that turned out to be one resource: later statements win, mentions fill."""
-    out: dict[tuple[str, str], _Target] = {}
+    out: dict[Target, _Target] = {}
     for target in targets:
         first = out.setdefault((target.type, target.id), target)
         if first is target:

@@ -52,7 +52,8 @@ class Group:
         self._path = session.path
         self._db = session.db
         self._tenant = tenant
-        self._owners: dict[Key, Sequence[Owner]] = {}
+        self._owners: dict[Key, Sequence[Owner]] = {}  # looked up
+        self._owner_keys: dict[Key, int | None] = {}
         self._told: dict[Target, Told | None] = {}
         self._told_now: dict[Target, Told] = {}  # with elements of their own times
         self._entries: dict[int, Entry] = {}  # new ones, not written yet
@@ -115,24 +116,36 @@ class Group:
     def owners(self, type_name: str, system: str, value: str) -> Sequence[Owner]:
         """Return the resources that carry an identifier: at most three."""
         wanted = type_name, system, value
-        key = owners.key_of(self._tenant, wanted)
+        if wanted not in self._owner_keys:
+            self._owner_keys[wanted] = owners.key_of(self._tenant, wanted)
+        key = self._owner_keys[wanted]
         if key is not None and self._path.has_touched(key):
             self._path.flush()
         elif wanted in self._owners:
             return self._owners[wanted]
         return owners.owners_of(self._db, self._tenant, (wanted,))[wanted]
 
-    def is_absent(self, type_name: str, id_: str) -> bool:
+    def is_absent(self, target: Target) -> bool:
         """Say whether it was looked up and there is no row of it, nor will be one."""
-        return self._path.is_absent((type_name, id_))
+        return self._path.is_absent(target)
 
-    def write(self, changes: Sequence[Prepared], told: Mapping[Target, Told]) -> list[Outcome]:
+    def write(
+        self,
+        new: Sequence[tuple[Prepared, int | None]],
+        changes: Sequence[Prepared],
+        told: Mapping[Target, Told],
+    ) -> list[Outcome]:
         """Decide a change set; its rows are written with those of the other messages.
 
-        told: when the elements of resources were told, be they changed by that or not.
+        new: of resources that are absent, with when all that they say was told, if that counts.
+        told: when the elements of the others were told, be they changed by that or not.
         """
         numbers = {at: 2 * one.at + bool(one.elements) for at, one in told.items()}
-        outcomes = self._path.evaluate(changes, numbers)
+        outcomes = self._path.evaluate(
+            changes, numbers, [(one, None if at is None else 2 * at) for one, at in new]
+        )
+        if not told:
+            return outcomes
         for target in numbers.keys() - {(one.type, one.id) for one in outcomes}:
             self._path.tell(target, numbers[target])
         for target, one in told.items():

@@ -203,6 +203,20 @@ def splice_at(
     )
 
 
+class Stamp:
+    """What `splice_at` adds to bodies that have their ids already: a version and its time."""
+
+    def __init__(self, version_id: int, last_updated: str) -> None:
+        own = b'"versionId":"%d","lastUpdated":"%b"' % (version_id, last_updated.encode())
+        self._inside, self._behind = b"%b," % own, b"%b%b}" % (_META, own)
+
+    def on(self, front: int, body: bytes) -> bytes:
+        """Return the body with it; `front` is not 0."""
+        if front > 0:
+            return self._inside.join((body[:front], body[front:]))
+        return self._behind.join((body[:-front], body[-front:]))
+
+
 def _kept_meta(old: msgspec.Raw | None, inherited: Mapping[str, bytes]) -> bytes:
     """Return the members of meta that are not the server's, each with a comma before it."""
     found: Members = {} if old is None else members(bytes(old))

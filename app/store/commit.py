@@ -30,7 +30,17 @@ from app.store.ids import new_id
 from app.store.pks import Pks
 from app.store.prepare import Prepared, Preparer, located
 from app.store.rows import IndexRows, Rows
-from app.store.states import CREATED, DELETED, STUB, UPDATED, State, Target, digest, stub
+from app.store.states import (
+    CREATED,
+    DELETED,
+    STUB,
+    UPDATED,
+    State,
+    Target,
+    digest,
+    digests,
+    stub,
+)
 from app.store.types import Change, Method, Outcome, Result
 
 _STATE = "SELECT pk,method,vid,lu,d,s,body,told FROM res WHERE tenant=? AND type=? AND id=?"
@@ -43,6 +53,11 @@ _STATES = {
     " WHERE tenant=? AND type=w.type AND id=w.id LIMIT 1) AS r",
 }
 _PK = "SELECT pk FROM res WHERE tenant=? AND type=? AND id=?"
+
+# An update of a resource that is absent (`WritePath.is_absent`), by what no Bundle refers to, and
+# `res.told` of it; the same with its id and number.
+New = tuple[Prepared, int | None]
+_Numbered = tuple[Prepared, str, int, int | None]
 
 _creates = attrgetter("creates")
 _NOT_TOLD: Mapping[Target, int] = {}
@@ -215,20 +230,28 @@ class WritePath:
     # --- one change set --------------------------------------------------------------------------
 
     def evaluate(
-        self, changes: Sequence[Prepared], told: Mapping[Target, int] = _NOT_TOLD
+        self,
+        changes: Sequence[Prepared],
+        told: Mapping[Target, int] = _NOT_TOLD,
+        new: Sequence[New] = (),
     ) -> list[Outcome]:
-        """Decide a change set and collect its rows; return what each change does.
+        """Decide a change set and collect its rows; return what each change does, those of `new`
+        first.
 
-        told: `res.told` of the resources a feed told of. Raises the error of the first change that
-        cannot be done, located in its Bundle; then no row of this set is kept.
+        told: `res.told` of the resources a feed told of. new: further changes of the set of which
+        nothing is left to decide. Raises the error of the first change that cannot be done,
+        located in its Bundle; then no row of this set is kept.
         """
+        if new and self.reserving:  # somebody else may make them
+            told = {**told, **{(one.type, one.id or ""): at for one, at in new if at is not None}}
+            changes, new = [*(one for one, _ in new), *changes], ()
         if self._has_to_see(changes):
             self.flush()
         mark = self.mark()
         rule = self._preparer.unite
         try:
-            outcomes = self._evaluate(changes, told)
-            if rule is not None and any(change.type == rule.type for change in changes):
+            outcomes = self._evaluate(changes, told, new)
+            if rule is not None and any(one.type == rule.type for one in outcomes):
                 outcomes = self._unite(rule, outcomes)
             return outcomes
         except BaseException:
@@ -298,7 +321,9 @@ class WritePath:
             for change in changes
         )
 
-    def _evaluate(self, changes: Sequence[Prepared], told: Mapping[Target, int]) -> list[Outcome]:
+    def _evaluate(
+        self, changes: Sequence[Prepared], told: Mapping[Target, int], new: Sequence[New] = ()
+    ) -> list[Outcome]:
         steps: list[_Step] = []
         wished: dict[tuple[str, str], str] = {}  # conditional creates of this set: what they make
         for change in changes:
@@ -311,10 +336,14 @@ class WritePath:
                 _name_entry(exc, change)
                 raise
         _refuse_doubles(steps)
-        return self._applied(steps, self._rewriting(changes, steps), told)
+        return self._applied(steps, self._rewriting(changes, steps), told, new)
 
     def _applied(
-        self, steps: Sequence[_Step], targets: Mapping[str, str], told: Mapping[Target, int]
+        self,
+        steps: Sequence[_Step],
+        targets: Mapping[str, str],
+        told: Mapping[Target, int],
+        new: Sequence[New] = (),
     ) -> list[Outcome]:
         # In one order for everybody, so that no two writers wait for each other; before any row
         # is made, so that references among the set find the pks.
@@ -324,17 +353,25 @@ class WritePath:
             steps_in_order = list(steps)
         for step in steps_in_order:
             self._load(step)
+        numbered = self._numbered(new) if new else ()
         now = self._clock.now_us() // 1000 * 1000  # as precise as meta.lastUpdated says it
         outcomes: list[Outcome] = []
+        if numbered:
+            self._create(numbered, {}, now, outcomes)
         try:
             for creates, run in groupby(steps, _creates):
                 if creates:
-                    self._create(run, targets, now, told, outcomes)
+                    self._create(
+                        [(s.change, s.id, s.pk, told.get((s.change.type, s.id))) for s in run],
+                        targets,
+                        now,
+                        outcomes,
+                    )
                 else:
                     for step in run:
                         outcomes.append(self._apply(step, targets, now, told))
         except YilianError as exc:
-            _name_entry(exc, steps[len(outcomes)].change)
+            _name_entry(exc, steps[len(outcomes) - len(new)].change)
             raise
         return outcomes
 
@@ -403,8 +440,20 @@ class WritePath:
         if writes:
             step.pk = step.state.pk if step.state else self._numbers.next_pk()
             step.creates = step.state is None and not step.change.if_match
-            self._pks.new[target] = step.pk
+            self._pks.add(target, step.pk)
             self._unwritten.add(target)
+
+    def _numbered(self, new: Sequence[New]) -> list[_Numbered]:
+        """Give numbers to resources that are absent."""
+        next_pk, add, unwritten = self._numbers.next_pk, self._pks.add, self._unwritten
+        numbered: list[_Numbered] = []
+        for change, told in new:
+            id_, pk = change.id or "", next_pk()
+            target = change.type, id_
+            add(target, pk)
+            unwritten.add(target)
+            numbered.append((change, id_, pk, told))
+        return numbered
 
     def _rewriting(self, changes: Sequence[Prepared], steps: Sequence[_Step]) -> dict[str, str]:
         """Return what references of this set are replaced by: fullUrl or criteria -> Type/id."""
@@ -471,18 +520,17 @@ class WritePath:
 
     def _create(
         self,
-        steps: Iterable[_Step],
+        new: Iterable[_Numbered],
         targets: Mapping[str, str],
         now: int,
-        told: Mapping[Target, int],
         outcomes: list[Outcome],
     ) -> None:
         """Collect the rows of resources that have none yet: most changes are such ones."""
         tenant, batch = self._tenant, self._batch
         generation, effects = self._preparer.generation, self._preparer.effects
-        last_updated = _instant(now)
-        for step in steps:
-            change, id_, pk = step.change, step.id, step.pk
+        first = fhir_json.Stamp(1, _instant(now))
+        sealed = digests(tenant, 1, CREATED, now)
+        for change, id_, pk, told in new:
             type_name, entries, words = change.type, change.entries, change.words
             if (
                 change.front
@@ -491,24 +539,26 @@ class WritePath:
                 and entries is not None
                 and not targets
             ):
-                body = fhir_json.splice_at(
-                    change.front, change.body, type_name, id_, 1, last_updated
-                )
+                if change.body_id == id_:
+                    body = first.on(change.front, change.body)
+                else:
+                    body = fhir_json.splice_at(
+                        change.front, change.body, type_name, id_, 1, _instant(now)
+                    )
             else:
-                body, entries, words = self._finished(step, targets, 1, now, {})
+                body, entries, words = self._finished(change, id_, targets, 1, now, {})
             self._touched.update(entries.keys)
             s = self._rows.add_new(batch, type_name, pk, entries, targets)
-            number = _number(type_name)
-            said = told.get((type_name, id_)) if told else None
+            number, d = _number(type_name), entries.d
             batch.res.append(
-                (pk, tenant, s, number, id_, CREATED, 1, now, entries.d, entries.have, body, said)
+                (pk, tenant, s, number, id_, CREATED, 1, now, d, entries.have, body, told)
             )
             if words:
                 self._dictionary.learn_words(batch, words)
             else:
                 self._dictionary.learn(batch, entries)
-            sealed = digest(tenant, type_name, id_, 1, CREATED, now, body)
-            batch.log.append((tenant, s, number, pk, 1, CREATED, now, sealed))
+            digest = sealed(type_name, id_, body)
+            batch.log.append((tenant, s, number, pk, 1, CREATED, now, digest))
             if type_name in effects:
                 self._follow(type_name, id_, body)
             outcomes.append(Outcome(Result.CREATED, type_name, id_, 1, now, body))
@@ -557,7 +607,7 @@ class WritePath:
         inherited: Mapping[str, bytes] = {}
         if state.exists and not change.whole_meta:
             inherited = fhir_json.inheritable(state.body)
-        body, entries, words = self._finished(step, targets, vid, lu, inherited)
+        body, entries, words = self._finished(change, step.id, targets, vid, lu, inherited)
         method = UPDATED if state.exists else CREATED
         rows = self._rows.of(change.type, pk, entries, targets)
         batch.changed.append(
@@ -579,7 +629,8 @@ class WritePath:
 
     def _finished(
         self,
-        step: _Step,
+        change: Prepared,
+        id_: str,
         targets: Mapping[str, str],
         vid: int,
         lu: int,
@@ -589,7 +640,6 @@ class WritePath:
 
         inherited: the lists of meta that stay from the version before.
         """
-        change = step.change
         entries, links = change.entries, None
         if entries is None:
             raise Invalid("the resource is missing", code="required", at=change.type)
@@ -604,9 +654,9 @@ class WritePath:
         rewritten = body is not change.body and body != change.body
         if change.front and not inherited:
             front = change.front  # what is rewritten lies behind it
-            body = fhir_json.splice_at(front, body, change.type, step.id, vid, _instant(lu))
+            body = fhir_json.splice_at(front, body, change.type, id_, vid, _instant(lu))
         else:
-            body = fhir_json.splice(body, step.id, vid, _instant(lu), inherited)
+            body = fhir_json.splice(body, id_, vid, _instant(lu), inherited)
         remade = (
             rewritten
             or change.generation != self._preparer.generation  # parameters were posted meanwhile

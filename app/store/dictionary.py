@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from app.store.batch import Batch
 from app.store.entries import Entries
-from app.store.pks import forget_last
 from app.store.prepare import unpacked_words
 
 _MOST = 200_000
-_WORDS = -1  # in place of a parameter's number
+
+# The hash of a piece of rows (`pack_words`), or of one row with its parameter's number.
+_Seen = int | tuple[int, int]
 
 
 class Dictionary:
     """What was written before, and what the transaction under way writes."""
 
     def __init__(self) -> None:
-        self._known: set[tuple[int, int]] = set()
-        self._new: dict[tuple[int, int], None] = {}
+        self._known: set[_Seen] = set()
+        self._new: dict[_Seen, None] = {}
 
     def committed(self) -> None:
         if len(self._known) > _MOST:
@@ -35,7 +36,8 @@ class Dictionary:
         return len(self._new)
 
     def back_to(self, mark: int) -> None:
-        forget_last(self._new, mark)
+        for key in list(self._new)[mark:]:
+            del self._new[key]
 
     def learn(self, batch: Batch, entries: Entries) -> None:
         """Collect dictionary rows that were not written yet, as far as this process knows."""
@@ -58,7 +60,7 @@ class Dictionary:
 
     def learn_words(self, batch: Batch, packed: bytes) -> None:
         """Do as `learn` for the packed rows of a resource: most are those of another one."""
-        key = (_WORDS, hash(packed))
+        key = hash(packed)
         if key not in self._known and key not in self._new:
             self.learn(batch, unpacked_words(packed))
             self._new[key] = None

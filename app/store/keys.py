@@ -117,7 +117,13 @@ def of_type(tenant: int, type_number: int) -> int:
 @lru_cache(maxsize=65536)  # a patient is measured again and again
 def pair(tenant: int, p: int, target_pk: int, token_key: int) -> int:
     """Key of a reference and a token of one resource taken together (patient and code)."""
-    return _hash("c", tenant, p, str(target_pk), str(token_key))
+    return _pairs(tenant, p, target_pk)(str(token_key))
+
+
+@lru_cache(maxsize=1024)
+def _pairs(tenant: int, p: int, target_pk: int) -> Callable[[str], int]:
+    """Return what gives `pair` of the tokens of one patient: a message has many."""
+    return _seeded("c", tenant, p, str(target_pk))
 
 
 def canonical(tenant: int, key: str) -> int:

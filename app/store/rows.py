@@ -137,30 +137,38 @@ class IndexRows:
     ) -> tuple[list[int], int]:
         """Return the keys in `ix`, some perhaps twice, and the owner; see `of`."""
         refs, urls = _moved(entries, targets) if targets else (entries.refs, entries.urls)
-        tenant, pks, new_pks = self._tenant, self._pks.known, self._pks.new
+        try:
+            found, owner = self._referring(type_name, refs, entries)
+        except KeyError:
+            self._pks.of({(target, id_) for _, target, id_ in refs})  # all that are missing at once
+            found, owner = self._referring(type_name, refs, entries)
+        for p, url in urls:
+            found.append(keys.uri(self._tenant, p, url))
+        if s is None:
+            s = pk if owner is None else owner
+        return found, s
+
+    def _referring(
+        self, type_name: str, refs: Sequence[tuple[int, str, str]], entries: Entries
+    ) -> tuple[list[int], int | None]:
+        """Return the keys of `entries` and of its references, and the owner among these.
+
+        Raises KeyError when the number of one of them is not in mind.
+        """
+        pks = self._pks.known
         found = entries.keys.copy()
         owners, pair_p = _owning(type_name)
-        if s is not None:
-            owners = _NO_OWNERS
+        owner: int | None = None
         first: int | None = None  # the place of the element that names the owner
-        looked_up = False
         for p, target, id_ in refs:
-            at = target, id_
-            target_pk = new_pks.get(at) or pks.get(at)
-            if target_pk is None:
-                if not looked_up:  # all that are missing at once
-                    self._pks.of({(target, id_) for _, target, id_ in refs})
-                    looked_up = True
-                target_pk = new_pks[at]
-            found.append(p << keys.PK_BITS | target_pk)  # keys.reference
+            pk = pks[target, id_]
+            found.append(p << keys.PK_BITS | pk)  # keys.reference
             if target == "Patient":
                 if p in owners and (first is None or owners[p] < first):
-                    s, first = target_pk, owners[p]
+                    owner, first = pk, owners[p]
                 if p == pair_p and entries.pair:
-                    found += [keys.pair(tenant, p, target_pk, k) for k in entries.pair]
-        for p, url in urls:
-            found.append(keys.uri(tenant, p, url))
-        return found, pk if s is None else s
+                    found += [keys.pair(self._tenant, p, pk, k) for k in entries.pair]
+        return found, owner
 
     def links_of(
         self, entries: Entries, targets: Mapping[str, str], pk: int, s: int

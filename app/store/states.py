@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -38,6 +39,16 @@ def digest(
     """Return what the change log keeps of a version; `body` is empty for a deletion."""
     head = f"{tenant}/{type_name}/{id_}/{vid}/{method}/{lu}\n".encode()
     return sha256(head + body).digest()
+
+
+def digests(tenant: int, vid: int, method: int, lu: int) -> Callable[[str, str, bytes], bytes]:
+    """Return what gives `digest` of one version of many resources: of type, id and body."""
+    before, behind = f"{tenant}/", f"/{vid}/{method}/{lu}\n"
+
+    def one(type_name: str, id_: str, body: bytes) -> bytes:
+        return sha256(f"{before}{type_name}/{id_}{behind}".encode() + body).digest()
+
+    return one
 
 
 def stub(tenant: int, pk: int, number: int, id_: str) -> tuple[Any, ...]:

@@ -498,9 +498,9 @@ class Meanwhile:
         def __getattr__(self, name):
             return getattr(self._group, name)
 
-        def write(self, changes, told):
+        def write(self, new, changes, told):
             self._act()
-            return self._group.write(changes, told)
+            return self._group.write(new, changes, told)
 
 
 @pytest.mark.postgres

@@ -1,7 +1,7 @@
 """Rows that wait to be written, and the statements that write them.
 
-Rows of several change sets are collected and written together, sorted by key: fewer statements,
-fewer touched pages. On PostgreSQL all inserts of a batch are one statement, so that a create is
+Rows of several change sets are collected and written together: fewer statements, fewer touched
+pages. On PostgreSQL all inserts of a batch are one statement, so that a create is
 one round trip (measured: 13 statements in a pipeline cost twice as much).
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -21,7 +22,7 @@ Row = tuple[Any, ...]
 # Index rows that one statement inserts: each costs a third less than alone. Rows with bodies or
 # digests, and of tables that give numbers, cost twice as much together.
 _TOGETHER = 16
-_first = itemgetter(0)
+_MOST_KEYS = 32  # of one resource that one statement inserts
 _second = itemgetter(1)
 
 # table, its columns with PostgreSQL's array types, what to do with a row that is there already
@@ -72,6 +73,7 @@ _DELETES: Sequence[tuple[str, str]] = (
 class Batch:
     """Rows to write; the names are those of `_INSERTS` and `_DELETES`.
 
+    ix: (d, pk, s, key, key ...), the rows that one resource has for its keys;
     changed: (s, method, vid, lu, d, have, body, told, pk, vid before) of rows of `res` to update;
     told: (told, pk) of rows of `res` that stay as they are but for that;
     effects: (effect, id, body or None when deleted), what follows from the rows.
@@ -143,7 +145,8 @@ def _insert_by_table(db: Connection, batch: Batch) -> None:
         if not rows:
             continue
         if name == "ix":
-            rows.sort(key=_first)  # of one key, they come in the order of time as it is
+            _insert_keys(db, rows)
+            continue
         whole = len(rows) // _TOGETHER * _TOGETHER if several else 0
         if whole:
             values = list(chain.from_iterable(rows[:whole]))
@@ -151,6 +154,30 @@ def _insert_by_table(db: Connection, batch: Batch) -> None:
             db.many(several, [values[at : at + size] for at in range(0, len(values), size)])
         if whole < len(rows):
             db.many(one, rows[whole:])
+
+
+def _insert_keys(db: Connection, rows: Sequence[Row]) -> None:
+    """Insert rows of `ix`, those of a resource by one statement: what they share is bound once.
+
+    Sorted by key over all resources instead, they cost an eighth more (measured at 10,000 to a
+    million resources).
+    """
+    by_size: dict[int, list[Row]] = {}
+    for row in rows:
+        if len(row) > 3 + _MOST_KEYS:
+            for at in range(3, len(row), _MOST_KEYS):
+                part = (*row[:3], *row[at : at + _MOST_KEYS])
+                by_size.setdefault(len(part), []).append(part)
+        else:
+            by_size.setdefault(len(row), []).append(row)
+    for size, alike in by_size.items():
+        db.many(_insert_of_keys(size - 3), alike)
+
+
+@lru_cache(maxsize=_MOST_KEYS)
+def _insert_of_keys(count: int) -> str:
+    values = ",".join([f"(?{n},?1,?2,?3)" for n in range(4, 4 + count)])
+    return f"INSERT OR IGNORE INTO ix (k,d,pk,s) VALUES {values}"
 
 
 def _insert_at_once(db: Connection, batch: Batch) -> None:
@@ -161,6 +188,8 @@ def _insert_at_once(db: Connection, batch: Batch) -> None:
         rows = getattr(batch, name)
         if not rows:
             continue
+        if name == "ix":
+            rows = [(k, d, pk, s) for d, pk, s, *found in rows for k in found]
         if name in _SHARED:
             rows.sort()  # rows that several writers may make are locked in one order by all
         arrays = [_array(kind, column) for kind, column in zip(kinds, zip(*rows), strict=True)]  # noqa: B905 - rows are of one length

@@ -42,7 +42,9 @@ class Rows:
 
     def add_to(self, batch: Batch) -> None:
         """Have them written."""
-        batch.ix.extend(self.ix)
+        if self.ix:
+            _, *shared = next(iter(self.ix))
+            batch.ix.append((*shared, *[row[0] for row in self.ix]))
         batch.strs.extend(self.strs)
         batch.qtys.extend(self.qtys)
         batch.dts.extend(self.dts)
@@ -87,8 +89,8 @@ class IndexRows:
     ) -> int:
         """Collect the rows of a resource that has none yet; return its owner (`s`)."""
         found, s = self.keys_of(type_name, pk, entries, targets, None)
-        d = entries.d
-        batch.ix += [(k, d, pk, s) for k in found]
+        if found:
+            batch.ix.append((entries.d, pk, s, *found))
         if entries.strs:
             batch.strs += [(pk, p, v, s) for p, v in entries.strs]
         if entries.qtys:

@@ -36,7 +36,7 @@ class Inliner:
         function = module.body[0]
         assert isinstance(function, ast.FunctionDef)
         self._head: dict[str, ast.stmt] = {
-            name: statement for statement in function.body if (name := _head_of(statement))
+            name: statement for statement in function.body if (name := head_of(statement))
         }
         before = set(self._head)
         function.body = self._block(function.body, (function.name,))
@@ -80,14 +80,12 @@ class Inliner:
             for inner in walk(function)
             if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)
         }
-        own -= {
-            name for s in function.body if (name := _head_of(s)) and not _FIELDS.fullmatch(name)
-        }
+        own -= {name for s in function.body if (name := head_of(s)) and not _FIELDS.fullmatch(name)}
         if node == "node":  # at the same segment fields are the same
             own = {name for name in own if not _FIELDS.fullmatch(name)}
         body = []
         for statement in function.body:
-            name = _head_of(statement)
+            name = head_of(statement)
             if name is not None and name not in own:
                 self._head.setdefault(name, statement)
             else:
@@ -128,7 +126,7 @@ def _cases(statement: ast.stmt) -> int:
     return count
 
 
-def _head_of(statement: ast.stmt) -> str | None:
+def head_of(statement: ast.stmt) -> str | None:
     """Return the name that a line at the head of a function sets for all of it."""
     if not isinstance(statement, ast.Assign):
         return None

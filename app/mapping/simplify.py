@@ -11,7 +11,8 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
 
 _ROUNDS = 3  # what a fourth finds is not worth its time
 # The variables for the fields of a segment: they hold these, or None before they were looked up.
@@ -26,9 +27,9 @@ def simplify(function: ast.FunctionDef) -> None:
         changed = _Common(function).replaced()
         changed |= _Copies(function).replaced()
         changed |= _joined_blocks(function)
-        before = sum(map(len, _blocks(function.body)))
+        before = sum(map(len, blocks(function.body)))
         function.body = _live(function.body, set())
-        if not changed and sum(map(len, _blocks(function.body))) == before:
+        if not changed and sum(map(len, blocks(function.body))) == before:
             break
 
 
@@ -49,25 +50,51 @@ def walk(node: ast.AST) -> Iterator[ast.AST]:
                 stack.append(inner)
 
 
-def _blocks(block: list[ast.stmt]) -> Iterator[list[ast.stmt]]:
+def blocks(block: list[ast.stmt]) -> Iterator[list[ast.stmt]]:
     """Yield every list of statements, the outer ones first."""
     yield block
     for statement in block:
         if isinstance(statement, (ast.If, ast.For)):
-            yield from _blocks(statement.body)
-            yield from _blocks(statement.orelse)
+            yield from blocks(statement.body)
+            yield from blocks(statement.orelse)
 
 
-def _loads(node: ast.AST) -> Iterator[str]:
+def loads(node: ast.AST) -> Iterator[str]:
     for inner in walk(node):
         if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Load):
             yield inner.id
 
 
-def _stores(node: ast.AST) -> Iterator[str]:
+def stores(node: ast.AST) -> Iterator[str]:
     for inner in walk(node):
         if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
             yield inner.id
+
+
+def assigns(function: ast.FunctionDef) -> Iterator[ast.Assign]:
+    for block in blocks(function.body):
+        for statement in block:
+            if isinstance(statement, ast.Assign):
+                yield statement
+
+
+def name_of(statement: ast.stmt) -> str | None:
+    """Return the variable that a statement sets, if it sets one."""
+    if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+        return None
+    target = statement.targets[0]
+    return target.id if isinstance(target, ast.Name) else None
+
+
+class Renaming(ast.NodeTransformer):
+    """Puts expressions in place of names."""
+
+    def __init__(self, names: Mapping[str, ast.expr]) -> None:
+        self._names = names
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        found = self._names.get(node.id)
+        return node if found is None else deepcopy(found)
 
 
 def _only_looks(node: ast.AST) -> bool:
@@ -112,7 +139,7 @@ class _Copies:
                         self._copies.append((self._count, statement, block))
 
     def _stored(self, node: ast.AST) -> None:
-        for name in _stores(node):
+        for name in stores(node):
             self._stores.setdefault(name, []).append(self._count)
 
     def replaced(self) -> bool:
@@ -140,7 +167,7 @@ class _Common:
 
     def __init__(self, function: ast.FunctionDef) -> None:
         self._function = function
-        self._stores = Counter(_stores(function))
+        self._stores = Counter(stores(function))
         self._changed = False
 
     def replaced(self) -> bool:
@@ -177,10 +204,10 @@ class _Common:
             return None
         name, rest = target.id, block[index + 1] if index + 1 < len(block) else None
         behind = [rest] if isinstance(rest, ast.If) and _is_about(rest, name) else []
-        stores = sum(stored == name for statement in behind for stored in _stores(statement))
-        if behind and not stores:  # what follows only asks
+        again = sum(stored == name for statement in behind for stored in stores(statement))
+        if behind and not again:  # what follows only asks
             behind = []
-        if stores + 1 != self._stores[name]:
+        if again + 1 != self._stores[name]:
             return None
         text = "\n".join(ast.unparse(statement) for statement in (first, *behind))
         return name, 1 + len(behind), re.sub(rf"\b{name}\b", "_", text)
@@ -211,17 +238,16 @@ def _is_about(statement: ast.If, name: str) -> bool:
 
 
 def _joined_blocks(function: ast.FunctionDef) -> bool:
-    reads = Counter(_loads(function))
-    stores = Counter(_stores(function))
+    read, stored = Counter(loads(function)), Counter(stores(function))
     changed = False
-    for block in list(_blocks(function.body)):
+    for block in list(blocks(function.body)):
         index = 0
         while index + 1 < len(block):
             if _into_display(block[index], block[index + 1]):
                 del block[index + 1]
                 changed = True
                 continue
-            name = _set_for_one(block[index], reads, stores)
+            name = _set_for_one(block[index], read, stored)
             if name is not None and _put_in_place(block[index], block[index + 1], name):
                 del block[index]
                 changed = True
@@ -243,7 +269,7 @@ def _into_display(one: ast.stmt, two: ast.stmt) -> bool:
     key = at.slice
     if not (isinstance(at.value, ast.Name) and at.value.id == of.id):
         return False
-    if not isinstance(key, ast.Constant) or of.id in _loads(two.value):
+    if not isinstance(key, ast.Constant) or of.id in loads(two.value):
         return False
     if any(not isinstance(k, ast.Constant) or k.value == key.value for k in one.value.keys):
         return False
@@ -268,7 +294,7 @@ def _put_in_place(one: ast.stmt, two: ast.stmt, name: str) -> bool:
     assert isinstance(one, ast.Assign)
     part = "test" if isinstance(two, ast.If) else "iter" if isinstance(two, ast.For) else "value"
     there = getattr(two, part, None)
-    if not isinstance(there, ast.expr) or name not in _loads(there):
+    if not isinstance(there, ast.expr) or name not in loads(there):
         return False
     if isinstance(two, ast.AugAssign):
         return False
@@ -277,7 +303,7 @@ def _put_in_place(one: ast.stmt, two: ast.stmt, name: str) -> bool:
         return True
     if not _only_looks(one.value) or not (_only_looks(there) or _is_plain(one.value)):
         return False
-    setattr(two, part, _Placing(name, one.value).visit(there))
+    setattr(two, part, Renaming({name: one.value}).visit(there))
     return True
 
 
@@ -287,15 +313,6 @@ def _is_plain(value: ast.expr) -> bool:
         isinstance(node, (ast.Name, ast.Constant, ast.Tuple, ast.List, ast.Dict, ast.expr_context))
         for node in walk(value)
     ) and not any(isinstance(node, (ast.List, ast.Dict)) for node in walk(value))
-
-
-class _Placing(ast.NodeTransformer):
-    def __init__(self, name: str, value: ast.expr) -> None:
-        self._name = name
-        self._value = value
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        return self._value if node.id == self._name else node
 
 
 # --- values that nobody reads ---------------------------------------------------------------------
@@ -316,9 +333,9 @@ def _live(block: list[ast.stmt], live: set[str]) -> list[ast.stmt]:
             if not (statement.body or statement.orelse) and _only_looks(statement.test):
                 continue
             _without_empty(statement)
-            live.update(_loads(statement.test))
+            live.update(loads(statement.test))
         elif isinstance(statement, ast.For):
-            live.update(_loads(statement))
+            live.update(loads(statement))
             inside = set(live)
             statement.body = _live(statement.body, inside)
             if not statement.body and _only_looks(statement.iter):
@@ -329,7 +346,7 @@ def _live(block: list[ast.stmt], live: set[str]) -> list[ast.stmt]:
         else:
             if isinstance(statement, ast.Assign):
                 live.difference_update(t.id for t in statement.targets if isinstance(t, ast.Name))
-            live.update(_loads(statement))
+            live.update(loads(statement))
             if isinstance(statement, ast.AugAssign) and isinstance(statement.target, ast.Name):
                 live.add(statement.target.id)
         kept.append(statement)

@@ -12,6 +12,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from threading import RLock
 from types import MethodType
@@ -21,6 +22,8 @@ from app.mapping.inline import Inliner
 from app.mapping.memory import Recalled
 from app.mapping.source import Getter, Inline
 from app.mapping.specialise import Facts, constant_of, specialised
+from app.mapping.structs import make_late, open_structs, same_fields
+from app.mapping.usual import Usual
 
 # (the function in the making, the name of the node there) -> what stands for the value
 Form = Callable[["Writer", str], str]
@@ -130,12 +133,35 @@ class Program:
 
         return call
 
-    def _specialised(self, name: str, facts: Facts, renamed: Callable[[str], str]) -> ast.Module:
-        """Return a function made over: before others are put into it, and with them."""
+    def _specialised(
+        self,
+        name: str,
+        facts: Facts,
+        renamed: Callable[[str], str],
+        usual: Callable[[ast.FunctionDef], Usual] | None = None,
+        otherwise: str = "",
+    ) -> ast.Module:
+        """Return a function made over: before others are put into it, and with them.
+
+        usual: gives what may be taken for granted; otherwise: the name of the function that takes
+        nothing for granted.
+        """
         bound, steady = self.namespace, self._steady
-        module = specialised(self.text(name), facts, bound, lambda name: name, steady, roughly=True)
+        module = specialised(self.text(name), facts, bound, _same, steady, roughly=True)
         Inliner(self._text_of).put_into(module)
-        return specialised(module, facts, bound, renamed, steady)
+        function = module.body[0]
+        assert isinstance(function, ast.FunctionDef)
+        if usual is None:
+            return specialised(module, facts, bound, renamed, steady)
+        granted = usual(function)
+        granted.take_for_granted()
+        specialised(module, facts, bound, _same, steady, roughly=True)
+        open_structs(function, bound)
+        same_fields(function)
+        specialised(module, facts, bound, renamed, steady)
+        make_late(function, bound)
+        granted.reach(otherwise)
+        return ast.fix_missing_locations(module)
 
     def _text_of(self, name: str) -> str | None:
         return self.text(name) if name in self._forms else None
@@ -160,7 +186,9 @@ class Program:
                 self.namespace[new] = bound.by(self._in_time(bound.function, renamed))
             return new if isinstance(bound, Recalled) else name
 
-        def stand_in(name: str, installed: Callable[[Getter], None] | None) -> Getter:
+        def stand_in(
+            name: str, installed: Callable[[Getter], None] | None, *, usual: bool = True
+        ) -> Getter:
             made: list[Getter] = []
 
             def first(node: Any, run: Any) -> Any:
@@ -168,7 +196,9 @@ class Program:
                     # One for each message, so that none has to wait for all.
                     if not made and _MADE not in run.memo:
                         run.memo[_MADE] = True
-                        made.append(make(name))
+                        made.append(
+                            make(name, partial(Usual, node=node, run=run) if usual else None)
+                        )
                         if installed is not None:
                             installed(made[0])
                     function = made[0] if made else self.namespace[name]
@@ -176,9 +206,16 @@ class Program:
 
             return first
 
-        def make(name: str) -> Getter:
+        def make(name: str, usual: Callable[[ast.FunctionDef], Usual] | None) -> Getter:
             new = name + suffix
-            tree = self._specialised(name, facts, renamed)
+            otherwise = new + "_else"
+            tree = self._specialised(name, facts, renamed, usual, otherwise)
+            function = tree.body[0]
+            assert isinstance(function, ast.FunctionDef)
+            if usual is None:
+                function.name = new = otherwise
+            else:
+                self.namespace[otherwise] = stand_in(name, None, usual=False)
             exec(compile(tree, f"<mapping {new}>", "exec"), self.namespace)  # noqa: S102 - our own text
             getter: Getter = self.namespace[new]
             return getter
@@ -216,6 +253,13 @@ class Writer:
         """Return a new variable that holds the value of an expression."""
         name = self.new()
         self.put(f"{name} = {expression}")
+        return name
+
+    def seldom(self, test: str) -> str:
+        """Return a new variable that holds a test which hardly ever holds (usual.py)."""
+        self._count += 1
+        name = f"seldom_{self._count}"
+        self.put(f"{name} = {test}")
         return name
 
     def new(self) -> str:
@@ -290,6 +334,10 @@ class _Shapes(dict[int, int]):
             self.clear()
         self[present] = found
         return found
+
+
+def _same(name: str) -> str:
+    return name
 
 
 def form_of(getter: Getter) -> Form:

@@ -316,7 +316,7 @@ class Field:
         """Return the variable that says whether the field repeats."""
         raw = self._write_raw(w, node)
         test = f"{raw} and run.doc.message.delimiters.repetition in {raw}"
-        return w.once((self.id, self.number, "several", node), lambda: w.set(test))
+        return w.once((self.id, self.number, "several", node), lambda: w.seldom(test))
 
     def _write_many(self, w: Writer, node: str) -> str:
         raw, out = self._write_raw(w, node), w.set("[]")
@@ -380,8 +380,8 @@ def text_of(id_: str, numbers: Sequence[int], around: Mapping[str, Sequence[int]
     others = {name: _Picked(numbers_) for name, numbers_ in around.items()}
 
     def get(node: Any, run: Any) -> Any:
-        texts = [picked[len(node.fields)](node.fields)] if numbers else []
-        texts += (pick[len(f := _fields_near(node, name, run))](f) for name, pick in others.items())
+        texts = [_text(picked, node.fields)] if numbers else []
+        texts += (_text(pick, _fields_near(node, name, run)) for name, pick in others.items())
         return tuple(texts) if len(texts) > 1 else texts[0]
 
     def write(w: Writer, node: str) -> str:
@@ -392,23 +392,38 @@ def text_of(id_: str, numbers: Sequence[int], around: Mapping[str, Sequence[int]
     return Inline(get, write)
 
 
+# One text is found in a large memory with less looking around than many are. No field holds CR.
+_AS_ONE = "\r".join
+
+
+def _text(picked: _Picked, fields: list[str]) -> str:
+    return _AS_ONE(picked[len(fields)](fields))
+
+
 def _write_picked(w: Writer, fields: str, picked: _Picked) -> str:
-    return w.set(f"{w.bind(picked)}[len({fields})]({fields})")
+    if len(picked.numbers) > 1:
+        return w.set(f"{w.bind(_AS_ONE)}({w.bind(picked)}[len({fields})]({fields}))")
+    number = picked.numbers[0]
+    return w.set(f"{fields}[{number}] if len({fields}) > {number} else ''")
 
 
-class _Picked(dict[int, Callable[[list[str]], Any]]):
+class _Picked(dict[int, Callable[[list[str]], Sequence[str]]]):
     """How many fields a segment has -> what takes those that count, as far as it has them.
 
-    The lengths cannot be mixed up: a shorter segment gives a shorter tuple.
+    The lengths cannot be mixed up: a shorter segment gives fewer texts.
     """
 
     def __init__(self, numbers: Sequence[int]) -> None:
         super().__init__()
-        self._numbers = numbers
+        self.numbers = numbers
 
-    def __missing__(self, length: int) -> Callable[[list[str]], Any]:
-        there = [number for number in self._numbers if number < length]
-        made: Callable[[list[str]], Any] = itemgetter(*there) if there else _nothing
+    def __missing__(self, length: int) -> Callable[[list[str]], Sequence[str]]:
+        there = [number for number in self.numbers if number < length]
+        made: Callable[[list[str]], Sequence[str]]
+        if len(there) > 1:
+            made = itemgetter(*there)
+        else:
+            made = itemgetter(slice(there[0], there[0] + 1)) if there else _nothing
         if length < _LONG:
             self[length] = made
         return made

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from binascii import hexlify
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -21,7 +22,23 @@ CONVERT_SECRET = b"yilian convert: no installation secret"
 _BLOCK = 64  # of SHA-256, in bytes
 _INNER = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER = bytes(byte ^ 0x5C for byte in range(256))
-_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+# A UUID is made of the hexadecimal digits of the hash by one `translate`: it stands here as the
+# places of its characters among these digits and what `_tail` puts behind them: `-`, version,
+# variant.
+_DASH, _VERSION, _VARIANT = 64, 65, 66
+_UUID = bytes((
+    *range(8), _DASH, *range(8, 12), _DASH, _VERSION, *range(13, 16), _DASH, _VARIANT,
+    *range(17, 20), _DASH, *range(20, 32),
+))  # fmt: skip
+
+
+def _tail(digit: int) -> bytes:
+    """Return what fills up a table for `_UUID`, by the digit in the place of the variant."""
+    variant = "89ab"[int(chr(digit), 16) & 3]
+    return f"-8{variant}".encode().ljust(256 - 64)
+
+
+_TAILS = {digit: _tail(digit) for digit in b"0123456789abcdef"}
 _KEY = re.compile(r"[A-Za-z0-9:/._~%-]*")
 # Each byte as it stands in a part of a key, and in a query (RFC 3986 section 2.3).
 _UNRESERVED = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
@@ -47,9 +64,8 @@ class Ids:
         inner.update(f"{type_}\x1f{key}".encode())
         outer = self._outer.copy()
         outer.update(inner.digest())
-        text = outer.hexdigest()
-        variant = _VARIANTS[text[16]]
-        return f"{text[:8]}-{text[8:12]}-8{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
+        digits = hexlify(outer.digest())
+        return _UUID.translate(digits + _TAILS[digits[16]]).decode()
 
 
 def record_key(parts: Iterable[str]) -> str:

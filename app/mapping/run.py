@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
@@ -64,13 +64,13 @@ class Entry(msgspec.Struct, eq=False):
         elif request is None:
             system, value = key
             if system is RECORD:  # made here, of parts that are encoded
-                query = f"{_RECORD_QUERY}{value.replace('%', '%25')}"
+                start, value = _RECORD_QUERY, value.replace("%", "%25")
             else:
-                query = criteria(system, value)
+                start, value = "", criteria(system, value)
             if self.mention:
-                request = {"method": "POST", "url": type_, "ifNoneExist": query}
+                request = {"method": "POST", "url": type_, "ifNoneExist": f"{start}{value}"}
             else:
-                request = {"method": "PUT", "url": f"{type_}?{query}"}
+                request = {"method": "PUT", "url": f"{type_}?{start}{value}"}
             self.printed_request = request
         return {"fullUrl": self.reference["reference"], "resource": body, "request": request}
 
@@ -109,6 +109,12 @@ class Context:
 
     ids: Ids
     values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@lru_cache(maxsize=1024)
+def _sender_key(*parts: str) -> str:
+    """Return the beginning of record keys that are made of a message's own name."""
+    return record_key(parts)
 
 
 class Run:
@@ -191,7 +197,8 @@ class Run:
         """Return the key of what a rule makes of the message and has no key of its own for."""
         number = self.ordinals[rule] = self.ordinals.get(rule, 0) + 1
         if self.own_key is None:
-            self.own_key = record_key(self.doc.key_parts)
+            *sender, message = self.doc.key_parts
+            self.own_key = f"{_sender_key(*sender)}:{encode_part(message)}"
         return RECORD, f"{self.own_key}:{encode_part(rule)}:{number}"
 
 
@@ -268,7 +275,8 @@ class Mapping_:
                 found = _identified(rule, nodes, run)
                 if found:
                     (late if rule.late else planned).append((rule, found))
-        shared = (self.every(doc.root, run) if self.every else None) or {}
+        every = self.every(doc.root, run) if self.every else None
+        shared = list(every.items()) if every else []
         for rule, found in planned:
             _fill(rule, found, run, shared)
         for rule, found in late:
@@ -316,8 +324,10 @@ class Mapping_:
 
 def _once(issues: list[Issue]) -> list[Issue]:
     """Return the issues without those that were noticed before."""
-    seen = {id(issue): issue for issue in issues}  # one object stands for what is noticed often
-    return list(seen.values()) if len(seen) < 2 else list(dict.fromkeys(seen.values()))
+    if len(set(map(id, issues))) < 2:  # one object stands for what is noticed often
+        return issues[:1]
+    seen = {id(issue): issue for issue in issues}
+    return list(dict.fromkeys(seen.values()))
 
 
 def _installed(rule: Rule, made_over: MakeOver) -> Rule:
@@ -395,10 +405,12 @@ def _noted(entry: Entry, name: str, node: Any) -> None:
             place.made[name] = entry
 
 
-def _fill(rule: Rule, found: list[tuple[Any, Entry]], run: Run, shared: dict[str, Any]) -> None:
+def _fill(
+    rule: Rule, found: list[tuple[Any, Entry]], run: Run, shared: list[tuple[str, Any]]
+) -> None:
     """Give the entries of a rule what it says, and what is `shared` by all resources."""
     fill, trace, type_ = rule.fill, run.trace, rule.type
-    more = shared if rule.every else None
+    more = shared if rule.every else ()
     named = type_ not in NAMELESS
     for node, entry in found:
         run.here = entry
@@ -412,22 +424,16 @@ def _fill(rule: Rule, found: list[tuple[Any, Entry]], run: Run, shared: dict[str
             add_missing(body, said)
         else:
             body = entry.body = said
-            if more:
-                _share(body, more)
+            for name, value in more:
+                if name not in body:
+                    body[name] = value
+                elif body[name] != value:
+                    add_missing(body, {name: value})
         if named:
             if "identifier" in body:
                 name_it(entry)
             elif (key := entry.key) is not None:
                 body["identifier"] = [{"system": key[0], "value": key[1]}]
-
-
-def _share(body: dict[str, Any], more: dict[str, Any]) -> None:
-    """Add what all resources share."""
-    for name, value in more.items():
-        if name not in body:
-            body[name] = value
-        elif body[name] != value:
-            add_missing(body, {name: value})
 
 
 def name_it(entry: Entry) -> None:

@@ -38,7 +38,7 @@ def test_what_other_messages_share_is_copied_before_a_rule_adds_to_it(run):
     says = rule(fill=lambda node, run: {"resourceType": "Practitioner", "active": True})
 
     found = _identified(says, [node()], run)
-    _fill(says, found, run, {})
+    _fill(says, found, run, [])
 
     ((_, entry),) = found
     assert entry.body == {**shared.body, "active": True}
@@ -78,7 +78,7 @@ def test_a_request_names_the_key_as_a_search_does(key, url):
 
 
 def test_what_all_resources_share_is_added_unless_it_is_there(run):
-    shared = {"meta": {"source": "urn:m"}}
+    shared = [("meta", {"source": "urn:m"})]
     own = {"meta": {"security": [{"code": "R"}]}}
     plain = rule(fill=lambda node, run: {"resourceType": "Practitioner"})
     kept = rule(

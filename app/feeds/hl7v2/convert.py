@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
@@ -42,6 +43,7 @@ _NO_CONTENT = frozenset(
 # Segments that carry no data of their own.
 _STRUCTURAL = frozenset(("RGS", "DSC", "MFI", "MFE", "QAK", "QPD", "ERR", "MSA", "EVN", "SFT"))
 _MOST_UNMAPPED = 50
+_MOST_CONTEXTS = 64
 _SHORT = 64_000  # bytes of what is read first as one message
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
@@ -51,7 +53,8 @@ class Options:
     """What a sender's profile may set.
 
     mappings: folders or files of overlays, over the shipped mappings. assigners: further tables
-    of assigning authorities. explain: also say which rule made what.
+    of assigning authorities. explain: also say which rule made what. contexts: what was worked out
+    for conversions with these options.
     """
 
     time_zone: str = DEFAULT_ZONE
@@ -67,10 +70,12 @@ class Options:
     explain: bool = False
     secret: bytes = CONVERT_SECRET
     tenant: str = ""
+    contexts: dict[tuple[Mapping_, tzinfo], Context] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """What became of one message.
 
     bundle: None when it was refused, or holds nothing to convert. refused: True for the former.
@@ -84,7 +89,7 @@ class Result:
     refused: bool = False
     event_time: str | None = None
     control_id: str = ""
-    explained: tuple[str, ...] = field(default=())
+    explained: tuple[str, ...] = ()
 
 
 def convert(raw: bytes, options: Options | None = None) -> list[Result]:
@@ -157,19 +162,10 @@ def _converted(
         told = Issue("information", "informational", text, "MSH-9", "nothing-to-convert")
         return Result(None, (*issues, *message.issues, told), control_id=message.control_id)
     mapping = engine.mapping_for(message)
-    values = {
-        "zone": zone,
-        "facility": options.facility,
-        "assigners": engine.assigners,
-        "provenance": "yes" if options.provenance else None,
-        "bundle_type": options.bundle_type,
-        "hub_version": HUB_VERSION,
-        "mapping_digest": mapping.digest[:16],
-        "mapping_files": mapping.names,
-    }
-    doc = Document(message, values)
+    context = _context(options, engine, mapping, zone)
+    doc = Document(message, context.values)
     trace = Trace() if options.explain else None
-    made = mapping.run(doc, Context(_ids(options.secret, options.tenant), values), trace)
+    made = mapping.run(doc, context, trace)
     issues += message.issues
     issues += made.issues
     issues += _unmapped(message, mapping)
@@ -198,6 +194,27 @@ def _converted(
         message.control_id,
         explained,
     )
+
+
+def _context(options: Options, engine: _Engine, mapping: Mapping_, zone: tzinfo) -> Context:
+    """Return what conversions by a mapping are told; the same for all that have these options."""
+    known = options.contexts
+    found = known.get((mapping, zone))
+    if found is None:
+        values = {
+            "zone": zone,
+            "facility": options.facility,
+            "assigners": engine.assigners,
+            "provenance": "yes" if options.provenance else None,
+            "bundle_type": options.bundle_type,
+            "hub_version": HUB_VERSION,
+            "mapping_digest": mapping.digest[:16],
+            "mapping_files": mapping.names,
+        }
+        if len(known) >= _MOST_CONTEXTS:
+            known.clear()
+        found = known[mapping, zone] = Context(_ids(options.secret, options.tenant), values)
+    return found
 
 
 def _bundle(made: Made, options: Options) -> dict[str, Any]:

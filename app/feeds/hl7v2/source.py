@@ -20,6 +20,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from itertools import zip_longest
+from operator import truth
 from typing import Any
 
 from app.errors import Invalid
@@ -86,7 +87,7 @@ class Document:
                 continue
             known = table.known
             if len(nodes) == 1:
-                shape = bytes(map(bool, nodes[0].fields))
+                shape = bytes(map(truth, nodes[0].fields))
             else:  # which fields hold something in any of them
                 shape = bytes(map(any, zip_longest(*[node.fields for node in nodes])))
             found = known.get(shape)

@@ -24,6 +24,7 @@ from functools import partial
 from hashlib import sha256
 from typing import Any, Protocol
 
+import msgspec
 from msgspec.structs import replace
 
 from app.clock import Clock
@@ -61,13 +62,13 @@ class Reply(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(msgspec.Struct, frozen=True):
     """One message as its feed has read it.
 
     key: equal for messages that are the same. stated: what it says, None when there is nothing
     to apply; an error when it cannot be applied. staged: commit the entry before applying it.
-    refused: `stated` is an error that makes it unacceptable as a message.
+    refused: `stated` is an error that makes it unacceptable as a message. digest: SHA-256 of
+    `raw`, if it is known.
     """
 
     feed: str
@@ -82,6 +83,7 @@ class Incoming:
     issues: tuple[Issue, ...] = ()
     staged: bool = False
     refused: bool = False
+    digest: bytes = b""
 
     @property
     def has_two_stages(self) -> bool:
@@ -89,8 +91,7 @@ class Incoming:
         return self.staged and not self.refused
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True):
     """What became of a message so far: the entry's id and state, and the answers to send."""
 
     id: int
@@ -516,7 +517,7 @@ class Dispatcher:
             control_id=incoming.control_id,
             received_us=self._clock.now_us(),
             key=incoming.key,
-            digest=sha256(incoming.raw).digest(),
+            digest=incoming.digest or sha256(incoming.raw).digest(),
             raw=incoming.raw,
         )
 

@@ -17,10 +17,11 @@ from app.feeds.dispatch import Dispatcher, Meter
 from app.feeds.doors import Doors
 from app.feeds.doors import Setting as DoorsSetting
 from app.feeds.hl7v2.convert import Options
-from app.feeds.hl7v2.door import FEED, Door, Profile
+from app.feeds.hl7v2.door import Door, Profile
 from app.feeds.hl7v2.helpers import Helpers
 from app.feeds.hl7v2.loop import Loop
 from app.feeds.hl7v2.mllp import Counts, Listener, Network
+from app.feeds.hl7v2.named import FEED
 from app.feeds.hl7v2.reading import Read, Reader
 from app.feeds.lanes import Lane
 from app.store.database import Address, Connection, connect, driver_errors

@@ -15,6 +15,8 @@ from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 
+import msgspec
+
 from app.errors import (
     Conflict,
     Deleted,
@@ -160,6 +162,34 @@ class Header:
         return er7.nearest_version(sent) or er7.VERSIONS[-1]
 
 
+class Positive(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An acknowledgement without errors, but for its time, its code and its own control id.
+
+    start, between, end: of its MSH; said: of its MSA, after MSA-1.
+    """
+
+    codec: str
+    start: str
+    between: str
+    end: str
+    said: str
+
+    def built(self, code: str, control_id: str, sent_at: datetime) -> bytes:
+        """Return it as `build` does."""
+        stamp = _stamp(sent_at)
+        text = f"{self.start}{stamp}{self.between}{control_id}{self.end}{code}{self.said}"
+        return _encoded(text, self.codec)
+
+
+def positive(header: Header) -> Positive:
+    """Return the acknowledgement of a message with this header, if nothing goes wrong."""
+    start, between, end = _around(header)
+    said = _msa(header, "", (), None)
+    mark = header.delimiters.field
+    head = f"{end}\rMSA{mark}"
+    return Positive(header.codec, start, between, head, f"{said[4:]}\r")
+
+
 def header_of(message: er7.Message) -> Header:
     """Return the header of a message that could be read."""
     return Header(message.delimiters, message.charset, tuple(message.header.fields))
@@ -262,9 +292,12 @@ def build(
         _msa(header, code, told, expected_sequence),
         *_err(header, told),
     ]
-    text = "".join(segment + "\r" for segment in segments)
+    return _encoded("".join(segment + "\r" for segment in segments), header.codec)
+
+
+def _encoded(text: str, codec: str) -> bytes:
     try:
-        return text.encode(header.codec)
+        return text.encode(codec)
     except UnicodeEncodeError:  # reached by code extension (ISO 2022) alone
         return text.encode("iso2022_jp_ext", "replace")
 

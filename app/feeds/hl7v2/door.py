@@ -9,32 +9,27 @@ the order of the frames; the dispatcher's tells what became of them.
 from __future__ import annotations
 
 import logging
-import re
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from functools import lru_cache, partial
-from hashlib import sha256
 
 from app.clock import Clock, from_us
 from app.errors import Issue, Unavailable, YilianError
 from app.feeds.apply import Stated
 from app.feeds.dispatch import SILENCE, Dispatcher, Incoming, Receipt, Reply, Told
 from app.feeds.hl7v2 import ack
-from app.feeds.hl7v2.ack import Header, Mode, Verdict
+from app.feeds.hl7v2.ack import Header, Mode, Positive, Verdict
 from app.feeds.hl7v2.helpers import Helpers
 from app.feeds.hl7v2.mllp import NO_ANSWER, Answer, Answers, Frame
+from app.feeds.hl7v2.named import FEED, Named, named
 from app.feeds.hl7v2.reading import Read, Reader
 from app.feeds.hl7v2.split import Piece, messages
 from app.feeds.inbox import Entry
 
 log = logging.getLogger(__name__)
-
-FEED = "hl7v2"
-_LONGEST_NAME = 200  # characters
-_LINE_END = re.compile(rb"[\r\n]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,55 +158,59 @@ class Door:
             stated = read.wrong.error()
         elif read.said is not None:
             stated = read.said.stated(self._clock.now_us())
-        issues = (*piece.issues, *read.issues)
-        reply = SILENCE if read.silent else self._acknowledger(read.header)
-        return self._made(piece.raw, peer, read.header, stated, reply, issues, read.refused)
+        issues = (*piece.issues, *read.issues) if piece.issues else read.issues
+        reply = SILENCE if read.silent else self._acknowledger(read.header, read.positive)
+        called = read.named or named(read.header, piece.raw)
+        return _made(piece.raw, peer, called, stated, reply, issues, read.refused)
 
     def _unfinished(self, frame: Frame, error: YilianError) -> Incoming:
         """Return a frame that is no whole message: too long, or never finished."""
-        header = ack.header_of_raw(frame.payload)
+        raw = frame.payload
+        header = ack.header_of_raw(raw)
         reply = self._acknowledger(header) if frame.answerable else SILENCE
-        return self._made(frame.payload, frame.peer.host, header, error, reply, (), refused=True)
+        called = named(header, raw)
+        return _made(raw, frame.peer.host, called, error, reply, (), refused=True)
 
-    def _acknowledger(self, header: Header) -> Acknowledger:
+    def _acknowledger(self, header: Header, positive: Positive | None = None) -> Acknowledger:
         mode = ack.mode_of(header, force_original=self._profile.original_mode)
-        return Acknowledger(header, mode, self._clock, self._profile.zone)
-
-    def _made(
-        self,
-        raw: bytes,
-        peer: str,
-        header: Header,
-        stated: Stated | YilianError | None,
-        reply: Reply,
-        issues: tuple[Issue, ...],
-        refused: bool,
-    ) -> Incoming:
-        kind = (header.component(9, 1), header.component(9, 2))
-        return Incoming(
-            feed=FEED,
-            source=_named(f"{header.field(4)}|{header.field(3)}"),
-            peer=peer,
-            kind=_named("^".join(part for part in kind if part)),
-            control_id=_named(header.field(10)),
-            key=key_of(header, raw),
-            raw=raw,
-            stated=stated,
-            reply=reply,
-            issues=issues,
-            staged=isinstance(reply, Acknowledger) and not reply.mode.original,
-            refused=refused,
-        )
+        return Acknowledger(header, mode, self._clock, self._profile.zone, positive)
 
 
-@dataclass(frozen=True, slots=True)
+def _made(
+    raw: bytes,
+    peer: str,
+    called: Named,
+    stated: Stated | YilianError | None,
+    reply: Reply,
+    issues: tuple[Issue, ...],
+    refused: bool,
+) -> Incoming:
+    return Incoming(
+        feed=FEED,
+        source=called.source,
+        peer=peer,
+        kind=called.kind,
+        control_id=called.control_id,
+        key=called.key,
+        raw=raw,
+        stated=stated,
+        reply=reply,
+        issues=issues,
+        staged=isinstance(reply, Acknowledger) and not reply.mode.original,
+        refused=refused,
+        digest=called.digest,
+    )
+
+
+@dataclass(slots=True, eq=False)
 class Acknowledger:
-    """Writes the acknowledgements of one message."""
+    """Writes the acknowledgements of one message. positive: those without errors, prepared."""
 
     header: Header
     mode: Mode
     clock: Clock
     zone: tzinfo
+    positive: Positive | None = None
 
     def stored(self, entry_id: int, error: YilianError | None) -> tuple[bytes, ...]:
         """Return the accept answer; for a refused message the only one there will be."""
@@ -242,38 +241,20 @@ class Acknowledger:
     ) -> tuple[bytes, ...]:
         if code is None:
             return ()
-        built = ack.build(
-            self.header,
-            code,
-            control_id=control_id,
-            sent_at=_second(self.clock.now_us() // 1_000_000, self.zone),
-            errors=ack.errors_of(error) if error is not None else (),
+        sent_at = _second(self.clock.now_us() // 1_000_000, self.zone)
+        if error is None:
+            positive = self.positive or ack.positive(self.header)
+            return (positive.built(code, control_id, sent_at),)
+        errors = ack.errors_of(error)
+        return (
+            ack.build(self.header, code, control_id=control_id, sent_at=sent_at, errors=errors),
         )
-        return (built,)
 
 
 @lru_cache(maxsize=16)
 def _second(since_1970: int, zone: tzinfo) -> datetime:
     """Return a second in a zone. Many answers go out in one."""
     return from_us(since_1970 * 1_000_000).astimezone(zone)
-
-
-def key_of(header: Header, raw: bytes) -> bytes:
-    """Return what makes a message the same message: sender, MSH-10, payload without MSH-7."""
-    fields = list(header.fields)
-    if len(fields) > 7:
-        fields[7] = ""
-    ended = _LINE_END.search(raw)
-    end = ended.start() if ended else len(raw)
-    head = "\x1f".join(fields).encode("utf-8", "surrogatepass")
-    rest = raw[end:] if fields else raw
-    return sha256(b"%b\x1e%b\x1e%b" % (FEED.encode(), head, rest)).digest()[:20]
-
-
-def _named(text: str) -> str:
-    """Return a text to find an entry by: what a broken message gives may be anything."""
-    text = text[:_LONGEST_NAME]
-    return text if text.isprintable() else "".join(filter(str.isprintable, text))
 
 
 # --- answers -------------------------------------------------------------------------------------

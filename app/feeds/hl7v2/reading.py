@@ -10,16 +10,20 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
+from functools import lru_cache
 
 import msgspec
+from msgspec.structs import replace
 
 from app import errors
 from app.errors import Issue, NotSupported, Unavailable, YilianError
 from app.feeds.apply import Stated
 from app.feeds.hl7v2 import ack, er7, required
-from app.feeds.hl7v2.ack import Header, Verdict
+from app.feeds.hl7v2.ack import Header, Positive, Verdict
 from app.feeds.hl7v2.convert import Options, convert_message
+from app.feeds.hl7v2.escapes import Delimiters
 from app.feeds.hl7v2.lifecycle import Lifecycle, removed
+from app.feeds.hl7v2.named import Named, named
 from app.feeds.statement import Recent, Statement, statements
 from app.fhir import dates
 from app.store.entries import Entries
@@ -69,11 +73,11 @@ _FAULT = Wrong(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(msgspec.Struct, frozen=True):
     """One message read: its header, and what it says or what is wrong with it.
 
     silent: it wants no answer. refused: what is wrong makes it unacceptable as a message.
+    named, positive: what follows from header and bytes, when who read it has looked.
     """
 
     header: Header
@@ -81,7 +85,9 @@ class Read:
     wrong: Wrong | None = None
     silent: bool = False
     refused: bool = False
-    issues: tuple[Issue, ...] = field(default=())
+    issues: tuple[Issue, ...] = ()
+    named: Named | None = None
+    positive: Positive | None = None
 
 
 class _Stated(msgspec.Struct, array_like=True, gc=False):
@@ -115,12 +121,16 @@ class _Stated(msgspec.Struct, array_like=True, gc=False):
 class _Packed(msgspec.Struct, array_like=True):
     """A message without names. said: as `Said`, its statements first."""
 
-    header: Header
+    marks: str  # the delimiters
+    codec: str
+    fields: tuple[str, ...]
     said: tuple[list[_Stated], str, int | None, str | None, dict[str, frozenset[str]]] | None
     wrong: Wrong | None
     silent: bool
     refused: bool
     issues: tuple[Issue, ...]
+    named: Named | None
+    positive: Positive | None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -138,6 +148,11 @@ class Reader:
 
     def read(self, raw: bytes) -> Read:
         """Return a message read and converted, or what is wrong with it."""
+        read = self._read(raw)
+        header = read.header
+        return replace(read, named=named(header, raw), positive=ack.positive(header))
+
+    def _read(self, raw: bytes) -> Read:
         options = self.options
         try:
             message = er7.read(
@@ -188,7 +203,21 @@ def packed(read: Read) -> bytes:
     if said is not None:
         stated = [_stated(one) for one in said.statements]
         packed_said = stated, said.event, said.at, said.at_text, said.removed
-    return _encode((read.header, packed_said, read.wrong, read.silent, read.refused, read.issues))
+    header = read.header
+    return _encode(
+        (
+            header.delimiters.field + header.delimiters.encoding_characters,
+            header.codec,
+            header.fields,
+            packed_said,
+            read.wrong,
+            read.silent,
+            read.refused,
+            read.issues,
+            read.named,
+            read.positive,
+        )
+    )
 
 
 def unpacked(data: bytes | memoryview) -> Read:
@@ -198,7 +227,16 @@ def unpacked(data: bytes | memoryview) -> Read:
     if found.said is not None:
         stated, event, at, at_text, taken = found.said
         said = Said([one.statement() for one in stated], event, at, at_text, taken)
-    return Read(found.header, said, found.wrong, found.silent, found.refused, found.issues)
+    header = Header(_delimiters(found.marks), found.codec, found.fields)
+    return Read(
+        header, said, found.wrong, found.silent, found.refused, found.issues, found.named,
+        found.positive,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=16)
+def _delimiters(marks: str) -> Delimiters:
+    return Delimiters(*marks)
 
 
 def _stated(said: Statement) -> _Stated:

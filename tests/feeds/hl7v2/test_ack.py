@@ -57,6 +57,26 @@ def test_a_sender_that_understands_only_original_mode():
     assert ack.application_code(mode, Verdict.ACCEPT) == "AA"
 
 
+@pytest.mark.parametrize(
+    "received",
+    [
+        raw(),
+        raw(version="2.2", charset="GB18030"),
+        raw().replace(b"|C7|", b"||"),
+        raw().replace(b"LAB", b"L" * 600),
+        "MSH#$*!@#检验#医院#Y#H#1##ADT$A04#C7#P#2.5.1######GB18030\rPID#1\r".encode("gbk"),
+        b"no message",
+        b"MSH|",
+    ],
+)
+def test_an_answer_that_was_prepared_is_the_one_that_is_built(received):
+    header = ack.header_of_raw(received)
+
+    prepared = ack.positive(header).built("AA", "Y1", NOW)
+
+    assert prepared == ack.build(header, "AA", control_id="Y1", sent_at=NOW)
+
+
 def test_an_answer_turns_the_header_round_and_ends_every_segment():
     msh, msa, end = answer(raw())
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -31,8 +30,7 @@ _WRITING = Writing()
 _TOKEN_ESCAPES = ("\\|", "|"), ("\\,", ","), ("\\$", "$"), ("\\\\", "\\")
 
 
-@dataclass(slots=True)
-class Statement:
+class Statement(msgspec.Struct, array_like=True, gc=False):
     """One resource of a converted message.
 
     key: system and value of the identifier that names it; id: computed from the key. mention: it

@@ -26,9 +26,7 @@ from app.feeds.hl7v2.lifecycle import Lifecycle, removed
 from app.feeds.hl7v2.named import Named, named
 from app.feeds.statement import Recent, Statement, statements
 from app.fhir import dates
-from app.store.entries import Entries
-from app.store.prepare import Prepared, Preparer, pack_words
-from app.store.types import Method
+from app.store.prepare import Preparer, pack_words
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +34,7 @@ _SILENT = frozenset(("ACK", "MCF"))  # acknowledgements are not acknowledged
 _ANSWERS_TO_US = frozenset(("RSP", "ORA", "NMR", "DSR", "EDR", "ERP", "TBR", "RTB"))
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(msgspec.Struct, frozen=True, array_like=True):
     """What a message says. at: event time, microseconds since 1970; None when it names none."""
 
     statements: list[Statement]
@@ -90,41 +87,13 @@ class Read(msgspec.Struct, frozen=True):
     positive: Positive | None = None
 
 
-class _Stated(msgspec.Struct, array_like=True, gc=False):
-    """A statement without names; of what is prepared, what the statement does not say already."""
-
-    type: str
-    key: tuple[str, str] | None
-    id: str
-    mention: bool
-    body: bytes
-    replaced_by: str | None
-    entries: Entries | None
-    words: bytes
-    generation: int
-    front: int
-    prepared: Prepared | None  # as it is, when it says anything else
-
-    def statement(self) -> Statement:
-        """Return it as what is applied."""
-        prepared = self.prepared
-        if self.entries is not None:
-            prepared = Prepared(
-                Method.UPDATE, self.type, self.id, None, (), False, False, None, None, self.body,
-                self.id, self.entries, [], self.generation, self.front, self.words,
-            )  # fmt: skip
-        return Statement(
-            self.type, self.key, self.id, self.mention, self.body, self.replaced_by, prepared
-        )
-
-
 class _Packed(msgspec.Struct, array_like=True):
-    """A message without names. said: as `Said`, its statements first."""
+    """A message read, without names and with its header in pieces."""
 
     marks: str  # the delimiters
     codec: str
     fields: tuple[str, ...]
-    said: tuple[list[_Stated], str, int | None, str | None, dict[str, frozenset[str]]] | None
+    said: Said | None
     wrong: Wrong | None
     silent: bool
     refused: bool
@@ -197,19 +166,20 @@ class Reader:
 
 
 def packed(read: Read) -> bytes:
-    """Return a message as it goes over a pipe. A body that is prepared goes once."""
-    said = read.said
-    packed_said = None
-    if said is not None:
-        stated = [_stated(one) for one in said.statements]
-        packed_said = stated, said.event, said.at, said.at_text, said.removed
+    """Return a message as it goes over a pipe; it is used up. A body that is prepared goes once."""
+    for one in read.said.statements if read.said is not None else ():
+        prepared = one.prepared
+        if prepared is not None:
+            pack_words(prepared)
+            if prepared.body is one.body:
+                prepared.body = b""
     header = read.header
     return _encode(
         (
             header.delimiters.field + header.delimiters.encoding_characters,
             header.codec,
             header.fields,
-            packed_said,
+            read.said,
             read.wrong,
             read.silent,
             read.refused,
@@ -223,35 +193,25 @@ def packed(read: Read) -> bytes:
 def unpacked(data: bytes | memoryview) -> Read:
     """Return what `packed` was given. Raises msgspec.MsgspecError for anything else."""
     found = _decode(data)
-    said = None
-    if found.said is not None:
-        stated, event, at, at_text, taken = found.said
-        said = Said([one.statement() for one in stated], event, at, at_text, taken)
-    header = Header(_delimiters(found.marks), found.codec, found.fields)
+    for one in found.said.statements if found.said is not None else ():
+        prepared = one.prepared
+        if prepared is not None and not prepared.body:
+            prepared.body = one.body
     return Read(
-        header, said, found.wrong, found.silent, found.refused, found.issues, found.named,
+        Header(_delimiters(found.marks), found.codec, found.fields),
+        found.said,
+        found.wrong,
+        found.silent,
+        found.refused,
+        found.issues,
+        found.named,
         found.positive,
-    )  # fmt: skip
+    )
 
 
 @lru_cache(maxsize=16)
 def _delimiters(marks: str) -> Delimiters:
     return Delimiters(*marks)
-
-
-def _stated(said: Statement) -> _Stated:
-    prepared = said.prepared
-    if prepared is not None:
-        pack_words(prepared)
-        if prepared.body is said.body:
-            return _Stated(
-                said.type, said.key, said.id, said.mention, said.body, said.replaced_by,
-                prepared.entries, prepared.words, prepared.generation, prepared.front, None,
-            )  # fmt: skip
-    return _Stated(
-        said.type, said.key, said.id, said.mention, said.body, said.replaced_by,
-        None, b"", 0, 0, prepared,
-    )  # fmt: skip
 
 
 def _wrong(error: YilianError) -> Wrong:

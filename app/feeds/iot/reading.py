@@ -7,8 +7,10 @@ it: reading, converting, checking and indexing are most of the work on a message
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from app.clock import instant
 from app.errors import Issue, YilianError

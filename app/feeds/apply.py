@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from app.errors import Conflict, Issue
-from app.feeds.group import Group, may_be_owned
+from app.feeds.group import Group, may_be_owned, told_number
 from app.feeds.merge import Json, Lifecycle, Said, Told, fresh, same, together
 from app.feeds.statement import Statement, decode, replaced_by, with_id
 from app.fhir.ids import Ids
@@ -171,10 +171,21 @@ class _Work:
     def run(self) -> Applied:
         statements = self.stated.statements
         merges = any(one.replaced_by for one in statements)
+        is_absent, owned = self.group.is_absent, self._owner
+        usual: dict[str, bool] = {}  # types for which the event means nothing
         for said in statements:
-            at = said.type, said.id
-            if not merges and at not in self.targets and self._is_new(said, at):
-                self.new[at] = said
+            type_name = said.type
+            at = type_name, said.id
+            if type_name not in usual:
+                usual[type_name] = not merges and self._is_usual(type_name)
+            if (
+                said.prepared is not None
+                and usual[type_name]
+                and is_absent(at)
+                and at not in self.targets
+                and not (may_be_owned(said) and owned(said))
+            ):
+                self.new[at] = said  # written as it was prepared, as most are
                 continue
             self.new.pop(at, None)
             target = self.targets[at] = self._target(said)
@@ -193,15 +204,10 @@ class _Work:
 
     # --- which resource is meant -----------------------------------------------------------------
 
-    def _is_new(self, said: Statement, at: Target) -> bool:
-        """Say whether a statement is to be written as it was prepared, as most are: what it is
-        about is not stored, and its event means nothing for it."""
-        return (
-            said.prepared is not None
-            and self.group.is_absent(at)
-            and not self.stated.removed.get(said.type)
-            and not self.stated.lifecycle.specials(said.type)
-            and not (may_be_owned(said) and self._owner(said))
+    def _is_usual(self, type_name: str) -> bool:
+        """Say whether the event means nothing for resources of a type."""
+        return not self.stated.removed.get(type_name) and not self.stated.lifecycle.specials(
+            type_name
         )
 
     def _settle_all(self) -> None:
@@ -391,7 +397,7 @@ class _Work:
 
     def _write(self) -> tuple[str, ...]:
         targets = _one_a_resource(self.targets.values())
-        now = self.stated.at
+        now = told_number(Told(self.stated.at))
         new = [
             (one.prepared, None if one.mention else now)
             for one in self.new.values()

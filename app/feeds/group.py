@@ -50,6 +50,7 @@ class Group:
         self.alone = alone
         self._session = session
         self._path = session.path
+        self.is_absent = session.path.is_absent  # asked of every statement: without a call more
         self._db = session.db
         self._tenant = tenant
         self._owners: dict[Key, Sequence[Owner]] = {}  # looked up
@@ -69,11 +70,12 @@ class Group:
 
     def look_up(self, statements: Sequence[Statement], keys: Sequence[bytes]) -> None:
         """Read what the statements are about, and which entries have one of these keys."""
-        self._path.look_up((one.type, one.id) for one in statements)
+        targets = [(one.type, one.id) for one in statements]
+        self._path.look_up(targets)
         unknown: set[Key] = set()
         stored: dict[str, list[str]] = {}
-        for one in statements:
-            state = self.state(one.type, one.id)
+        for one, target in zip(statements, targets, strict=True):
+            state = None if self.is_absent(target) else self.state(*target)
             if state is None:
                 if one.key and may_be_owned(one):
                     unknown.add((one.type, *one.key))
@@ -125,10 +127,6 @@ class Group:
             return self._owners[wanted]
         return owners.owners_of(self._db, self._tenant, (wanted,))[wanted]
 
-    def is_absent(self, target: Target) -> bool:
-        """Say whether it was looked up and there is no row of it, nor will be one."""
-        return self._path.is_absent(target)
-
     def write(
         self,
         new: Sequence[tuple[Prepared, int | None]],
@@ -137,15 +135,13 @@ class Group:
     ) -> list[Outcome]:
         """Decide a change set; its rows are written with those of the other messages.
 
-        new: of resources that are absent, with when all that they say was told, if that counts.
+        new: of resources that are absent, with what `res` says of when they were told.
         told: when the elements of the others were told, be they changed by that or not.
         """
-        numbers = {at: 2 * one.at + bool(one.elements) for at, one in told.items()}
-        outcomes = self._path.evaluate(
-            changes, numbers, [(one, None if at is None else 2 * at) for one, at in new]
-        )
         if not told:
-            return outcomes
+            return self._path.evaluate(changes, new=new)
+        numbers = {at: told_number(one) for at, one in told.items()}
+        outcomes = self._path.evaluate(changes, numbers, new)
         for target in numbers.keys() - {(one.type, one.id) for one in outcomes}:
             self._path.tell(target, numbers[target])
         for target, one in told.items():
@@ -233,6 +229,11 @@ class Group:
         if self._entries:
             inbox.add_all(self._db, self._tenant, self._entries.values())
             self._entries.clear()
+
+
+def told_number(told: Told) -> int:
+    """Return `res.told`."""
+    return 2 * told.at + bool(told.elements)
 
 
 def _told_in_parts(state: State) -> bool:

@@ -192,11 +192,12 @@ class WritePath:
     def look_up(self, targets: Iterable[Target]) -> None:
         """Read the states of many resources at once, for `state` and `evaluate`."""
         numbers: dict[str, int] = {}
+        looked_up = self._looked_up
         for target in targets:
             type_name, id_ = target
-            if target not in self._looked_up and id_ not in numbers:
+            if target not in looked_up and id_ not in numbers:
                 numbers[id_] = _number(type_name)
-                self._looked_up[target] = None
+                looked_up[target] = None
         if not numbers:
             return
         params: list[Any] = [orjson.dumps(numbers).decode()]
@@ -445,14 +446,11 @@ class WritePath:
 
     def _numbered(self, new: Sequence[New]) -> list[_Numbered]:
         """Give numbers to resources that are absent."""
-        next_pk, add, unwritten = self._numbers.next_pk, self._pks.add, self._unwritten
-        numbered: list[_Numbered] = []
-        for change, told in new:
-            id_, pk = change.id or "", next_pk()
-            target = change.type, id_
-            add(target, pk)
-            unwritten.add(target)
-            numbered.append((change, id_, pk, told))
+        next_pk = self._numbers.next_pk
+        numbered = [(change, change.id or "", next_pk(), told) for change, told in new]
+        pks = {(change.type, id_): pk for change, id_, pk, _ in numbered}
+        self._pks.add_all(pks)
+        self._unwritten.update(pks)
         return numbered
 
     def _rewriting(self, changes: Sequence[Prepared], steps: Sequence[_Step]) -> dict[str, str]:
@@ -530,33 +528,33 @@ class WritePath:
         generation, effects = self._preparer.generation, self._preparer.effects
         first = fhir_json.Stamp(1, _instant(now))
         sealed = digests(tenant, 1, CREATED, now)
+        dictionary, touch, add_new = self._dictionary, self._touched.update, self._rows.add_new
         for change, id_, pk, told in new:
-            type_name, entries, words = change.type, change.entries, change.words
+            type_name, entries = change.type, change.entries
+            words, front = change.words, change.front
             if (
-                change.front
-                and change.entry is None
+                front
                 and change.generation == generation
+                and change.entry is None
                 and entries is not None
                 and not targets
             ):
                 if change.body_id == id_:
-                    body = first.on(change.front, change.body)
+                    body = first.on(front, change.body)
                 else:
-                    body = fhir_json.splice_at(
-                        change.front, change.body, type_name, id_, 1, _instant(now)
-                    )
+                    body = fhir_json.splice_at(front, change.body, type_name, id_, 1, _instant(now))
             else:
                 body, entries, words = self._finished(change, id_, targets, 1, now, {})
-            self._touched.update(entries.keys)
-            s = self._rows.add_new(batch, type_name, pk, entries, targets)
+            touch(entries.keys)
+            s = add_new(batch, type_name, pk, entries, targets)
             number, d = _number(type_name), entries.d
             batch.res.append(
                 (pk, tenant, s, number, id_, CREATED, 1, now, d, entries.have, body, told)
             )
             if words:
-                self._dictionary.learn_words(batch, words)
+                dictionary.learn_words(batch, words)
             else:
-                self._dictionary.learn(batch, entries)
+                dictionary.learn(batch, entries)
             digest = sealed(type_name, id_, body)
             batch.log.append((tenant, s, number, pk, 1, CREATED, now, digest))
             if type_name in effects:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from app.errors import Conflict
 from app.store.states import Target
@@ -31,6 +31,11 @@ class Pks:
         """Note a number that the transaction under way has found or given."""
         self.known[target] = pk
         self._new.append(target)
+
+    def add_all(self, pks: Mapping[Target, int]) -> None:
+        """Do as `add` for many."""
+        self.known.update(pks)
+        self._new += pks
 
     def committed(self) -> None:
         if len(self.known) > _MOST:

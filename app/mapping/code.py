@@ -48,7 +48,7 @@ class Code:
     reads: all fields looked at, for results that may be remembered; None: not a pure function.
     whole: the same wherever in the message it is asked.
     around: the same for all nodes of an anchor that have the same node around them.
-    raw: the text that the places are made from, if the source tells.
+    raw: the text that the places are made from, if the source tells; cut: how (see Access).
     """
 
     one: Form
@@ -66,6 +66,7 @@ class Code:
     whole: bool = False
     around: bool = False
     raw: Form | None = None
+    cut: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,7 @@ def of_access(access: Access) -> Code:
         whole=access.whole,
         around=access.around,
         raw=form_of(access.raw) if access.raw else None,
+        cut=access.cut,
     )
 
 
@@ -210,8 +212,9 @@ def _each(w: Writer, values: str, do: Form, *, trace: bool = False) -> str:
     return out
 
 
-# (form, the text it depends on, what it gives without) -> a form that remembers
-Keep = Callable[[Form, Form, str], Form]
+# (form, the text it depends on, what it gives without, how it is made of it) -> a form that
+# remembers
+Keep = Callable[[Form, Form, str, object], Form]
 
 
 def applied(given: Code, form: Form, trace: bool, keep: Keep | None) -> Code:
@@ -231,7 +234,9 @@ def applied(given: Code, form: Form, trace: bool, keep: Keep | None) -> Code:
         return _each(w, given.nodes(w, node), form, trace=trace)
 
     if keep is not None and given.raw is not None:
-        first, every = keep(one, given.raw, "None"), keep(many, given.raw, "[]")
+        cut = given.cut
+        first = keep(one, given.raw, "None", None if cut is None else ("one", cut))
+        every = keep(many, given.raw, "[]", None if cut is None else ("many", cut))
         return Code(first, every, first, every, needs=given.needs)
     return Code(one, many, one, many, needs=given.needs)
 

@@ -355,7 +355,7 @@ def _look(w: Writer, number_: int, compute: Any, text: str, node: str, out: str)
     w.put(f"if {out}.__class__ is {w.bind(Odd)}: {odd}")
 
 
-def kept(form: Form, raw: Form, empty: str, program: Program) -> Form:
+def kept(form: Form, raw: Form, empty: str, _: object, *, program: Program) -> Form:
     """Remember results by the text of their places; without text there is nothing (`empty`)."""
     number_ = program.memory()
     compute = _recalled(number_, form, program)
@@ -371,12 +371,13 @@ def kept(form: Form, raw: Form, empty: str, program: Program) -> Form:
     return write
 
 
-def once(form: Form, raw: Form, empty: str) -> Form:
+def once(form: Form, raw: Form, empty: str, same: object, *, marks: dict[object, object]) -> Form:
     """Do it once for each text in a message; without text there is nothing (`empty`).
 
+    same: forms of which this is the same (None: none) give the same for the same text, by a mark.
     Warnings come again with it: it may be part of a result that is remembered with them.
     """
-    mark = object()
+    mark = object() if same is None else marks.setdefault(same, object())
 
     def write(w: Writer, node: str) -> str:
         if w.deep:

@@ -67,6 +67,7 @@ class Formulas:
         self._part_of = part_of
         self._open: set[str] = set()
         self._steps: dict[tuple[str, str], Step] = {}
+        self._marks: dict[str, dict[object, object]] = {}  # by map or mention
         self._rule_types = {r.name: str(r.body.get("resource", "")) for r in library.rules}
         self._anchors = {r.name: str(r.body.get("each", "")).split() for r in library.rules}
 
@@ -165,7 +166,9 @@ class Formulas:
         keep: Keep | None = None
         if reads is not None and reads <= MENTIONS and not self._trace:
             new = given.reads is not None and given.reads & (here.varying or NONE)
-            keep = forms.once if reads or new else partial(forms.kept, program=self._program)
+            keep = partial(forms.kept, program=self._program)
+            if reads or new:
+                keep = partial(forms.once, marks=self._marks.setdefault(part.name, {}))
         return replace(
             applied(given, value.form, self._trace, keep),
             type="Reference" if mention else part.body.get("gives"),

@@ -67,6 +67,7 @@ class Access:
     whole: it is about the message as a whole, the same wherever it is asked.
     raw: the text from which `node` and `nodes` are made, so that results need not be made twice.
     around: all nodes of the anchor that have the same node around them get the same.
+    cut: accesses of which this is the same make the same places of the same text; None: not known.
     """
 
     one: Getter
@@ -79,6 +80,7 @@ class Access:
     whole: bool = False
     raw: Getter | None = None
     around: bool = False
+    cut: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,7 @@ def test_what_warned_is_made_again_in_a_message_only_if_its_warnings_tell_a_plac
         run.issues.append(issue)
         return 7
 
-    form = forms.once(form_of(doubtful), forms.constant("text"), "None")
+    form = forms.once(form_of(doubtful), forms.constant("text"), "None", None, marks={})
     get = Program().getter(form)
     run = SimpleNamespace(issues=[], memo={})
 
@@ -185,3 +185,24 @@ def shown(found):
     if isinstance(found, list):
         return [shown(one) for one in found]
     return getattr(found, "raw", found)
+
+
+def test_maps_of_the_same_text_are_asked_once_a_message_wherever_the_text_stands():
+    calls = []
+
+    def counted(node, run):
+        calls.append(node)
+        return {"value": node}
+
+    marks = {}
+    program = Program()
+    forms_ = [
+        forms.once(form_of(counted), forms.constant("text"), "None", same, marks=marks)
+        for same in (("one", 0), ("one", 0), ("one", 1), None)
+    ]
+    run = SimpleNamespace(issues=[], memo={})
+
+    found = [program.getter(form)("place", run) for form in forms_]
+
+    assert len(calls) == 3
+    assert found[0] is found[1]

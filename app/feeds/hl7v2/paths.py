@@ -198,6 +198,7 @@ class Field:
             whole=whole,
             raw=Inline(self.raw, self._write_raw),
             around=self.around,
+            cut=None if self._delimiters else self.named_component,
         )
 
     def one(self, at: Any, run: Any) -> Any:

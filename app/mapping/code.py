@@ -140,8 +140,9 @@ def of_access(access: Access) -> Code:
 def either(codes: list[Code]) -> Code:
     """Return the code of `a ?? b`: the first that has a value."""
     kinds = {code.type for code in codes if code.const is None}
+    around = all(code.around for code in codes)
     return Code(
-        _chain([code.one for code in codes]),
+        _chain([code.one if around else _found_around(code) for code in codes]),
         forms.or_empty(_chain([code.many for code in codes])),
         _chain([code.node for code in codes]),
         forms.or_empty(_chain([code.nodes for code in codes])),
@@ -150,8 +151,13 @@ def either(codes: list[Code]) -> Code:
         needs=union(code.needs for code in codes),
         reads=union(code.reads for code in codes),
         whole=all(code.whole for code in codes),
-        around=all(code.around for code in codes),
+        around=around,
     )
+
+
+def _found_around(code: Code) -> Form:
+    """Return the form of a reference, which all that have the same node around them share."""
+    return forms.around(code.one) if code.around and code.type == "Reference" else code.one
 
 
 def _chain(options: list[Form]) -> Form:

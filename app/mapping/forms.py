@@ -406,16 +406,11 @@ def _look_here(w: Writer, memo: str, key: str, out: str, make: Callable[[], str]
 
 def around(form: Form) -> Form:
     """Do it once for the nodes of an anchor that have the same node around them."""
-    mark = object()
 
     def write(w: Writer, node: str) -> str:
-        w.head("memo = run.memo")
-        key = w.set(f"({w.bind(mark)}, {node}.up)")
-        out = w.set(f"memo.get({key}, {w.bind(NEW)})")
-        made = f"{out} = memo[{key}] = {w.program.function(form)}({node}, run)"
-        w.put(f"if {out} is {w.bind(NEW)} or {node}.group is {node}: {made}")
-        return out
+        return w.around(node, mark, lambda: f"{w.program.function(form)}({node}, run)")
 
+    mark = object()
     return write
 
 

@@ -19,7 +19,7 @@ from types import MethodType
 from typing import Any
 
 from app.mapping.inline import Inliner
-from app.mapping.memory import Recalled
+from app.mapping.memory import NEW, Recalled
 from app.mapping.source import Getter, Inline
 from app.mapping.specialise import Facts, constant_of, specialised
 from app.mapping.structs import make_late, open_structs, same_fields
@@ -286,6 +286,22 @@ class Writer:
         here = self._values[-1]
         found = here[what] = get()
         return found
+
+    def around(self, node: str, mark: object, make: Callable[[], str]) -> str:
+        """Return what is made once for all nodes that have the same node around them."""
+        memo = f"memo.get({node}.up) or memo.setdefault({node}.up, {{}})"
+        if node == "node":
+            self.head("memo = run.memo")
+            self.head(f"around = {memo}")
+            known = "around"
+        else:
+            self.head("memo = run.memo")
+            known = self.once(("around", node), lambda: self.set(memo))
+        out = self.set(f"{known}.get({self.bind(mark)}, {self.bind(NEW)})")
+        made = f"{out} = {known}[{self.bind(mark)}] = {make()}"
+        # What opens a group of its own may have something around it that others have not.
+        self.put(f"if {out} is {self.bind(NEW)} or {node}.group is {node}: {made}")
+        return out
 
     def head(self, line: str) -> None:
         """Put a line at the head of the function, once."""

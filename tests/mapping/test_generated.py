@@ -206,3 +206,22 @@ def test_maps_of_the_same_text_are_asked_once_a_message_wherever_the_text_stands
 
     assert len(calls) == 3
     assert found[0] is found[1]
+
+
+def test_what_is_around_is_made_once_for_what_stands_beside_each_other():
+    made = []
+
+    def around(node, run):
+        made.append(node.name)
+        return None
+
+    getter = Program().getter(forms.around(form_of(around)))
+    order, other = object(), object()
+    nodes = [
+        SimpleNamespace(name=name, up=up, group=up)
+        for name, up in (("a", order), ("b", order), ("c", other))
+    ]
+    run = SimpleNamespace(memo={})
+
+    assert [getter(node, run) for node in nodes] == [None] * 3
+    assert made == ["a", "c"]

@@ -387,7 +387,7 @@ def text_of(id_: str, numbers: Sequence[int], around: Mapping[str, Sequence[int]
 
     def write(w: Writer, node: str) -> str:
         texts = [_write_picked(w, _own_fields(w, node, id_), picked)] if numbers else []
-        texts += (_write_picked(w, _other_fields(w, node, name), others[name]) for name in others)
+        texts += (_write_near(w, node, name, others[name], id_ in _INNER) for name in others)
         return w.set(f"({', '.join(texts)})") if len(texts) > 1 else texts[0]
 
     return Inline(get, write)
@@ -397,13 +397,26 @@ def text_of(id_: str, numbers: Sequence[int], around: Mapping[str, Sequence[int]
 _AS_ONE = "\r".join
 
 
+def _write_near(w: Writer, node: str, id_: str, picked: _Picked, inner: bool) -> str:
+    """Write the text of fields of the nearest segment of an id, once for all that is inside it."""
+    if not (inner and id_ in _AROUND and len(picked.numbers) > 1):
+        return _write_picked(w, _other_fields(w, node, id_), picked)
+    w.head("every = run.doc.message.fields")
+    fields = f"every[{node}.near[{id_!r}]]"
+    return w.around(node, picked.mark, lambda: _picked(w, fields, picked))
+
+
+def _picked(w: Writer, fields: str, picked: _Picked) -> str:
+    return f"{w.bind(_AS_ONE)}({w.bind(picked)}[len({fields})]({fields}))"
+
+
 def _text(picked: _Picked, fields: list[str]) -> str:
     return _AS_ONE(picked[len(fields)](fields))
 
 
 def _write_picked(w: Writer, fields: str, picked: _Picked) -> str:
     if len(picked.numbers) > 1:
-        return w.set(f"{w.bind(_AS_ONE)}({w.bind(picked)}[len({fields})]({fields}))")
+        return w.set(_picked(w, fields, picked))
     number = picked.numbers[0]
     return w.set(f"{fields}[{number}] if len({fields}) > {number} else ''")
 
@@ -417,6 +430,7 @@ class _Picked(dict[int, Callable[[list[str]], Sequence[str]]]):
     def __init__(self, numbers: Sequence[int]) -> None:
         super().__init__()
         self.numbers = numbers
+        self.mark = object()
 
     def __missing__(self, length: int) -> Callable[[list[str]], Sequence[str]]:
         there = [number for number in self.numbers if number < length]

@@ -67,8 +67,8 @@ class Incoming(msgspec.Struct, frozen=True):
 
     key: equal for messages that are the same. stated: what it says, None when there is nothing
     to apply; an error when it cannot be applied. staged: commit the entry before applying it.
-    refused: `stated` is an error that makes it unacceptable as a message. digest: SHA-256 of
-    `raw`, if it is known.
+    refused: `stated` is an error that makes it unacceptable as a message. digest, packed: of
+    `raw` (`Entry`), if they are known.
     """
 
     feed: str
@@ -84,6 +84,7 @@ class Incoming(msgspec.Struct, frozen=True):
     staged: bool = False
     refused: bool = False
     digest: bytes = b""
+    packed: bytes = b""
 
     @property
     def has_two_stages(self) -> bool:
@@ -425,7 +426,7 @@ class Dispatcher:
         self, group: Group, entry: Entry, known: Entry, answers: tuple[bytes, ...]
     ) -> Receipt:
         id_ = group.next_id()
-        entry = replace(entry, id=id_, state=State.DUPLICATE, repeats=known.id, raw=b"")
+        entry = replace(entry, id=id_, state=State.DUPLICATE, repeats=known.id, raw=b"", packed=b"")
         group.add(entry)
         return Receipt(id_, State.DUPLICATE, answers)
 
@@ -519,6 +520,7 @@ class Dispatcher:
             key=incoming.key,
             digest=incoming.digest or sha256(incoming.raw).digest(),
             raw=incoming.raw,
+            packed=incoming.packed,
         )
 
 

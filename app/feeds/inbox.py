@@ -58,7 +58,8 @@ class Entry(msgspec.Struct, frozen=True):
     """One message in the inbox.
 
     source: the sender as its feed names it; key: what makes two messages the same message.
-    answers: what was sent back at once and what was sent after applying.
+    packed: `raw` as it is stored, if that is known. answers: what was sent back at once and what
+    was sent after applying.
     touched: the versions it wrote, as Type/id/_history/version.
     """
 
@@ -77,6 +78,7 @@ class Entry(msgspec.Struct, frozen=True):
     answers: tuple[tuple[bytes, ...], tuple[bytes, ...]] = ((), ())
     issues: tuple[Issue, ...] = ()
     touched: tuple[str, ...] = ()
+    packed: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,11 +276,16 @@ def _row(entry: Entry) -> tuple[Any, ...]:
         entry.key,
         entry.digest,
         entry.repeats,
-        _compressor().compress(entry.raw) if entry.raw else b"",
+        entry.packed or packed(entry.raw),
         msgspec.msgpack.encode(entry.answers),
         msgspec.json.encode(entry.issues),
         msgspec.json.encode(entry.touched),
     )
+
+
+def packed(raw: bytes) -> bytes:
+    """Return the bytes of a message as they are stored."""
+    return _compressor().compress(raw) if raw else b""
 
 
 def _compressor() -> zstandard.ZstdCompressor:

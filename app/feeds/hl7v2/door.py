@@ -199,6 +199,7 @@ def _made(
         staged=isinstance(reply, Acknowledger) and not reply.mode.original,
         refused=refused,
         digest=called.digest,
+        packed=called.packed,
     )
 
 

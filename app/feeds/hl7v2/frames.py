@@ -9,8 +9,9 @@ No I/O: the same bytes in other portions give the same frames.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 START, END, CR, LF = 0x0B, 0x1C, 0x0D, 0x0A
 _START, _END = b"\x0b", b"\x1c"
@@ -32,8 +33,7 @@ class Kind(Enum):
     CUT = "cut"  # the connection ended, or the sender took too long
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """A payload; of one too long, only its head."""
 
     kind: Kind

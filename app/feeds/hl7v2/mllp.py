@@ -29,6 +29,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import NamedTuple, cast
 
+import msgspec
+
 from app.errors import Malformed, TooMuch, Unavailable, YilianError
 from app.feeds.hl7v2 import frames
 from app.feeds.hl7v2.frames import Found, Framer, Kind
@@ -47,8 +49,7 @@ class Peer(NamedTuple):
     connection: int
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     """One frame received.
 
     error: why it is not a whole frame (too long, restarted, cut); then `payload` is its head.
@@ -61,8 +62,7 @@ class Frame:
     answerable: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
+class Answers(msgspec.Struct, frozen=True):
     """What to send for one frame: payloads without their frames.
 
     later: further answers, promised; they may be passed by the first answers of later frames.

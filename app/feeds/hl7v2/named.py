@@ -1,4 +1,4 @@
-"""What a message is called in the inbox, and what makes two messages the same one."""
+"""What the inbox needs of a message beside what it says: its names, its digests, its bytes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from hashlib import sha256
 
 import msgspec
 
+from app.feeds import inbox
 from app.feeds.hl7v2.ack import Header
 
 FEED = "hl7v2"
@@ -15,13 +16,17 @@ _LINE_END = re.compile(rb"[\r\n]")
 
 
 class Named(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """source: the sender; key: equal for messages that are the same; digest: of the bytes."""
+    """source: the sender; key: equal for messages that are the same.
+
+    digest: of the bytes; packed: these as they are stored.
+    """
 
     source: str
     kind: str
     control_id: str
     key: bytes
     digest: bytes
+    packed: bytes
 
 
 def named(header: Header, raw: bytes) -> Named:
@@ -33,6 +38,7 @@ def named(header: Header, raw: bytes) -> Named:
         control_id=_shown(header.field(10)),
         key=_key(header, raw),
         digest=sha256(raw).digest(),
+        packed=inbox.packed(raw),
     )
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from app.clock import SetClock
 from app.feeds import inbox
-from app.feeds.hl7v2.mllp import Answers, Frame, Peer
+from app.feeds.hl7v2.exchange import Answers, Frame, Peer
 from app.feeds.inbox import Entry, Wanted
 from app.feeds.running import Feeds, Setting
 from app.store.database import Address, connect

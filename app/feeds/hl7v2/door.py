@@ -22,8 +22,8 @@ from app.feeds.apply import Stated
 from app.feeds.dispatch import SILENCE, Dispatcher, Incoming, Receipt, Reply, Told
 from app.feeds.hl7v2 import ack
 from app.feeds.hl7v2.ack import Header, Mode, Positive, Verdict
+from app.feeds.hl7v2.exchange import NO_ANSWER, Answer, Answers, Frame
 from app.feeds.hl7v2.helpers import Helpers
-from app.feeds.hl7v2.mllp import NO_ANSWER, Answer, Answers, Frame
 from app.feeds.hl7v2.named import FEED, Named, named
 from app.feeds.hl7v2.reading import Read, Reader
 from app.feeds.hl7v2.split import Piece, messages

@@ -10,23 +10,19 @@ A helper that ends takes no message with it: what it was asked is asked again. T
 reading then is suspected, and tried once more by a helper that reads nothing else; if that one
 ends too, the message is at fault and never comes near the process that writes. One that reads a
 message for longer than it may is ended; that message is not tried again, because all that came
-after it wait meanwhile. Helpers are forked
-from a process that was made before this one had threads (`_nursery`), as often as `_RESTARTS` in
-`_RESTARTS_S` allow.
+after it wait meanwhile. Helpers are forked from a process that was made before this one had threads
+(`nursery.py`), as often as `_RESTARTS` in `_RESTARTS_S` allow.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import multiprocessing
 import os
-import select
 import signal
 import socket
-import struct
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -38,32 +34,13 @@ import msgspec
 from app.errors import Issue
 from app.feeds.hl7v2 import ack
 from app.feeds.hl7v2.loop import Loop
-from app.feeds.hl7v2.reading import Read, Wrong, packed, unpacked
+from app.feeds.hl7v2.nursery import FORK, PID, SIZE, WARM, raise_readers
+from app.feeds.hl7v2.reading import Read, Wrong, unpacked
 
 log = logging.getLogger(__name__)
 
-_PID = struct.Struct("=i")
-_SIZE = struct.Struct("=Q")  # before each request and each reply: its bytes
 _RECEIVE_BYTES = 256 * 1024
 _fork = multiprocessing.get_context("fork")  # a helper shares what was imported before
-_FIRST = (
-    b"MSH|^~\\&|YILIAN|YILIAN|||20000101||ADT^A04^ADT_A01|0|P|2.5.1\r"
-    b"EVN|A04|20000101\rPID|1||0^^^YILIAN\rPV1|1|O\r"
-)
-# What most senders say, so that it is compiled before the first of them says it: people's names in
-# Chinese (their pinyin is a table of its own), a visit, an order, results of several kinds.
-MORE = (
-    "MSH|^~\\&|YILIAN|YILIAN|||20000101||ORU^R01^ORU_R01|1|P|2.5.1|||||CHN|UNICODE UTF-8\r"
-    "PID|1||0^^^YILIAN||张^伟||19500101|M|||北京路^^北京^^100000^CHN\r"
-    "PV1|1|I|W^1^1|||||||||||||||||0^^^YILIAN\r"
-    "ORC|RE|0|0||CM||||20000101|||0^王^芳\r"
-    "OBR|1|0|0|0^Panel^L|||20000101|||||||||0^王^芳|||||||20000101||LAB|F\r"
-    "OBX|1|NM|0^Test^L||1.5|mmol/L|1.0-2.0|N|||F|||20000101||0^李^强\r"
-    "OBX|2|ST|1^Test^L||text||||||F\rOBX|3|CE|2^Test^L||0^Text^L||||||F\r".encode(),
-    b"MSH|^~\\&|YILIAN|YILIAN|||20000101||ORM^O01^ORM_O01|2|P|2.5.1\r"
-    b"PID|1||0^^^YILIAN||A^B\rORC|NW|0\rOBR|1|0||0^Panel^L\r",
-)
-_FORK, _WARM = b"+", b"w"
 _TRIES = 2  # helpers that one message may end
 # How long one message may be read: a thousand times what it takes, on a machine that does nothing
 # else.
@@ -157,7 +134,7 @@ class Helper:
         while self._to_send or self._unsent:
             if not self._unsent:
                 raw = self._to_send.popleft()
-                self._unsent = memoryview(_SIZE.pack(len(raw)) + raw)
+                self._unsent = memoryview(SIZE.pack(len(raw)) + raw)
             try:
                 sent = self._pipe.send(self._unsent)
             except BlockingIOError:
@@ -198,17 +175,17 @@ class Helper:
     def _taken(self, came: memoryview) -> int:
         """Tell the replies that are whole; return how many bytes they were."""
         begin = 0
-        while len(came) - begin >= _SIZE.size:
-            end = begin + _SIZE.size + _SIZE.unpack_from(came, begin)[0]
+        while len(came) - begin >= SIZE.size:
+            end = begin + SIZE.size + SIZE.unpack_from(came, begin)[0]
             if end > len(came):
                 break
-            self._reply(came[begin + _SIZE.size : end])
+            self._reply(came[begin + SIZE.size : end])
             begin = end
         return begin
 
     def _reply(self, data: memoryview) -> None:
         if not self.pid:
-            self.pid = _PID.unpack(data)[0]
+            self.pid = PID.unpack(data)[0]
             self._time()
             return
         question = self._asked.popleft()
@@ -286,7 +263,7 @@ class Helpers:
         self._loop: Loop | None = None
         self._control, theirs = socket.socketpair()
         self._nursery = _fork.Process(
-            target=_nursery, args=(theirs, self._control, read, warm or read), name="reader"
+            target=raise_readers, args=(theirs, self._control, read, warm or read), name="reader"
         )
         self._nursery.daemon = True
         self._nursery.start()
@@ -319,7 +296,7 @@ class Helpers:
     def warm(self) -> None:
         """Have compiled what most messages need; a message that comes meanwhile goes before it."""
         with contextlib.suppress(OSError):
-            self._control.sendall(_WARM)
+            self._control.sendall(WARM)
 
     def close(self) -> None:
         """Let them finish what they were asked, and wait for their end; from another thread."""
@@ -393,7 +370,7 @@ class Helpers:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                socket.send_fds(self._control, [_FORK], [theirs.fileno()])
+                socket.send_fds(self._control, [FORK], [theirs.fileno()])
             except OSError:
                 log.error("hl7v2.no_helper")
                 ours.close()
@@ -404,71 +381,3 @@ class Helpers:
 def _failed(raw: bytes, issue: Issue) -> Read:
     """Return a message that is at fault: it is kept, with its issue."""
     return Read(ack.header_of_raw(raw), wrong=Wrong("YilianError", (issue,)))
-
-
-def _nursery(
-    control: socket.socket,
-    other_end: socket.socket,
-    read: Callable[[bytes], Read],
-    warm: Callable[[bytes], object],
-) -> None:
-    """What runs in the process that helpers are forked from, as it is asked to."""
-    other_end.close()
-    warm(_FIRST)  # compiles the mapping: the first message does not wait for it
-    gc.freeze()  # what is loaded stays shared, and no collector looks at it
-    more: deque[bytes] = deque()
-    with contextlib.suppress(OSError):
-        while True:
-            if more and not select.select((control,), (), (), 0)[0]:
-                warm(more.popleft())
-                gc.freeze()
-                continue
-            asked, handles, _, _ = socket.recv_fds(control, 1, 1)
-            if not asked:
-                break
-            if asked == _WARM:
-                more.extend(MORE)
-                continue
-            _reap(os.WNOHANG)
-            with socket.socket(fileno=handles[0]) as pipe:
-                if os.fork() == 0:
-                    try:
-                        control.close()
-                        _serve(pipe, read)
-                    finally:
-                        os._exit(0)
-    _reap(0)
-
-
-def _reap(options: int) -> None:
-    """Take note of helpers that ended."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, options)[0]:
-            pass
-
-
-def _serve(pipe: socket.socket, read: Callable[[bytes], Read]) -> None:
-    """What runs in a helper: read what comes, until the pipe is closed."""
-    with contextlib.suppress(OSError):
-        reply(pipe, _PID.pack(os.getpid()))
-        for raw in _requests(pipe):
-            reply(pipe, packed(read(raw)))
-
-
-def _requests(pipe: socket.socket) -> Iterator[bytes]:
-    """Yield what comes, as many in one piece as there are."""
-    came = bytearray()
-    while data := pipe.recv(_RECEIVE_BYTES):
-        came += data
-        while len(came) >= _SIZE.size:
-            end = _SIZE.size + _SIZE.unpack_from(came)[0]
-            if len(came) < end:
-                break
-            raw = bytes(came[_SIZE.size : end])
-            del came[:end]
-            yield raw
-
-
-def reply(pipe: socket.socket, data: bytes) -> None:
-    """Write what `Helper` takes as one reply."""
-    pipe.sendall(_SIZE.pack(len(data)) + data)

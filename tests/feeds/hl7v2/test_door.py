@@ -13,9 +13,9 @@ from app.clock import SetClock
 from app.feeds.dispatch import Receipt
 from app.feeds.hl7v2 import ack
 from app.feeds.hl7v2.door import Door, Profile
+from app.feeds.hl7v2.exchange import NO_ANSWER, Frame, Peer
 from app.feeds.hl7v2.helpers import Helpers
 from app.feeds.hl7v2.loop import Loop
-from app.feeds.hl7v2.mllp import NO_ANSWER, Frame, Peer
 from app.feeds.hl7v2.reading import Read
 from app.feeds.inbox import State
 

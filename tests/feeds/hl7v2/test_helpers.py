@@ -11,8 +11,9 @@ import pytest
 from app.errors import Unavailable
 from app.feeds.hl7v2.ack import Header
 from app.feeds.hl7v2.convert import Options
-from app.feeds.hl7v2.helpers import MORE, Helper, Helpers, Question, limit_s, reply
+from app.feeds.hl7v2.helpers import Helper, Helpers, Question, limit_s
 from app.feeds.hl7v2.loop import Loop
+from app.feeds.hl7v2.nursery import MORE, reply
 from app.feeds.hl7v2.reading import Read, Reader, packed
 from app.store.prepare import unpacked_words
 from app.store.store import Setting

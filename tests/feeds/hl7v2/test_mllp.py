@@ -9,8 +9,9 @@ from ipaddress import ip_network
 
 import pytest
 
+from app.feeds.hl7v2.exchange import NO_ANSWER, Answers
 from app.feeds.hl7v2.frames import COMMITTED, HEAD_BYTES, NOT_COMMITTED, frame
-from app.feeds.hl7v2.mllp import NO_ANSWER, Answers, Limits, Listener, _Connection
+from app.feeds.hl7v2.mllp import Limits, Listener, _Connection
 from tests.support import wait_for
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from app.errors import Issue, Unavailable
 from app.feeds.hl7v2 import ack, send
-from app.feeds.hl7v2.mllp import Answers, Listener
+from app.feeds.hl7v2.exchange import Answers
+from app.feeds.hl7v2.mllp import Listener
 
 NOW = datetime(2025, 3, 10, tzinfo=UTC)
 MESSAGE = "MSH|^~\\&|LAB|F1|Y|H|20250310||ADT^A04|{id}|P|2.5.1|||{accept}|{application}\rPID|1||7\r"

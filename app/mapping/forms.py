@@ -13,7 +13,7 @@ from typing import Any
 
 from app.fhir.ids import RECORD, encode_part
 from app.mapping.functions import number
-from app.mapping.memory import NEW, Odd, Recalled, repeated, warned
+from app.mapping.memory import NEW, First, Odd, Recalled, repeated, warned
 from app.mapping.source import Getter
 from app.mapping.writer import Form, Program, Writer
 
@@ -419,14 +419,8 @@ def again(form: Form, text: Form, program: Program) -> Form:
 
     What gave a warning is done again, so that each place has its own.
     """
-    mark, get = object(), program.getter(form)
-
-    def first(key: Any, node: Any, run: Any) -> Any:
-        before = len(run.issues)
-        value = get(node, run)
-        if len(run.issues) == before:
-            run.memo[key] = value
-        return value
+    mark, function = object(), program.function(form)
+    first = First(program.caller(function), function)
 
     def write(w: Writer, node: str) -> str:
         w.head("memo = run.memo")

@@ -127,6 +127,30 @@ class Recalled:
         return found.value
 
 
+class First:
+    """Gives, for (key, node, run), what a message remembers by the key, when it is first asked for.
+
+    What gave a warning is not remembered: the next place gets its own. function: as of `Recalled`.
+    """
+
+    __slots__ = ("_get", "function")
+
+    def __init__(self, get: Getter, function: str) -> None:
+        self._get = get
+        self.function = function
+
+    def by(self, get: Getter) -> First:
+        """Return the same, computed by another function."""
+        return First(get, self.function)
+
+    def __call__(self, key: Any, node: Any, run: Any) -> Any:
+        before = len(run.issues)
+        value = self._get(node, run)
+        if len(run.issues) == before:
+            run.memo[key] = value
+        return value
+
+
 def _length(key: Any) -> int:
     """Return about the length of the texts in a key."""
     return len(key) if isinstance(key, str) else sum(map(_length, key or ()))

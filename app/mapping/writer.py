@@ -19,7 +19,7 @@ from types import MethodType
 from typing import Any
 
 from app.mapping.inline import Inliner
-from app.mapping.memory import NEW, Recalled
+from app.mapping.memory import NEW, First, Recalled
 from app.mapping.source import Getter, Inline
 from app.mapping.specialise import Facts, constant_of, specialised
 from app.mapping.structs import make_late, open_structs, same_fields
@@ -182,9 +182,11 @@ class Program:
                 self.namespace.setdefault(new, stand_in(name, None))
                 return new
             bound = self.namespace.get(name)
-            if isinstance(bound, Recalled) and new not in self.namespace:
+            if not isinstance(bound, (Recalled, First)):
+                return name
+            if new not in self.namespace:
                 self.namespace[new] = bound.by(self._in_time(bound.function, renamed))
-            return new if isinstance(bound, Recalled) else name
+            return new
 
         def stand_in(
             name: str, installed: Callable[[Getter], None] | None, *, usual: bool = True

@@ -213,7 +213,7 @@ def test_what_is_around_is_made_once_for_what_stands_beside_each_other():
 
     def around(node, run):
         made.append(node.name)
-        return None
+        return
 
     getter = Program().getter(forms.around(form_of(around)))
     order, other = object(), object()

@@ -53,8 +53,8 @@ class Group:
         self.is_absent = session.path.is_absent  # asked of every statement: without a call more
         self._db = session.db
         self._tenant = tenant
-        self._owners: dict[Key, Sequence[Owner]] = {}  # looked up
-        self._owner_keys: dict[Key, int | None] = {}
+        self._owner_keys: dict[Key, int | None] = {}  # of identifiers that were looked up
+        self._owners: dict[Key, Sequence[Owner]] = {}
         self._told: dict[Target, Told | None] = {}
         self._told_now: dict[Target, Told] = {}  # with elements of their own times
         self._entries: dict[int, Entry] = {}  # new ones, not written yet
@@ -81,7 +81,8 @@ class Group:
                     unknown.add((one.type, *one.key))
             elif not one.mention and _told_in_parts(state):
                 stored.setdefault(one.type, []).append(one.id)
-        self._owners = owners.owners_of(self._db, self._tenant, unknown)
+        self._owner_keys = {one: owners.key_of(self._tenant, one) for one in unknown}
+        self._owners = owners.owners_of(self._db, self._owner_keys)
         for type_name, ids in stored.items():
             self._read_told(type_name, ids)
         self._keys_known = frozenset(keys)
@@ -118,14 +119,13 @@ class Group:
     def owners(self, type_name: str, system: str, value: str) -> Sequence[Owner]:
         """Return the resources that carry an identifier: at most three."""
         wanted = type_name, system, value
-        if wanted not in self._owner_keys:
-            self._owner_keys[wanted] = owners.key_of(self._tenant, wanted)
-        key = self._owner_keys[wanted]
+        known = wanted in self._owner_keys
+        key = self._owner_keys[wanted] if known else owners.key_of(self._tenant, wanted)
         if key is not None and self._path.has_touched(key):
             self._path.flush()
-        elif wanted in self._owners:
+        elif known:
             return self._owners[wanted]
-        return owners.owners_of(self._db, self._tenant, (wanted,))[wanted]
+        return owners.owners_of(self._db, {wanted: key})[wanted]
 
     def write(
         self,

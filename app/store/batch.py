@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from app.store.database import POSTGRESQL, Connection
@@ -108,16 +108,17 @@ class Batch:
 
     def marks(self) -> list[int]:
         """Return where every list ends now, for `cut`."""
-        return [len(getattr(self, name)) for name in _NAMES]
+        return list(map(len, _lists(self)))
 
     def cut(self, marks: list[int]) -> None:
         """Drop the rows that were added since `marks`."""
-        for name, size in zip(_NAMES, marks, strict=True):
-            del getattr(self, name)[size:]
+        for rows, size in zip(_lists(self), marks, strict=True):
+            del rows[size:]
 
 
 _SHARED = frozenset({"codes", "texts", "units", "named"})
 _NAMES = tuple(Batch.__dataclass_fields__)
+_lists = attrgetter(*_NAMES)
 
 
 def write(db: Connection, batch: Batch) -> int:

@@ -131,6 +131,7 @@ class WritePath:
         self.reserving = False
         self._touched: set[int] = set()  # keys in `ix` that this transaction has changed
         self._uniting: set[int] = set()  # uniting keys in `ident` of resources in the batch
+        self.digests: list[bytes] = []  # of the rows of the log that this transaction has written
 
     # --- the transaction around it ---------------------------------------------------------------
 
@@ -141,6 +142,7 @@ class WritePath:
         batch = self.take()
         if write(self._db, batch) != len(batch.changed):
             raise Conflict("the resource was changed by someone else at the same time")
+        self.digests += [row[-1] for row in batch.log]
 
     @property
     def may_be_refused(self) -> bool:
@@ -175,17 +177,19 @@ class WritePath:
         self._looked_up.clear()
         self._touched.clear()
         self._uniting.clear()
+        self.digests.clear()
 
-    def mark(self) -> tuple[list[int], int, int]:
+    def mark(self) -> tuple[list[int], int, int, int]:
         """Return what is collected and learned so far, for `back_to`."""
-        return self._batch.marks(), self._pks.mark(), self._dictionary.mark()
+        return self._batch.marks(), self._pks.mark(), self._dictionary.mark(), len(self.digests)
 
-    def back_to(self, mark: tuple[list[int], int, int]) -> None:
+    def back_to(self, mark: tuple[list[int], int, int, int]) -> None:
         """Drop the rows collected and what was learned since `mark`."""
         self._looked_up.clear()  # some of it may be undone
         self._batch.cut(mark[0])
         self._pks.back_to(mark[1])
         self._dictionary.back_to(mark[2])
+        del self.digests[mark[3] :]
 
     # --- what is there before --------------------------------------------------------------------
 

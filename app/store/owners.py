@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -32,9 +32,12 @@ def key_of(tenant: int, wanted: Key) -> int | None:
     return keys.identifier(tenant, param.number, system, value) if param else None
 
 
-def owners_of(db: Connection, tenant: int, wanted: Collection[Key]) -> dict[Key, Sequence[Owner]]:
-    """Return the resources that carry each of the identifiers: at most three, oldest first."""
-    by_key = {key: one for one in wanted if (key := key_of(tenant, one)) is not None}
+def owners_of(db: Connection, wanted: Mapping[Key, int | None]) -> dict[Key, Sequence[Owner]]:
+    """Return the resources that carry each of the identifiers: at most three, oldest first.
+
+    wanted: the identifiers with their keys (`key_of`).
+    """
+    by_key = {key: one for one, key in wanted.items() if key is not None}
     found: dict[Key, Sequence[Owner]] = dict.fromkeys(wanted, ())
     most = _MOST * len(by_key)
     rows = _carriers(db, list(by_key), most + 1) if by_key else []

@@ -6,7 +6,7 @@ on PostgreSQL, where many write, every process has a `Sealer` and one of them do
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 from app.store.database import Connection, transaction
@@ -22,9 +22,14 @@ class Chain:
         self._db = db
         self._sealed = self._next = _last(db)
 
-    def add(self) -> None:
-        """Seal the log rows of this transaction."""
-        self._next = _seal(self._db, self._next, None)
+    def add(self, digests: Sequence[bytes]) -> None:
+        """Seal the log rows of this transaction. digests: theirs, as they were written; if they do
+        not account for all that is there, the rows are read."""
+        height = _number(self._db, "SELECT max(seq) FROM log")
+        if height - self._next[0] == len(digests):
+            self._next = _sealed(self._db, self._next, height, digests)
+        else:
+            self._next = _seal(self._db, self._next, None)
 
     def committed(self) -> None:
         self._sealed = self._next
@@ -77,9 +82,16 @@ def _seal(db: Connection, last: tuple[int, bytes], height: int | None) -> tuple[
             "SELECT seq,digest FROM log WHERE seq>? AND seq<=? ORDER BY seq LIMIT ?",
             (last[0], height, _ROWS),
         )
-    if not rows:
+    return _sealed(db, last, rows[-1][0] if rows else 0, [row[1] for row in rows])
+
+
+def _sealed(
+    db: Connection, last: tuple[int, bytes], height: int, digests: Sequence[bytes]
+) -> tuple[int, bytes]:
+    """Seal the digests of the rows after `last` up to `height`; return the newest seal then."""
+    if not digests:
         return last
-    sealed = (rows[-1][0], chained(last[1], (row[1] for row in rows)))
+    sealed = (height, chained(last[1], digests))
     db.run("INSERT INTO seal (seq,digest) VALUES (?,?)", sealed)
     return sealed
 

@@ -281,7 +281,7 @@ class GroupWriter:
                     raise
                 results.append(exc)
         self._path.flush()
-        self._chain.add()
+        self._chain.add(self._path.digests)
         self._db.commit()
         self._path.committed()
         self._chain.committed()

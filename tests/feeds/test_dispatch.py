@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from app.errors import Unavailable, YilianError
 from app.feeds import inbox
 from app.feeds.hl7v2 import er7
+from app.feeds.hl7v2.exchange import Frame, Peer
 from app.feeds.inbox import State
 from app.feeds.lanes import Lane
 from app.store.database import Address, connect, transaction
@@ -17,6 +18,9 @@ from app.store.types import Change, Method
 from tests.support import wait_for
 
 STRUCTURES = {"A40": "ADT_A39", "A31": "ADT_A05", "A03": "ADT_A03", "A12": "ADT_A09"}
+
+
+PEER = Peer("192.0.2.1", 1, 1)
 
 
 def adt(event, number, family="Zhang", *, cid, when="20250310080000", more="", acks="|", visit=""):
@@ -581,6 +585,16 @@ def test_a_fault_in_applying_is_kept_and_the_next_message_is_served(hospital):
     hospital.feeds.dispatcher._applier = right
     assert hospital.codes(raw) == ["AA"]
     assert [one.state for one in hospital.entries()] == [State.DISCARDED, State.APPLIED]
+
+
+def test_who_cannot_be_told_stops_nobody(hospital):
+    def gone(answers):
+        raise RuntimeError("a fault")
+
+    hospital.feeds.door.accept(Frame(adt("A04", "1", cid="C1").encode(), PEER), gone)
+
+    assert hospital.codes(adt("A04", "2", cid="C2")) == ["AA"]
+    assert [one.state for one in hospital.entries()] == [State.APPLIED] * 2
 
 
 def test_a_fault_in_reading_is_kept_and_the_connection_goes_on(hospital):

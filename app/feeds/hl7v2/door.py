@@ -80,15 +80,14 @@ class Door:
         """Take a frame and tell its answers later; by one thread."""
         job = _Job(frame, answer)
         self._jobs.append(job)
-        if frame.error is None:
-            try:
-                job.pieces = messages(frame.payload)
-            except Exception:
-                log.exception("hl7v2.door_failed")
-                self._jobs.remove(job)
-                answer(NO_ANSWER)
-                return
-            self._ask(job)
+        try:
+            if frame.error is None:
+                self._ask(job)
+        except Exception:
+            log.exception("hl7v2.door_failed")
+            self._jobs.remove(job)
+            answer(NO_ANSWER)
+            return
         if not job.unread:
             self._hand_in()
 
@@ -99,6 +98,7 @@ class Door:
 
     def _ask(self, job: _Job) -> None:
         """Have the messages of a frame read."""
+        job.pieces = messages(job.frame.payload)
         if self._helpers is None:
             job.reads = [self._reader.read(one.raw) for one in job.pieces]
             return

@@ -1,10 +1,13 @@
 """HL7 v2.5.1 section 2.9 and 2.15.5, 2.15.8: which answers, and how they are written."""
 
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.errors import (
     Conflict,
@@ -18,6 +21,7 @@ from app.errors import (
 )
 from app.feeds.hl7v2 import ack, er7
 from app.feeds.hl7v2.ack import Verdict
+from app.feeds.hl7v2.named import named
 
 TABLE = Path(__file__).parents[3] / "fixtures" / "hl7v2" / "er7" / "2.9-acknowledgement.yaml"
 ROWS = yaml.safe_load(TABLE.read_text("utf-8"))
@@ -75,6 +79,19 @@ def test_an_answer_that_was_prepared_is_the_one_that_is_built(received):
     prepared = ack.positive(header).built("AA", "Y1", NOW)
 
     assert prepared == ack.build(header, "AA", control_id="Y1", sent_at=NOW)
+
+
+@given(
+    st.text('MSH|^~\\&\r2.5#"é号', max_size=60), st.sampled_from(["utf-8", "latin-1", "gb18030"])
+)
+def test_whatever_comes_can_be_named_and_answered(text, codec):
+    received = b"MSH|^~\\&|" + text.encode(codec, "replace")
+    header = ack.header_of_raw(received)
+
+    prepared = ack.positive(header).built("AA", "Y1", NOW)
+
+    assert prepared == ack.build(header, "AA", control_id="Y1", sent_at=NOW)
+    assert named(header, received).digest == sha256(received).digest()
 
 
 def test_an_answer_turns_the_header_round_and_ends_every_segment():

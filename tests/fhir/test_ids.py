@@ -3,8 +3,12 @@
 import hashlib
 import hmac
 import uuid
+from urllib.parse import quote
 
-from app.fhir.ids import Ids, criteria, record_key
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.fhir.ids import Ids, criteria, encode_part, record_key
 
 
 def test_an_id_is_a_uuid_of_version_8_made_of_the_keyed_hash():
@@ -14,6 +18,19 @@ def test_an_id_is_a_uuid_of_version_8_made_of_the_keyed_hash():
     assert found.version == 8
     assert found.variant == uuid.RFC_4122
     assert found.hex[:12] == digest[:12]
+
+
+def test_the_variant_of_an_id_is_that_of_rfc_9562_whatever_the_hash():
+    ids = Ids(b"secret")
+    found = [uuid.UUID(ids.id_of("Patient", f"s|{n}")) for n in range(100)]
+
+    assert {(one.version, one.variant) for one in found} == {(8, uuid.RFC_4122)}
+    assert {str(one)[19] for one in found} == set("89ab")
+
+
+@given(st.text())
+def test_parts_are_encoded_as_urls_are(text):
+    assert encode_part(text) == quote(text.strip(), safe="-._~")
 
 
 def test_ids_depend_on_secret_tenant_type_and_key():

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from app.errors import Issue
 from app.fhir.ids import RECORD, Ids
-from app.mapping.run import Context, Entry, Rule, Run, _fill, _identified
+from app.mapping.run import Context, Entry, Rule, Run, _fill, _identified, _once
 
 KEY = ("urn:x", "7")
 
@@ -54,6 +55,44 @@ def test_a_key_that_comes_again_is_numbered_or_one_resource(run):
 
     assert len({entry.id for _, entry in merged}) == 1
     assert [entry.key[1] for _, entry in numbered] == ["7", "7:2", "7:3"]
+
+
+def test_a_key_that_looks_like_a_numbered_one_is_its_own(run):
+    keys = [KEY, KEY, ("urn:x", "7:2"), ("urn:x", "7:2")]
+    says = rule(type="Observation", same="number", key=lambda node, run: node.key)
+    nodes = [node() for _ in keys]
+    for place, key in zip(nodes, keys, strict=True):
+        place.key = key
+
+    found = _identified(says, nodes, run)
+
+    assert [entry.key[1] for _, entry in found] == ["7", "7:2", "7:2", "7:2:2"]
+    assert found[1][1] is found[2][1]
+
+
+def test_what_another_rule_made_first_counts_for_none_of_a_number(run):
+    merged = _identified(rule(type="Observation"), [node()], run)
+    numbered = _identified(rule(name="n", type="Observation", same="number"), [node(), node()], run)
+
+    assert numbered[0][1] is merged[0][1]
+    assert numbered[1][1].key == ("urn:x", "7:2")
+
+
+def test_what_has_no_key_is_named_by_the_message_and_its_number(run):
+    found = _identified(rule(key=None, name="a-b"), [node(), node()], run)
+
+    assert [entry.key for _, entry in found] == [
+        (RECORD, "f:a:1:a-b:1"),
+        (RECORD, "f:a:1:a-b:2"),
+    ]
+
+
+def test_what_is_noticed_again_and_again_is_told_once():
+    first, second = (Issue("warning", "value", text) for text in "ab")
+
+    assert _once([first, second, first, Issue("warning", "value", "b")]) == [first, second]
+    assert _once([first, first]) == [first]
+    assert _once([]) == []
 
 
 def test_nodes_know_what_was_made_of_them_where_references_ask(run):

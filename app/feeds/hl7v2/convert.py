@@ -28,7 +28,7 @@ from app.fhir.outcome import operation_outcome
 from app.fhir.validate import problems
 from app.mapping import assigners, examples, explain, library
 from app.mapping.compile import compile_condition, compile_library
-from app.mapping.run import Context, Made, Mapping_, Run
+from app.mapping.run import Context, Entry, Made, Mapping_, Run
 from app.mapping.trace import Trace
 from app.paths import shipped
 
@@ -81,7 +81,8 @@ class Result(msgspec.Struct, frozen=True):
     bundle: None when it was refused, or holds nothing to convert. refused: True for the former.
     event_time: when it happened, as the sender says (EVN-6, EVN-2, else MSH-7), a FHIR dateTime: an
         older message must not overwrite what a newer one wrote (hl7v2.md section 7).
-    explained: lines for `--explain`.
+    explained: lines for `--explain`. entries: what the Bundle's entries were printed from, in their
+    order unless the Bundle is a `message`.
     """
 
     bundle: dict[str, Any] | None
@@ -90,6 +91,7 @@ class Result(msgspec.Struct, frozen=True):
     event_time: str | None = None
     control_id: str = ""
     explained: tuple[str, ...] = ()
+    entries: Sequence[Entry] = ()
 
 
 def convert(raw: bytes, options: Options | None = None) -> list[Result]:
@@ -193,6 +195,7 @@ def _converted(
         event_time(message, zone),
         message.control_id,
         explained,
+        made.entries,
     )
 
 

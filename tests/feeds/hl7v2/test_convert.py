@@ -261,6 +261,26 @@ def test_a_broken_message_takes_its_place_and_the_others_still_convert():
     assert "-:2: error: " in err
 
 
+@pytest.mark.parametrize("start", ["MSH", "BHS|^~\\&|X\rMSH"])
+def test_what_follows_a_message_in_the_same_text_is_found(start):
+    first = f"{MSH.format('ADT^A04', '2.5')}\r{PID}\r"
+    second = first.replace("ZY17", "ZY18").replace("MSH", start, 1)
+
+    (alone,) = convert(first.encode())
+    both = convert((first + second).encode())
+
+    assert len(both) == 2
+    assert both[0].bundle == alone.bundle
+
+
+def test_the_entries_are_those_of_the_bundle():
+    (result,) = convert(f"{MSH.format('ADT^A04', '2.5')}\r{PID}\r".encode())
+
+    printed = result.bundle["entry"]
+    assert [entry.full_url for entry in result.entries] == [one["fullUrl"] for one in printed]
+    assert result.entries[0].key == ("urn:x-yilian:ns:H0001", "ZY17")
+
+
 def test_wrong_usage_is_2(tmp_path):
     broken = tmp_path / "broken.yaml"
     broken.write_text(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import tzinfo
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2b
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
@@ -49,6 +49,8 @@ _LOCAL = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9.\-]{1,64})(?:/_history/[A-Za-
 _first = itemgetter(0)
 
 IdentifierKeys = Callable[[str, Mapping[str, Any]], Iterable[str]]
+Rows = Sequence[tuple[int, Any]]  # number of a list of `Entries`, and a row for it
+Make = Callable[[Any], Any]
 SELF = ""
 
 
@@ -250,7 +252,8 @@ def no_rows() -> list[list[Any]]:
 # The lists of `Entries` that search values give rows for, by number.
 _LISTS = tuple(name for name in Entries.__struct_fields__ if name not in ("d", "have", "links"))
 _KEYS, _REFS, _URLS, _PAIR, _STRS, _QTYS, _DTS, _CODES, _TEXTS, _UNITS, _IDENTS = range(len(_LISTS))
-KEYS, REFS, URLS, CODES = _KEYS, _REFS, _URLS, _CODES
+KEYS, REFS, URLS, QTYS = _KEYS, _REFS, _URLS, _QTYS
+CODES, UNITS, IDENTS = _CODES, _UNITS, _IDENTS
 _KINDS = tuple(name for name in Values.__struct_fields__ if name != "present")
 
 
@@ -291,7 +294,11 @@ class Collector:
         if identifier_keys is not None:
             for key in identifier_keys(self._type, resource):
                 self._add((_IDENTS, keys.canonical(self._tenant, key)))
-        return self._dated(self._dates) if self._dates else None
+        if not self._dates:
+            return None
+        d, rows = dated(self._type, self._tenant, self._dates)
+        self.rows += rows
+        return d
 
     def tokens(self, value: tuple[int, str | None, str]) -> None:
         p, system, code = value
@@ -304,13 +311,7 @@ class Collector:
 
     def identifiers(self, value: tuple[int, str | None, str, str | None, str | None]) -> None:
         p, system, number, type_system, type_code = value
-        tenant, add = self._tenant, self._add
-        add((_KEYS, keys.identifier(tenant, p, system, number)))
-        if system:
-            add((_KEYS, keys.identifier_system(tenant, p, system)))
-        self.words.append((_CODES, (self._scope | p, "", system or "", 0)))
-        if type_code:
-            add((_KEYS, keys.identifier_type(tenant, p, type_system, type_code, number)))
+        self._made(identified(self._tenant, p, system, type_system, type_code), number)
 
     def texts(self, value: tuple[int, str]) -> None:
         if self._texts is None:
@@ -342,14 +343,11 @@ class Collector:
 
     def reference_identifiers(self, value: tuple[int, str | None, str]) -> None:
         p, system, number = value
-        self._add((_KEYS, keys.reference_identifier(self._tenant, p, system, number)))
-        self.words.append((_CODES, (self._scope | p, "", system or "", 0)))
+        self._made(referred(self._tenant, p, system), number)
 
     def uris(self, value: tuple[int, str]) -> None:
         p, uri = value
-        self._add((_KEYS, keys.uri(self._tenant, p, uri)))
-        if p not in _unordered(self._type):
-            self._add((_STRS, (self._scope | p, uri[: 2 * STRING_MAX])))
+        self._made(located(self._type, self._tenant, p), uri)
 
     def dates(self, value: tuple[int, int, int]) -> None:
         if self._dates is None:
@@ -364,10 +362,9 @@ class Collector:
         self, value: tuple[int, str | None, str | None, str | None, float, float]
     ) -> None:
         p, system, code, unit, low, high = value
-        number = keys.unit(self._tenant, system, code, unit)
-        p |= self._scope
-        self._add((_QTYS, (p, number, low, high)))
-        self.words.append((_UNITS, (p, number, system or "", code or "", unit or "")))
+        word = measured(self._tenant, p, system, code, unit)
+        self._add((_QTYS, (*word[:2], low, high)))
+        self.words.append((_UNITS, word))
 
     def positions(self, value: tuple[int, float, float]) -> None:
         p, lat, long = value
@@ -378,6 +375,11 @@ class Collector:
 
     def composites(self, value: tuple[Any, ...]) -> None:
         """Composites have no rows."""
+
+    def _made(self, made: Made, value: str) -> None:
+        self.rows += made.rows
+        self.rows += [(number, make(value)) for number, make in made.makes]
+        self.words += made.words
 
     def _join_texts(self, texts: Iterable[tuple[int, str]]) -> None:
         """Note under which keys of this resource a display text can be found (`:text`)."""
@@ -392,24 +394,77 @@ class Collector:
             known.update([(number, folded, key) for key in found])
         self.words += [(_TEXTS, row) for row in known]  # most texts are the display of their coding
 
-    def _dated(self, values: Sequence[tuple[int, int, int]]) -> int | None:
-        primary = searchparams.primary_date(self._type)
-        p_of_d = primary.number if primary is not None else 0
-        own = [(low, high) for p, low, high in values if p == p_of_d]
-        d = None
-        if own:
-            low, high = min(own, key=_first)
-            d = 2 * low + (len(own) > 1 or high - low != default_length(low))
-        for p, low, high in values:
-            if p != p_of_d or d is None:
-                long = high - low > LONG_US
-            elif d & 1 == 0:
-                continue
-            else:
-                # `d` holds the earliest of several dates: a late one is as far away as a long one
-                long = high - d // 2 > LONG_US
-            self._add((_DTS, (self._scope | p | (LONG if long else 0), low, high)))
-        return d
+
+def dated(
+    type_name: str, tenant: int, values: Sequence[tuple[int, int, int]]
+) -> tuple[int | None, Rows]:
+    """Return `Entries.d` that dates give, None without the one that counts, and their rows."""
+    primary = searchparams.primary_date(type_name)
+    p_of_d = primary.number if primary is not None else 0
+    own = [(low, high) for p, low, high in values if p == p_of_d]
+    d = None
+    if own:
+        low, high = min(own, key=_first)
+        d = 2 * low + (len(own) > 1 or high - low != default_length(low))
+    rows = []
+    for p, low, high in values:
+        if p != p_of_d or d is None:
+            long = high - low > LONG_US
+        elif d & 1 == 0:
+            continue
+        else:
+            # `d` holds the earliest of several dates: a late one is as far away as a long one
+            long = high - d // 2 > LONG_US
+        rows.append((_DTS, (tenant << 32 | p | (LONG if long else 0), low, high)))
+    return d, rows
+
+
+class Made(NamedTuple):
+    """What a search value gives but for the one text of it that differs from the next.
+
+    makes: number of a list of `Entries`, and what gives a row for it; rows, words: the others.
+    """
+
+    makes: Sequence[tuple[int, Make]]
+    rows: Rows
+    words: Rows
+
+
+@lru_cache(maxsize=4096)
+def identified(
+    tenant: int, p: int, system: str | None, type_system: str | None, type_code: str | None
+) -> Made:
+    """Return what an Identifier gives but for its value."""
+    makes = [(_KEYS, keys.identifiers(tenant, p, system))]
+    if type_code:
+        makes.append((_KEYS, keys.identifiers_of_type(tenant, p, type_system, type_code)))
+    rows = [(_KEYS, keys.identifier_system(tenant, p, system))] if system else ()
+    return Made(makes, rows, [(_CODES, (tenant << 32 | p, "", system or "", 0))])
+
+
+@lru_cache(maxsize=4096)
+def referred(tenant: int, p: int, system: str | None) -> Made:
+    """Return what a Reference.identifier gives but for its value."""
+    makes = [(_KEYS, keys.reference_identifiers(tenant, p, system))]
+    return Made(makes, (), [(_CODES, (tenant << 32 | p, "", system or "", 0))])
+
+
+@lru_cache(maxsize=4096)
+def located(type_name: str, tenant: int, p: int) -> Made:
+    """Return what a uri gives but for itself."""
+    makes: list[tuple[int, Make]] = [(_KEYS, partial(keys.uri, tenant, p))]
+    if p not in _unordered(type_name):
+        makes.append((_STRS, lambda uri: (tenant << 32 | p, uri[: 2 * STRING_MAX])))
+    return Made(makes, (), ())
+
+
+@lru_cache(maxsize=4096)
+def measured(
+    tenant: int, p: int, system: str | None, code: str | None, unit: str | None
+) -> tuple[int, int, str, str, str]:
+    """Return the dictionary row of a quantity's unit, whose first two are those of its own row."""
+    number = keys.unit(tenant, system, code, unit)
+    return tenant << 32 | p, number, system or "", code or "", unit or ""
 
 
 @lru_cache(maxsize=256)

@@ -74,12 +74,24 @@ def identifier_system(tenant: int, p: int, system: str) -> int:
 
 def identifier_type(tenant: int, p: int, system: str | None, code: str, value: str) -> int:
     """Key of `:of-type`: Identifier.type coding and value."""
-    return _hash("o", tenant, p, system or None, code, value)
+    return identifiers_of_type(tenant, p, system, code)(value)
+
+
+@lru_cache(maxsize=1024)
+def identifiers_of_type(tenant: int, p: int, system: str | None, code: str) -> Callable[[str], int]:
+    """Return what gives `identifier_type` of the values of one type."""
+    return _seeded("o", tenant, p, system or None, code)
 
 
 def reference_identifier(tenant: int, p: int, system: str | None, value: str) -> int:
     """Key of a Reference.identifier, for `:identifier`."""
-    return _hash("i", tenant, p, system or None, value)
+    return reference_identifiers(tenant, p, system)(value)
+
+
+@lru_cache(maxsize=1024)
+def reference_identifiers(tenant: int, p: int, system: str | None) -> Callable[[str], int]:
+    """Return what gives `reference_identifier` of the values of one system."""
+    return _seeded("i", tenant, p, system or None)
 
 
 @lru_cache(maxsize=4096)
@@ -128,7 +140,13 @@ def _pairs(tenant: int, p: int, target_pk: int) -> Callable[[str], int]:
 
 def canonical(tenant: int, key: str) -> int:
     """Key in `ident` of an identifier's canonical form."""
-    return _hash("n", tenant, 0, key)
+    return canonicals(tenant)(key)
+
+
+@lru_cache(maxsize=64)
+def canonicals(tenant: int) -> Callable[[str], int]:
+    """Return what gives `canonical` of one tenant's identifiers."""
+    return _seeded("n", tenant, 0)
 
 
 @lru_cache(maxsize=4096)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import orjson
@@ -26,19 +26,29 @@ from app.fhir import json as fhir_json
 from app.fhir.extract_members import FindsValues, Shares, no_values, shares
 from app.fhir.validators import Check, TooVaried, member_check, met_internal, names_are_right
 from app.store import keys
-from app.store.entries import KEYS, Collector, Entries, IdentifierKeys, together, undated
+from app.store.blanks import Asked, Constants, Fill, NotUnderstood, Pattern, cut, learnt
+from app.store.entries import (
+    IDENTS,
+    KEYS,
+    Collector,
+    Entries,
+    IdentifierKeys,
+    Rows,
+    together,
+    undated,
+)
 
 _MOST_TEXTS = 1024  # of one member
 _MOST_MET = 4096  # texts of one member that were met once
 _LONGEST = 2048  # bytes of a text that is remembered
 _MOST_NAMES = 512  # sequences of members of one type
 _MOST_WORDS = 4096
+_MOST_QUICK = 8  # patterns that are tried one after the other
 
 # A member that is new costs three times what it costs as a part of the whole. So of every
 # `_SAMPLE` members of a type no more than a third may be, else its next `_REST` resources are
 # looked at as a whole (documents that refer to others: nothing in them repeats itself).
 _SAMPLE, _NEW, _REST = 1024, 3, 4096
-Rows = Sequence[tuple[int, Any]]
 HEAD = frozenset(("resourceType", "id"))  # whoever asks knows them
 
 
@@ -54,8 +64,8 @@ class Words:
         self.rows = rows
 
 
-class Piece(msgspec.Struct, frozen=True, gc=False):
-    """What members that belong together come to.
+class Piece(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """What members that belong together come to; not told from others by its content.
 
     d: place in the order of the type, if the date that gives it is among them. rows: as those of
     `entries.Collector`, without dictionary rows.
@@ -67,6 +77,55 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
     rows: Rows
     words: tuple[Words, ...]
 
+    def same_as(self, other: Piece) -> bool:
+        """Say whether another piece says the same, in whatever order."""
+        return self._content() == other._content()
+
+    def _content(self) -> tuple[Any, ...]:
+        words = [row for one in self.words for row in one.rows]
+        rows = (sorted(some, key=repr) for some in (self.rows, words))
+        return self.present, self.parts, self.d, *rows
+
+
+class Filled(NamedTuple):
+    """What a member comes to that differs from others in its blanks.
+
+    same: with all of them; own, d: its own rows, and its place in the order.
+    """
+
+    same: Piece
+    own: list[tuple[int, Any]]
+    d: int | None
+
+    def whole(self) -> Piece:
+        same = self.same
+        d = same.d if self.d is None else self.d
+        return Piece(same.present, same.parts, d, [*self.own, *same.rows], same.words)
+
+
+class _Learnt(NamedTuple):
+    """A pattern, and what all members of it come to; without one: it was met once."""
+
+    pattern: Pattern | None
+    same: Piece
+
+
+class Quick(NamedTuple):
+    """A pattern with one blank: what stands before and behind it; what fills it.
+
+    first, last: where the blank is; same: what all members come to.
+    """
+
+    before: bytes
+    behind: bytes
+    first: int
+    last: int | None
+    same: Piece
+    fill: Fill
+
+
+_ONCE = _Learnt(None, Piece(0, 0, None, (), ()))
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -74,6 +133,8 @@ class Step:
 
     What is met for the first time is not remembered: most of it (numbers of things, times) never
     comes again, and to keep it and throw it away later costs as much as to find it again.
+    patterns: of members that differ in a value alone (`blanks.py`); None: there is none; quick: the
+    first ones of these that have one blank.
     """
 
     names: tuple[str, ...]
@@ -81,15 +142,22 @@ class Step:
     extract: FindsValues
     known: dict[bytes, Piece] = field(default_factory=dict)
     met: set[int] = field(default_factory=set)
+    patterns: dict[Constants, _Learnt | None] = field(default_factory=dict)
+    quick: list[Quick] = field(default_factory=list)
 
-    def note(self, text: bytes, piece: Piece) -> None:
-        """Remember what a text comes to, if it comes again."""
+    def again(self, text: bytes) -> bool:
+        """Say whether a text was asked for before."""
         mark = hash(text)
-        if mark not in self.met:
-            if len(self.met) >= _MOST_MET:
-                self.met.clear()
-            self.met.add(mark)
-        elif len(text) <= _LONGEST:
+        if mark in self.met:
+            return True
+        if len(self.met) >= _MOST_MET:
+            self.met.clear()
+        self.met.add(mark)
+        return False
+
+    def keep(self, text: bytes, piece: Piece) -> None:
+        """Remember what a text comes to."""
+        if len(text) <= _LONGEST:
             if len(self.known) >= _MOST_TEXTS:
                 self.known.clear()
             self.known[text] = piece
@@ -172,11 +240,16 @@ class Pieces:
             text = texts[0] if len(texts) == 1 else b"\x00".join(texts)
             piece = step.known.get(text)
             if piece is None:
-                piece = self.piece(kind, step, map(orjson.loads, texts))
-                if piece is None:
-                    return None
-                new += 1
-                step.note(text, piece)
+                filled = self.filled(kind, step, text) if len(texts) == 1 else None
+                if filled is not None:
+                    piece = filled.whole()
+                else:
+                    piece = self.piece(kind, step, map(orjson.loads, texts))
+                    if piece is None:
+                        return None
+                    new += 1
+                if step.again(text):
+                    step.keep(text, piece)
             pieces.append(piece)
         kind.count(len(steps), new)
         whole = joined(pieces)
@@ -218,6 +291,75 @@ class Pieces:
             met_internal()
             return None
         return Piece(present, parts, d, collector.rows, self._noted(collector.words))
+
+    def filled(
+        self, kind: Kind, step: Step, text: bytes, start: int = 0, value: Any = None
+    ) -> Filled | None:
+        """Return what a member comes to by its pattern; None: look at it with `piece`.
+
+        start: of the value in its text; value: the same, if it is at hand.
+        """
+        apart = cut(text, start) if len(text) <= _LONGEST else None
+        if apart is None:
+            return None
+        constants, blanks = apart
+        patterns = step.patterns
+        try:
+            known = patterns[constants]
+        except KeyError:
+            if len(patterns) >= _MOST_TEXTS:
+                patterns.clear()
+                step.quick.clear()
+            patterns[constants] = _ONCE
+            return None
+        if known is _ONCE:
+            known = patterns[constants] = self._learnt(kind, step, text, start)
+        if known is None or known.pattern is None:
+            return None
+        pattern = known.pattern
+        try:
+            d, own = pattern.filled(blanks, kind.type, self._tenant, self._zone)
+        except NotUnderstood:
+            return None
+        if pattern.keyed and self._identifier_keys is not None:
+            member = orjson.loads(text[start:]) if value is None else value
+            found = self._identifier_keys(kind.type, {step.names[0]: member})
+            own += [(IDENTS, keys.canonical(self._tenant, key)) for key in found]
+        return Filled(known.same, own, d)
+
+    def _learnt(self, kind: Kind, step: Step, text: bytes, start: int) -> _Learnt | None:
+        """Return the pattern of a member; None: there is none; `_ONCE`: another one may tell."""
+        apart = cut(text, start)
+        try:
+            whole = self.piece(kind, step, (orjson.loads(text[start:]),))
+        except orjson.JSONDecodeError:  # a number beyond a double
+            whole = None
+        if whole is None or apart is None:
+            return _ONCE
+        constants, blanks = apart
+        (name, check), *_ = step.checks
+        asked = Asked(
+            kind.type, name, check, step.extract,
+            self._tenant, self._zone, self._bases, self._identifier_keys,
+        )  # fmt: skip
+        try:
+            pattern = learnt(asked, constants, len(blanks), start)
+        except (NotUnderstood, YilianError, TooVaried, RecursionError, ValueError):
+            met_internal()
+            return None
+        words = self._noted(pattern.words)
+        same = Piece(pattern.present, pattern.parts, pattern.d, pattern.rows, words)
+        known = step.patterns[constants] = _Learnt(pattern, same)
+        # What a pattern does not say is found here: it has to give just this member.
+        filled = self.filled(kind, step, text, start)
+        if filled is None or not filled.whole().same_as(whole):
+            return None
+        fill = pattern.fill(kind.type, self._tenant, self._zone)
+        if fill is not None and len(step.quick) < _MOST_QUICK:
+            before, behind = constants or (text[:start], b"")
+            last = -len(behind) or None
+            step.quick.append(Quick(before, behind, len(before), last, same, fill))
+        return known
 
     def _noted(self, rows: Rows) -> tuple[Words, ...]:
         """Return dictionary rows as they are remembered."""

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import msgspec
 import orjson
 
-from app.store.entries import CODES, KEYS, REFS, URLS, Entries, together
+from app.store.entries import CODES, KEYS, REFS, URLS, Entries, Rows, together
 from app.store.members import HEAD, Kind, Piece, Pieces, Step, Words, joined
 
 _MOST = 1024  # values, and patterns, that are remembered of one member
@@ -46,10 +46,11 @@ class _Slot:
     """One member of a type: how it begins, how it is looked at, what is remembered of it.
 
     known: strings by value, all else by address, with what comes again in other messages; here:
-    the same for what one message has said, and texts with references. patterns: see `_Pattern`.
+    the same for what one message has said, and texts with references; last: a value, its message
+    and what it was written as, for results in a row that share it. patterns: see `_Pattern`.
     """
 
-    __slots__ = ("here", "known", "name", "patterns", "prefix", "step")
+    __slots__ = ("here", "known", "last", "name", "patterns", "prefix", "step")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -58,6 +59,7 @@ class _Slot:
         self.known: dict[str | int, _Member] = {}
         self.here: tuple[Local | None, dict[str | int | bytes, _Member]] = None, {}
         self.patterns: dict[tuple[bytes, ...], _Pattern | None] = {}
+        self.last: tuple[Any, Local | None, _Member | None] = None, None, None
 
     def written(self, value: Any, local: Local) -> _Member:
         """Return a member that other messages have not said."""
@@ -90,16 +92,19 @@ class _Member(msgspec.Struct):
     """One member of a resource as text, `,"name":value`.
 
     value: kept where it is. refers: references were looked at. pattern, ids: the text apart from
-    the ids in these references.
+    the ids in these references. piece: what it comes to; own, d: with these rows and this place in
+    the order, which others of its pattern have not; own None: it has no pattern.
     """
 
     slot: _Slot
     value: Any
     text: bytes
-    piece: Piece | None = None
     refers: bool = False
     pattern: tuple[bytes, ...] = ()
     ids: Sequence[str] = ()
+    piece: Piece | None = None
+    own: Rows | None = None
+    d: int | None = None
 
     __hash__ = object.__hash__
     __eq__ = object.__eq__
@@ -131,33 +136,38 @@ class _Member(msgspec.Struct):
 class _Pattern(NamedTuple):
     """What members come to that differ in the ids of their references alone.
 
-    places: of the ids that stand in rows of references, by the place of the row.
+    piece: what all of them come to; places: their own rows: number of a list of `Entries`, the row
+    but for its end, and which of the ids that is.
     """
 
     piece: Piece
-    places: Sequence[tuple[int, int]]
+    places: Sequence[tuple[int, tuple[Any, ...], int]]
 
-    def filled(self, ids: Sequence[str]) -> Piece:
-        rows = list(self.piece.rows)
-        for at, place in self.places:
-            number, row = rows[at]
-            id_ = ids[place]
-            rows[at] = number, (*row[:-1], id_ if number == REFS else _ELSEWHERE + id_)
-        known = self.piece
-        return Piece(known.present, known.parts, known.d, rows, known.words)
+    def own(self, ids: Sequence[str]) -> list[tuple[int, Any]]:
+        """Return the rows that one member does not share with others."""
+        return [
+            (number, (*row, ids[place] if number == REFS else _ELSEWHERE + ids[place]))
+            for number, row, place in self.places
+        ]
+
+    def whole(self, ids: Sequence[str]) -> Piece:
+        same = self.piece
+        rows = [*same.rows, *self.own(ids)]
+        return Piece(same.present, same.parts, same.d, rows, same.words)
 
 
 _ONCE = _Pattern(Piece(0, 0, None, (), ()), ())  # met, not learnt yet
 
 
 class _Joint(NamedTuple):
-    """What several members come to together. lists: of `Entries`."""
+    """What several members come to together. lists: of `Entries`; packed: `words`, if all have."""
 
     present: int
     parts: int
     d: int | None
     lists: Sequence[list[Any]]
     words: tuple[Words, ...]
+    have: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +175,8 @@ class _Form:
     """How resources of one type are written that have the same members in the same order.
 
     names: of the members but for type and id; slots: of the same. always: what all of them come
-    to; None: a resource is looked at as a whole. joints: what members that come again come to.
+    to; None: a resource is looked at as a whole. joints: what members that come again, and what is
+    the same of those with a pattern, come to.
     """
 
     head: bytes
@@ -174,7 +185,7 @@ class _Form:
     slots: Sequence[tuple[str, dict[str | int, _Member], _Slot]]
     kind: Kind | None
     always: Sequence[Piece] | None
-    joints: dict[tuple[_Member, ...], _Joint] = field(default_factory=dict)
+    joints: dict[tuple[_Member | Piece, ...], _Joint] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -220,7 +231,10 @@ class Writing:
             value = resource[name]
             member = known.get(value if type(value) is str else id(value))
             if member is None:
-                member = slot.written(value, local)
+                last, of, member = slot.last
+                if last is not value or of is not local or member is None:
+                    member = slot.written(value, local)
+                    slot.last = value, local, member
                 fresh.append(member)
             else:
                 again.append(member)
@@ -239,35 +253,46 @@ class Writing:
         Its dictionary rows are one piece (`prepare.pack_words`). None: it has to be looked at as a
         whole.
         """
-        form, again = written.form, written.again
+        form, fresh = written.form, written.fresh
         known, kind = self._pieces, form.kind
         if known is None or kind is None or form.always is None:
             return None
-        key = tuple(again)
-        joint = form.joints.get(key)
+        key: list[_Member | Piece] = [*written.again]
+        odd = []
+        for member in fresh:
+            piece = member.piece
+            if piece is None:
+                piece = _looked_at(known, kind, member)
+                if piece is None:
+                    return None
+            if member.own is None:
+                odd.append(piece)
+            else:
+                key.append(piece)
+        joint = form.joints.get(tuple(key))
         if joint is None:
-            joint = _joint(known, form, again)
+            joint = _joint(known, form, key)
             if joint is None:
                 return None
             if len(form.joints) >= _MOST:
                 form.joints.clear()
-            form.joints[key] = joint
-        present, parts, d, known_lists, words = joint
+            form.joints[tuple(key)] = joint
+        present, parts, d, known_lists, words, have = joint
         lists = list(map(list.copy, known_lists))
-        for member in written.fresh:
-            piece = member.piece
-            if piece is None:
-                piece = member.piece = _piece(known, kind, member)
-                if piece is None:
-                    return None
-            present |= piece.present
-            parts |= piece.parts
-            if piece.d is not None:
-                d = piece.d
-            for number, row in piece.rows:
+        for member in fresh:
+            if member.own is not None:
+                if member.d is not None:
+                    d = member.d
+                for number, row in member.own:
+                    lists[number].append(row)
+        if odd:
+            more = joined(odd)
+            have = kind.shares.present(present | more.present, parts | more.parts)
+            d = d if more.d is None else more.d
+            for number, row in more.rows:
                 lists[number].append(row)
-            words += piece.words
-        entries = Entries(kind.d if d is None else d, kind.shares.present(present, parts), *lists)
+            words += more.words
+        entries = Entries(kind.d if d is None else d, have, *lists)
         packed = self._packed.get(words)
         return entries, self._words(words, entries) if packed is None else packed
 
@@ -326,41 +351,56 @@ def _always(pieces: Pieces, known: _Type, steps: Sequence[Step]) -> list[Piece] 
     return found
 
 
-def _joint(pieces: Pieces, form: _Form, members: Iterable[_Member]) -> _Joint | None:
+def _joint(pieces: Pieces, form: _Form, members: Iterable[_Member | Piece]) -> _Joint | None:
     """Return what members come to together, with what all resources of the form come to."""
-    if form.kind is None or form.always is None:
+    kind = form.kind
+    if kind is None or form.always is None:
         return None
     found = []
-    for member in members:
-        piece = member.piece
-        if piece is None:
-            piece = member.piece = _piece(pieces, form.kind, member)
+    for one in members:
+        piece = one if isinstance(one, Piece) else one.piece or _looked_at(pieces, kind, one)
         if piece is None:
             return None
         found.append(piece)
     whole = joined([*form.always, *found])
     lists = together(whole.rows)
-    lists[KEYS].append(form.kind.key)
-    return _Joint(whole.present, whole.parts, whole.d, lists, whole.words)
+    lists[KEYS].append(kind.key)
+    have = kind.shares.present(whole.present, whole.parts)
+    return _Joint(whole.present, whole.parts, whole.d, lists, whole.words, have)
 
 
-def _piece(pieces: Pieces, kind: Kind, member: _Member) -> Piece | None:
-    """Return what one member comes to; None when it is not right, or not alone."""
-    slot = member.slot
+def _looked_at(pieces: Pieces, kind: Kind, member: _Member) -> Piece | None:
+    """Find what one member comes to; None when it is not right, or not alone."""
+    slot, text = member.slot, member.text
     step = slot.step
     if step is None:
         return None
     if member.refers:
         pattern = _pattern(pieces, kind, step, member)
-        if pattern is not None:
-            return pattern.filled(member.ids)
-    piece = step.known.get(member.text)
-    if piece is None:
-        piece = pieces.piece(kind, step, (member.parsed(),))
-        if piece is not None:
-            step.note(member.text, piece)
-    elif not member.refers:
+        if pattern is None:
+            member.piece = pieces.piece(kind, step, (member.parsed(),))
+        else:
+            member.piece, member.own = pattern.piece, pattern.own(member.ids)
+        return member.piece
+    for before, behind, first, last, same, fill in step.quick:
+        if text.startswith(before) and text.endswith(behind):
+            own = fill(text[first:last])
+            if own is not None:
+                member.d, member.own = own
+                member.piece = same
+                return same
+    piece = step.known.get(text)
+    if piece is not None:
         slot.note(member)
+    elif (filled := pieces.filled(kind, step, text, len(slot.prefix), member.value)) is not None:
+        piece, member.own, member.d = filled
+        if step.again(text):
+            step.keep(text, filled.whole())
+    else:
+        piece = pieces.piece(kind, step, (member.value,))
+        if piece is not None and step.again(text):
+            step.keep(text, piece)
+    member.piece = piece
     return piece
 
 
@@ -380,8 +420,8 @@ def _pattern(pieces: Pieces, kind: Kind, step: Step, member: _Member) -> _Patter
 
 def _learnt(pieces: Pieces, kind: Kind, step: Step, member: _Member) -> _Pattern | None:
     """Return what a pattern comes to: by made-up ids, which are told from all else."""
-    places = range(len(member.ids))
-    ids = [[f"00000000-0000-8000-800{one}-{n:012x}" for n in places] for one in (0, 1)]
+    count = range(len(member.ids))
+    ids = [[f"00000000-0000-8000-800{one}-{n:012x}" for n in count] for one in (0, 1)]
     made = []
     for some in ids:
         text = _filled(member.pattern, some)[len(member.slot.prefix) :]
@@ -390,16 +430,22 @@ def _learnt(pieces: Pieces, kind: Kind, step: Step, member: _Member) -> _Pattern
             return None
         made.append(piece)
     first, second = made
-    place = {pair: n for n, pair in enumerate(zip(*ids, strict=True))}
-    found = []
-    for at, (one, two) in enumerate(zip(first.rows, second.rows, strict=False)):
-        if one[0] in (REFS, URLS) and one != two:
-            ends = one[1][-1][-_ID:], two[1][-1][-_ID:]
-            if ends in place:
-                found.append((at, place[ends]))
-    pattern = _Pattern(first, found)
+    which = {pair: n for n, pair in enumerate(zip(*ids, strict=True))}
+    rows: list[tuple[int, Any]] = []
+    places: list[tuple[int, tuple[Any, ...], int]] = []
+    for one, two in zip(first.rows, second.rows, strict=False):
+        number, row = one
+        if one == two:
+            rows.append(one)
+        elif number in (REFS, URLS):
+            place = which.get((row[-1][-_ID:], two[1][-1][-_ID:]))
+            if place is not None:
+                places.append((number, row[:-1], place))
+    same = Piece(first.present, first.parts, first.d, rows, first.words)
+    pattern = _Pattern(same, places)
     # What a pattern does not say is found here: it has to give just these two.
-    return pattern if all(pattern.filled(i) == p for i, p in zip(ids, made, strict=True)) else None
+    right = all(pattern.whole(i).same_as(p) for i, p in zip(ids, made, strict=True))
+    return pattern if right else None
 
 
 def _filled(pattern: Sequence[bytes], ids: Iterable[str]) -> bytes:

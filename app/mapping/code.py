@@ -142,7 +142,10 @@ def either(codes: list[Code]) -> Code:
     kinds = {code.type for code in codes if code.const is None}
     around = all(code.around for code in codes)
     return Code(
-        _chain([code.one if around else _found_around(code) for code in codes]),
+        _chain(
+            [code.one if around else _found_around(code) for code in codes],
+            lists=any(code.type is None for code in codes[:-1]),  # what has a type is one value
+        ),
         forms.or_empty(_chain([code.many for code in codes])),
         _chain([code.node for code in codes]),
         forms.or_empty(_chain([code.nodes for code in codes])),
@@ -160,8 +163,8 @@ def _found_around(code: Code) -> Form:
     return forms.around(code.one) if code.around and code.type == "Reference" else code.one
 
 
-def _chain(options: list[Form]) -> Form:
-    return forms.first_given([(form, 0) for form in options], lists=True)
+def _chain(options: list[Form], *, lists: bool = True) -> Form:
+    return forms.first_given([(form, 0) for form in options], lists=lists)
 
 
 def mapped(

@@ -291,18 +291,18 @@ class Writer:
 
     def around(self, node: str, mark: object, make: Callable[[], str]) -> str:
         """Return what is made once for all nodes that have the same node around them."""
-        memo = f"memo.get({node}.up) or memo.setdefault({node}.up, {{}})"
+        self.head("memo = run.memo")
+        # What opens a group of its own may have something around it that others have not.
+        shared = f"memo.get({node}.up) or memo.setdefault({node}.up, {{}})"
+        memo = f"{{}} if {node}.group is {node} else {shared}"
         if node == "node":
-            self.head("memo = run.memo")
             self.head(f"around = {memo}")
             known = "around"
         else:
-            self.head("memo = run.memo")
             known = self.once(("around", node), lambda: self.set(memo))
-        out = self.set(f"{known}.get({self.bind(mark)}, {self.bind(NEW)})")
-        made = f"{out} = {known}[{self.bind(mark)}] = {make()}"
-        # What opens a group of its own may have something around it that others have not.
-        self.put(f"if {out} is {self.bind(NEW)} or {node}.group is {node}: {made}")
+        name = self.bind(mark)
+        out = self.set(f"{known}.get({name}, {self.bind(NEW)})")
+        self.put(f"if {out} is {self.bind(NEW)}: {out} = {known}[{name}] = {make()}")
         return out
 
     def head(self, line: str) -> None:

@@ -142,6 +142,8 @@ def builder(
     """
     if len(strong) == 1 and strong[0][0] is None and not (weak or consts or whole):
         return _spread_alone(strong[0][1], strong[0][2])
+    if len(strong) == 1 and isinstance(strong[0][0], str) and not (weak or whole or type_):
+        return _of_one(strong[0][0], strong[0][1], strong[0][2], consts)
 
     def write(w: Writer, node: str) -> str:
         if w.deep:
@@ -156,6 +158,28 @@ def builder(
         else:
             _put_rest(w, node, out, weak, consts, names)
         return w.set(f"{out} or None")
+
+    return write
+
+
+def _of_one(name: str, form: Form, bits: int, consts: dict[str, Any]) -> Form:
+    """Return an object of one value, which is there with its constants or not at all."""
+
+    def write(w: Writer, node: str) -> str:
+        if w.deep:
+            return w.outlined(write, node)
+        if not bits:
+            return w.set(made(w, form(w, node)))
+        out = w.set("None")
+        with w.block(f"if {w.present(bits)}:"):
+            w.put(f"{out} = {made(w, form(w, node))}")
+        return out
+
+    def made(w: Writer, value: str) -> str:
+        others = [
+            f"{other!r}: {w.const(const)}" for other, const in consts.items() if other != name
+        ]
+        return f"None if {value} is None else {{{', '.join([f'{name!r}: {value}', *others])}}}"
 
     return write
 

@@ -81,13 +81,20 @@ def test_a_helper_reads_as_this_process_does():
 
 
 def whole(read):
-    """Return what came over a pipe with its dictionary rows where they are made."""
+    """Return what came over a pipe with its dictionary rows where they are made.
+
+    What is known of members decides in which order rows come.
+    """
     for said in read.said.statements if read.said else ():
-        if said.prepared is not None and said.prepared.words:
-            words = unpacked_words(said.prepared.words)
-            for name in ("codes", "texts", "units"):
-                setattr(said.prepared.entries, name, getattr(words, name))
-            said.prepared.words = b""
+        if said.prepared is not None:
+            entries = said.prepared.entries
+            if said.prepared.words:
+                words = unpacked_words(said.prepared.words)
+                for name in ("codes", "texts", "units"):
+                    setattr(entries, name, getattr(words, name))
+                said.prepared.words = b""
+            for name in ("keys", "refs", "urls", "strs", "dts", "codes", "texts", "idents"):
+                getattr(entries, name).sort()
     return read
 
 

@@ -49,6 +49,7 @@ class Code:
     whole: the same wherever in the message it is asked.
     around: the same for all nodes of an anchor that have the same node around them.
     raw: the text that the places are made from, if the source tells; cut: how (see Access).
+    text: `one` gives text or None.
     """
 
     one: Form
@@ -67,6 +68,7 @@ class Code:
     around: bool = False
     raw: Form | None = None
     cut: int | None = None
+    text: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,7 @@ def of_access(access: Access) -> Code:
         around=access.around,
         raw=form_of(access.raw) if access.raw else None,
         cut=access.cut,
+        text=access.text,
     )
 
 
@@ -155,6 +158,7 @@ def either(codes: list[Code]) -> Code:
         reads=union(code.reads for code in codes),
         whole=all(code.whole for code in codes),
         around=around,
+        text=all(code.text for code in codes),
     )
 
 
@@ -201,6 +205,7 @@ def mapped(
         nodes=many,
         at=None,
         raw=None,
+        text=False,
         const=None,
         reads=given.reads if other is None else union((given.reads, other.reads)),
         whole=given.whole and (other is None or other.whole),

@@ -576,16 +576,22 @@ def joined(tests: Sequence[Form], all_: bool) -> Form:
     return write
 
 
-def among(one: Form, wanted: frozenset[str]) -> Form:
+def among(one: Form, wanted: frozenset[str], text: bool) -> Form:
+    """Return whether `one` is among the texts. text: it is text itself, if anything."""
+
     def write(w: Writer, node: str) -> str:
         found = one(w, node)
-        return w.set(f"{found} is not None and str({found}) in {w.bind(wanted)}")
+        shown = found if text else f"str({found})"
+        return w.set(f"{found} is not None and {shown} in {w.bind(wanted)}")
 
     return write
 
 
-def compare(operator: str, one: Form, other: Form, const: Any) -> Form:
-    """Return a test of `one` against the constant, or (None) against the value of `other`."""
+def compare(operator: str, one: Form, other: Form, const: Any, text: bool) -> Form:
+    """Return a test of `one` against the constant, or (None) against the value of `other`.
+
+    text: `one` is text, if anything.
+    """
     if operator == "matches":
         search = re.compile(str(const)).search
 
@@ -600,8 +606,10 @@ def compare(operator: str, one: Form, other: Form, const: Any) -> Form:
 
         def equal(w: Writer, node: str) -> str:
             found = one(w, node)
-            wanted = repr(str(const)) if const is not None else f"str({other(w, node)})"
-            return w.set(f"str({found}) {sign} {wanted}")
+            if const is None:
+                return w.set(f"str({found}) {sign} str({other(w, node)})")
+            shown = found if text and str(const) != "None" else f"str({found})"
+            return w.set(f"{shown} {sign} {str(const)!r}")
 
         return equal
     holds = _ordered(_ORDER[operator])

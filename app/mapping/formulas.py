@@ -246,7 +246,7 @@ class Formulas:
         if isinstance(tree, ex.In):
             return self._in(tree, here)
         left, right = self._code(tree.left, here), self._code(tree.right, here)
-        form = forms.compare(tree.operator, left.one, right.one, right.const)
+        form = forms.compare(tree.operator, left.one, right.one, right.const, left.text)
         reads = union((left.reads, right.reads))
         return Value(form, reads=reads, whole=left.whole and right.whole)
 
@@ -256,7 +256,7 @@ class Formulas:
         if any(option.const is None for option in codes):
             raise Invalid("`in` needs constants")
         wanted = frozenset(str(option.const) for option in codes)
-        return Value(forms.among(code.one, wanted), reads=code.reads, whole=code.whole)
+        return Value(forms.among(code.one, wanted, code.text), reads=code.reads, whole=code.whole)
 
 
 def all_of(tests: list[Value]) -> Value:

@@ -68,6 +68,7 @@ class Access:
     raw: the text from which `node` and `nodes` are made, so that results need not be made twice.
     around: all nodes of the anchor that have the same node around them get the same.
     cut: accesses of which this is the same make the same places of the same text; None: not known.
+    text: `one` gives text or None.
     """
 
     one: Getter
@@ -81,6 +82,7 @@ class Access:
     raw: Getter | None = None
     around: bool = False
     cut: int | None = None
+    text: bool = False
 
 
 @dataclass(frozen=True, slots=True)

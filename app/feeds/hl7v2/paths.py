@@ -199,6 +199,7 @@ class Field:
             raw=Inline(self.raw, self._write_raw),
             around=self.around,
             cut=None if self._delimiters else self.named_component,
+            text=True,
         )
 
     def one(self, at: Any, run: Any) -> Any:
@@ -494,7 +495,7 @@ class Piece:
             )
         write = self._write_one if self.component else self._write_whole
         node = self.node if self.component else Inline(self.node, _itself)
-        return Access(Inline(self.one, write), self.many, node, self.nodes, reads="")
+        return Access(Inline(self.one, write), self.many, node, self.nodes, reads="", text=True)
 
     def one(self, part: Any, run: Any) -> Any:
         if part.id is not None:  # a segment: its whole text is no value

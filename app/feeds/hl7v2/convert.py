@@ -42,6 +42,7 @@ _NO_CONTENT = frozenset(
 )  # fmt: skip
 # Segments that carry no data of their own.
 _STRUCTURAL = frozenset(("RGS", "DSC", "MFI", "MFE", "QAK", "QPD", "ERR", "MSA", "EVN", "SFT"))
+_ENVELOPE = frozenset(("MessageHeader", "Provenance"))  # of what a message says
 _MOST_UNMAPPED = 50
 _MOST_CONTEXTS = 64
 _SHORT = 64_000  # bytes of what is read first as one message
@@ -171,7 +172,7 @@ def _converted(
     issues += message.issues
     issues += made.issues
     issues += _unmapped(message, mapping)
-    if not made.entries or all(e.type in ("MessageHeader", "Provenance") for e in made.entries):
+    if _ENVELOPE.issuperset([entry.type for entry in made.entries]):
         told = Issue(
             "information",
             "informational",

@@ -7,7 +7,7 @@ resources of a message are new, and of those nothing is left to do but to write 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -17,6 +17,7 @@ import msgspec
 
 from app.errors import YilianError
 from app.feeds.merge import WHOLE
+from app.mapping.run import NAMELESS, Entry
 from app.store.prepare import Prepared, Preparer
 from app.store.written import Writing, Written, encode
 
@@ -72,13 +73,24 @@ class Recent:
 
 
 def statements(
-    bundle: Mapping[str, Any], preparer: Preparer | None = None, recent: Recent | None = None
+    bundle: Mapping[str, Any],
+    preparer: Preparer | None = None,
+    recent: Recent | None = None,
+    made: Sequence[Entry] = (),
 ) -> list[Statement]:
     """Return the entries of a transaction Bundle in the printed form (architecture.md).
 
-    preparer: prepare them for the case that they are new; recent: but for those that hardly are.
+    preparer: prepare them for the case that they are new; recent: but for those that hardly are;
+    made: what the entries were printed from, in their order, if it is at hand: it has the keys.
     """
-    entries = [one for one in bundle["entry"] if one["resource"]["resourceType"] not in _NOT_KEPT]
+    printed = bundle["entry"]
+    named = map(_key, made) if made else map(_printed_key, printed)
+    keyed = [
+        (one, key)
+        for one, key in zip(printed, named, strict=True)
+        if one["resource"]["resourceType"] not in _NOT_KEPT
+    ]
+    entries = [one for one, _ in keyed]
     ids = [str(one["fullUrl"]).removeprefix("urn:uuid:") for one in entries]
     local = {
         id_.encode(): one["resource"]["resourceType"].encode()
@@ -86,9 +98,9 @@ def statements(
     }
     writing = _WRITING if preparer is None else preparer.writing
     said = []
-    for id_, entry in zip(ids, entries, strict=True):
+    for id_, (entry, key) in zip(ids, keyed, strict=True):
         written = writing.write(id_, entry["resource"], local)
-        one = _statement(entry, id_, written.body)
+        one = _statement(entry, key, id_, written.body)
         if preparer is not None and (
             recent is None or one.type in WHOLE or not recent.again(one.id)
         ):
@@ -123,16 +135,16 @@ def replaced_by(patient: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _statement(entry: Mapping[str, Any], id_: str, body: bytes) -> Statement:
-    request = entry["request"]
+def _statement(
+    entry: Mapping[str, Any], key: tuple[str, str] | None, id_: str, body: bytes
+) -> Statement:
     type_name = entry["resource"]["resourceType"]
-    query = request.get("ifNoneExist") or request["url"].partition("?")[2]
     merged = type_name == "Patient" and b'"replaced-by"' in body
     return Statement(
         type=type_name,
-        key=_key(query) if query else None,
+        key=key,
         id=id_,
-        mention=request["method"] == "POST",
+        mention=entry["request"]["method"] == "POST",
         body=body,
         replaced_by=replaced_by(decode(body)) if merged else None,
     )
@@ -146,8 +158,18 @@ def _prepared(said: Statement, written: Written, preparer: Preparer) -> Prepared
         return None
 
 
-def _key(query: str) -> tuple[str, str]:
-    """Return system and value of `identifier=system|value` (`app.fhir.ids.criteria`)."""
+def _key(made: Entry) -> tuple[str, str] | None:
+    """Return system and value of the identifier that names what is made."""
+    return None if made.type in NAMELESS else made.key
+
+
+def _printed_key(entry: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the same of an entry that was printed: from `identifier=system|value`
+    (`app.fhir.ids.criteria`)."""
+    request = entry["request"]
+    query = request.get("ifNoneExist") or request["url"].partition("?")[2]
+    if not query:
+        return None
     system, _, value = query.partition("|")
     plain = value.count("%") == value.count("%25")  # record keys
     value = value.replace("%25", "%") if plain else unquote(value)

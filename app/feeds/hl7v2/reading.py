@@ -158,7 +158,7 @@ class Reader:
                 "this type of message is not supported", at="MSH-9", details="message-type"
             )
         at = dates.bounds(result.event_time, self.zone)[0] if result.event_time else None
-        stated = statements(result.bundle, self.preparer, self.recent)
+        stated = statements(result.bundle, self.preparer, self.recent, result.entries)
         patients = [one.id for one in stated if one.type == "Patient"]
         taken = removed(message, patients)
         said = Said(stated, message.type.event, at, result.event_time, taken)

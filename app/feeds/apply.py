@@ -320,7 +320,8 @@ class _Work:
         if known is None:
             watched = removed or lifecycle.specials(said.type)
             if watched:
-                target.told = fresh(Said(said.type, target.body(), at, removed), lifecycle)
+                stated = target.after or decode(said.body)
+                target.told = fresh(Said(said.type, stated, at, removed), lifecycle)
             else:
                 target.told = Told(at)
             return

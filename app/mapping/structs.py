@@ -170,7 +170,9 @@ def same_fields(function: ast.FunctionDef) -> None:
             if not isinstance(statement, ast.Assign):
                 continue
             for id_ in own:
-                if ast.unparse(statement.value) != f"every[node.near[{id_!r}]]":
+                if not isinstance(statement.value, ast.Subscript) or (
+                    ast.unparse(statement.value) != f"every[node.near[{id_!r}]]"
+                ):
                     continue
                 statement.value = ast.Name(f"own_{id_}", ast.Load())
                 name = name_of(statement)

@@ -66,8 +66,8 @@ class Usual:
 
     # --- before it is made simpler ---
 
-    def take_for_granted(self) -> None:
-        """Set the tests that seldom hold, and do not here, to false: their places are noted."""
+    def take_for_granted(self) -> bool:
+        """Set the tests that seldom hold, and do not here, to false: return whether there are."""
         raws, stored = {}, Counter(stores(self._function))
         for assign in assigns(self._function):
             found, name = _field_of(assign.value), name_of(assign)
@@ -87,6 +87,7 @@ class Usual:
             if not self._holds(test):
                 self._seldom.append((of, number, test))
                 assign.value = ast.Constant(False)
+        return bool(self._seldom)
 
     def _holds(self, test: ast.expr) -> bool:
         expression = ast.fix_missing_locations(ast.Expression(deepcopy(test)))

@@ -154,8 +154,8 @@ class Program:
         if usual is None:
             return specialised(module, facts, bound, renamed, steady)
         granted = usual(function)
-        granted.take_for_granted()
-        specialised(module, facts, bound, _same, steady, roughly=True)
+        if granted.take_for_granted():
+            specialised(module, facts, bound, _same, steady, roughly=True)
         open_structs(function, bound)
         same_fields(function)
         specialised(module, facts, bound, renamed, steady)

@@ -145,6 +145,15 @@ class Step:
     patterns: dict[Constants, _Learnt | None] = field(default_factory=dict)
     quick: list[Quick] = field(default_factory=list)
 
+    def quickly(self, text: bytes) -> Filled | None:
+        """Return what a member comes to by a pattern of one blank that was met before."""
+        for before, behind, first, last, same, fill in self.quick:
+            if text.startswith(before) and text.endswith(behind):
+                own = fill(text[first:last])
+                if own is not None:
+                    return Filled(same, own[1], own[0])
+        return None
+
     def again(self, text: bytes) -> bool:
         """Say whether a text was asked for before."""
         mark = hash(text)
@@ -240,7 +249,9 @@ class Pieces:
             text = texts[0] if len(texts) == 1 else b"\x00".join(texts)
             piece = step.known.get(text)
             if piece is None:
-                filled = self.filled(kind, step, text) if len(texts) == 1 else None
+                filled = None
+                if len(texts) == 1:
+                    filled = step.quickly(text) or self.filled(kind, step, text)
                 if filled is not None:
                     piece = filled.whole()
                 else:

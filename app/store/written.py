@@ -382,13 +382,9 @@ def _looked_at(pieces: Pieces, kind: Kind, member: _Member) -> Piece | None:
         else:
             member.piece, member.own = pattern.piece, pattern.own(member.ids)
         return member.piece
-    for before, behind, first, last, same, fill in step.quick:
-        if text.startswith(before) and text.endswith(behind):
-            own = fill(text[first:last])
-            if own is not None:
-                member.d, member.own = own
-                member.piece = same
-                return same
+    if (quick := step.quickly(text)) is not None:
+        member.piece, member.own, member.d = quick
+        return member.piece
     piece = step.known.get(text)
     if piece is not None:
         slot.note(member)

@@ -108,11 +108,17 @@ class Writer(Protocol):
     """Does work inside transactions, in the order it is given (`app.store.writer`).
 
     `done` gets Unavailable when nothing can be written now, another error when it is the work
-    that cannot be done.
+    that cannot be done. `committed` is called before it when the work is committed: what is given
+    then goes on what that has written, though it may not be on disk yet.
     """
 
     def submit_work(
-        self, work: Work[Any], done: Callable[[Any], None], *, size: int = 16
+        self,
+        work: Work[Any],
+        done: Callable[[Any], None],
+        *,
+        size: int = 16,
+        committed: Callable[[], None] | None = None,
     ) -> None: ...
 
 
@@ -184,7 +190,9 @@ class Dispatcher:
         self._watcher: threading.Thread | None = None
         self._tasks: deque[_Task] = deque()
         self._alone: deque[_Task] = deque()  # to be done first, each in its own transaction
-        self._idle = threading.Event()  # the writer has none of them
+        self._is_writing = False  # the writer has a group of them
+        self._untold = 0  # groups that were handed to the writer and have not ended
+        self._idle = threading.Event()  # there are none
         self._idle.set()
         self._lock = threading.Lock()
         self._left_behind = threading.Event()  # something stored could not be applied in its turn
@@ -230,7 +238,7 @@ class Dispatcher:
         second: Callable[[Told], None],
     ) -> None:
         """Hand in a message; `first` is told when it is safe, of one that `has_two_stages`
-        `second` when it is applied. They are told by the writer's thread, and do not wait.
+        `second` when it is applied. They are told by a thread of the writer's, and do not wait.
         """
         entry = self._entry(incoming)
         if self._meter is not None:
@@ -280,14 +288,16 @@ class Dispatcher:
         """Have tasks done in their turn, with whatever else waits."""
         with self._lock:
             self._tasks.extend(tasks)
-            if not self._idle.is_set():
+            if self._is_writing:
                 return
+            self._is_writing = True
             self._idle.clear()
         self._next()
 
     def _next(self) -> None:
         """Give the writer the next group. One at a time: so the order of all messages is kept."""
         tasks: list[_Task] = []
+        committed = False
 
         def work(session: Session) -> list[Receipt | YilianError]:
             if not tasks:  # it may be called again
@@ -295,12 +305,31 @@ class Dispatcher:
             group = Group(session, self._tenant, alone=alone)
             return _done_together(group, tasks)
 
+        def go_on() -> None:
+            nonlocal committed
+            committed = True
+            self._go_on()
+
         def done(results: list[Receipt | YilianError] | YilianError) -> None:
-            self._ended(tasks, results, alone=alone)
+            self._ended(tasks, results, alone=alone, committed=committed)
 
         with self._lock:
             alone = bool(self._alone)
-        self._writer.submit_work(work, done)
+            self._untold += 1
+        self._writer.submit_work(work, done, committed=go_on)
+
+    def _go_on(self) -> None:
+        """Give the writer what has come meanwhile, now that it is done with a group."""
+        with self._lock:
+            if not self._alone and not self._tasks:
+                self._is_writing = False
+                self._note_idle()
+                return
+        self._next()
+
+    def _note_idle(self) -> None:
+        if not self._is_writing and not self._untold:
+            self._idle.set()
 
     def _taken(self) -> list[_Task]:
         """Take what is done next: one task that has to be done alone, or those that wait."""
@@ -315,25 +344,31 @@ class Dispatcher:
             return tasks
 
     def _ended(
-        self, tasks: list[_Task], results: list[Receipt | YilianError] | YilianError, *, alone: bool
+        self,
+        tasks: list[_Task],
+        results: list[Receipt | YilianError] | YilianError,
+        *,
+        alone: bool,
+        committed: bool,
     ) -> None:
         """Tell how a group ended; if it is to be found who is at fault, do each of it alone."""
         if isinstance(results, YilianError):
             if not tasks:  # the writer could not even begin
                 tasks = self._taken()
-            if not alone and not isinstance(results, Unavailable):
+            if not (alone or committed or isinstance(results, Unavailable)):
                 with self._lock:
                     self._alone.extend(tasks)
+                    self._untold -= 1
                 self._next()
                 return
             results = [results] * len(tasks)
         for task, result in zip(tasks, results, strict=True):
             task.done(result)
         with self._lock:
-            if not self._alone and not self._tasks:
-                self._idle.set()
-                return
-        self._next()
+            self._untold -= 1
+            self._note_idle()
+        if not committed:
+            self._go_on()
 
     # --- stages, each inside one transaction -----------------------------------------------------
 

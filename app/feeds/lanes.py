@@ -18,7 +18,7 @@ from app.store.writer import Session, Work, Writer
 
 log = logging.getLogger(__name__)
 
-_Job = tuple[Work[Any], Callable[[Any], None]]
+_Job = tuple[Work[Any], Callable[[Any], None], Callable[[], None] | None]
 
 
 class Lane:
@@ -30,9 +30,19 @@ class Lane:
         self._thread = threading.Thread(target=self._run, name="lane", daemon=True)
         self._thread.start()
 
-    def submit_work(self, work: Work[Any], done: Callable[[Any], None], *, size: int = 16) -> None:
-        """Queue work; `done` gets what it returned once that is committed, or its YilianError."""
-        self._queue.put((work, done))
+    def submit_work(
+        self,
+        work: Work[Any],
+        done: Callable[[Any], None],
+        *,
+        size: int = 16,
+        committed: Callable[[], None] | None = None,
+    ) -> None:
+        """Queue work; `done` gets what it returned once that is committed, or its YilianError.
+
+        committed: called before that, if it is committed.
+        """
+        self._queue.put((work, done, committed))
 
     def close(self) -> None:
         """Finish what was submitted and stop."""
@@ -41,8 +51,11 @@ class Lane:
 
     def _run(self) -> None:
         while (job := self._queue.get()) is not None:
-            work, done = job
-            done(self._result(work))
+            work, done, committed = job
+            result = self._result(work)
+            if committed is not None and not isinstance(result, YilianError):
+                committed()
+            done(result)
 
     def _result(self, work: Work[Any]) -> Any:
         try:

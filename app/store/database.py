@@ -134,7 +134,10 @@ class Connection(Protocol):
 
 
 class SqliteConnection:
-    """A connection to the file. Writers commit with synchronous=FULL: acknowledged is on disk."""
+    """A connection to the file. Writers commit with synchronous=FULL: acknowledged is on disk.
+
+    The one that all changes come from waits for the disk by itself (`durable.py`).
+    """
 
     dialect = SQLITE
     lost = False

@@ -30,6 +30,7 @@ from app.store.aside import Aside
 from app.store.checkpoint import Checkpointer
 from app.store.commit import Match, WritePath
 from app.store.database import SQLITE, Address, Connection, Connections, connect
+from app.store.durable import Durable
 from app.store.entries import Entries
 from app.store.handover import Doors, WriterServer
 from app.store.prepare import Prepared, Preparer
@@ -106,13 +107,15 @@ Work = Callable[[Session], T]
 class _Job:
     """What waits for the next transaction, and whom to tell how it ended.
 
-    writes: rows by itself, which are to be undone when it raises.
+    writes: rows by itself, which are to be undone when it raises. committed: called once its
+    transaction is committed, before it is on disk; None: it is told by the writer's thread.
     """
 
     size: int
     work: Callable[[Session], Any]
     done: Callable[[Any], None]  # gets the result or a YilianError
     writes: bool = False
+    committed: Callable[[], None] | None = None
 
 
 def _only(changes: Sequence[Prepared]) -> Callable[[Session], list[Outcome]]:
@@ -154,6 +157,8 @@ class GroupWriter:
             numbers=_Counter(self._db),
             match=match,
         )
+        self._db.run("PRAGMA synchronous=NORMAL")  # commits do not wait: `_durable` does
+        self._durable = Durable(address.path)
         self._session = Session(self._db, self._path)
         self._preparer = preparer
         preparer.notice(self._db)
@@ -185,9 +190,20 @@ class GroupWriter:
         """Queue a set; `done` is called from the writer's thread once it is on disk or refused."""
         self._put(_Job(len(changes), _only(changes), done))
 
-    def submit_work(self, work: Work[T], done: Callable[[Any], None], *, size: int = 16) -> None:
-        """Queue work as `run` does; `done` gets what it returned, or its YilianError."""
-        self._put(_Job(size, work, done, writes=True))
+    def submit_work(
+        self,
+        work: Work[T],
+        done: Callable[[Any], None],
+        *,
+        size: int = 16,
+        committed: Callable[[], None] | None = None,
+    ) -> None:
+        """Queue work as `run` does; `done` gets what it returned, or its YilianError.
+
+        committed: called by the writer's thread as soon as the work is committed; then `done` is
+        called by another thread, in order, once that is on disk, and the writer goes on meanwhile.
+        """
+        self._put(_Job(size, work, done, writes=True, committed=committed))
 
     def serve(self, path: Path) -> WriterServer:
         """Take change sets from other processes too, on a local socket that only this user can
@@ -228,6 +244,7 @@ class GroupWriter:
         for server in self._servers:
             server.finish()
         self._doors.close()
+        self._durable.close()
         self._checkpointer.close()
         self._db.close()
 
@@ -264,9 +281,26 @@ class GroupWriter:
         else:
             self._checkpointer.committed()
             _settle(self._preparer, self._db)  # nobody else writes this file: it is known in time
+            for job in group:
+                if job.committed is not None:
+                    job.committed()
+            if any(job.committed is None for job in group):
+                results = self._on_disk(results)
         for job, result in zip(group, results, strict=True):
-            job.done(result)
+            if job.committed is None:
+                job.done(result)
+            else:
+                self._durable.tell(job.done, result)
         self._doors.settle()
+
+    def _on_disk(self, results: list[Any]) -> list[Any]:
+        """Return results of what is committed once it is on disk."""
+        try:
+            self._durable.wait()
+        except OSError as exc:
+            log.exception("store.not_on_disk")
+            return [_as_error(exc)] * len(results)
+        return results
 
     def _transaction(self, group: list[_Job]) -> list[Any]:
         results: list[Any] = []
@@ -315,7 +349,7 @@ def _hits_all(exc: Exception) -> bool:
 def _as_error(exc: Exception) -> YilianError:
     if isinstance(exc, YilianError):
         return exc
-    if isinstance(exc, sqlite3.OperationalError):
+    if isinstance(exc, (sqlite3.OperationalError, OSError)):
         return Unavailable("the database cannot be written now")
     return YilianError("the change could not be stored")
 

@@ -464,7 +464,7 @@ class Broken:
 class FullDisk:
     """A writer to whom everything fails."""
 
-    def submit_work(self, work, done, *, size=16):
+    def submit_work(self, work, done, *, size=16, committed=None):
         done(Unavailable("the disk is full"))
 
 
@@ -555,12 +555,12 @@ class Interrupted:
         self._writer = writer
         self._says = iter((YilianError("not so"), None, Unavailable("the database is restarting")))
 
-    def submit_work(self, work, done, *, size=16):
+    def submit_work(self, work, done, *, size=16, committed=None):
         error = next(self._says, None)
         if error is not None:
             done(error)
         else:
-            self._writer.submit_work(work, done, size=size)
+            self._writer.submit_work(work, done, size=size, committed=committed)
 
 
 def test_what_was_stored_but_could_not_be_applied_is_applied_when_it_can_be(hospital):

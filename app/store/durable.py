@@ -1,0 +1,78 @@
+"""Sees to it that what the writer has committed is on disk before anybody is told.
+
+A commit appends pages to SQLite's log. With `synchronous=FULL` the writer would wait for the disk
+at the end of each, some milliseconds in which nothing else is written. Here a thread waits in its
+place: the writer goes on with the next transaction, and who is told of the first one is told when
+the log is on disk. One wait serves all transactions that were committed before it began. After a
+power cut the log ends with some transaction, and all before it are there: each page of the log is
+checked together with all before it. https://www.sqlite.org/walformat.html
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from app.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+_Told = tuple[Callable[[Any], None], Any]
+
+
+class Durable:
+    """The log of a file, and the thread that waits for the disk.
+
+    What it tells, it tells in the order it was given.
+    """
+
+    def __init__(self, path: Path, *, sync: Callable[[int], None] = os.fdatasync) -> None:
+        """path: of the database. sync: waits until a file is on disk."""
+        self._log = Path(f"{path}-wal")
+        self._sync = sync
+        self._file: int | None = None
+        self._waiting: queue.SimpleQueue[_Told | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="durable", daemon=True)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Wait until all that is committed is on disk. Raises OSError when it cannot be."""
+        if self._file is None:  # it is there from the first commit on, and stays while one writes
+            self._file = os.open(self._log, os.O_RDWR)
+        self._sync(self._file)
+
+    def tell(self, told: Callable[[Any], None], result: Any) -> None:
+        """Hand over a result once all that is committed by now is on disk, else Unavailable."""
+        self._waiting.put((told, result))
+
+    def close(self) -> None:
+        """Tell what is left and stop."""
+        self._waiting.put(None)
+        self._thread.join()
+        if self._file is not None:
+            os.close(self._file)
+
+    def _run(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            waiting: list[_Told | None] = [first]
+            while not self._waiting.empty():
+                waiting.append(self._waiting.get())
+            error: Unavailable | None = None
+            try:
+                self.wait()
+            except OSError:
+                log.exception("store.not_on_disk")
+                error = Unavailable("the database cannot be written now")
+            for one in waiting:
+                if one is None:
+                    return
+                told, result = one
+                try:
+                    told(result if error is None else error)
+                except Exception:  # the others are told all the same
+                    log.exception("store.answer_failed")

@@ -6,10 +6,15 @@ place: the writer goes on with the next transaction, and who is told of the firs
 the log is on disk. One wait serves all transactions that were committed before it began. After a
 power cut the log ends with some transaction, and all before it are there: each page of the log is
 checked together with all before it. https://www.sqlite.org/walformat.html
+
+After a wait that failed nobody knows what is on disk, not even after one that succeeds: the system
+forgets pages it could not write. From then on nothing counts as written until this process is
+started again.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import queue
@@ -36,15 +41,25 @@ class Durable:
         self._log = Path(f"{path}-wal")
         self._sync = sync
         self._file: int | None = None
+        self._lock = threading.Lock()
+        self._has_failed = False
         self._waiting: queue.SimpleQueue[_Told | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="durable", daemon=True)
         self._thread.start()
 
     def wait(self) -> None:
         """Wait until all that is committed is on disk. Raises OSError when it cannot be."""
-        if self._file is None:  # it is there from the first commit on, and stays while one writes
-            self._file = os.open(self._log, os.O_RDWR)
-        self._sync(self._file)
+        with self._lock:  # a failure is reported once: to one of those who wait
+            if self._has_failed:
+                raise OSError(errno.EIO, "the disk was not written before")
+            try:
+                if self._file is None:  # there from the first commit on, as long as somebody writes
+                    self._file = os.open(self._log, os.O_RDWR)
+                self._sync(self._file)
+            except OSError:
+                self._has_failed = True
+                log.exception("store.not_on_disk")
+                raise
 
     def tell(self, told: Callable[[Any], None], result: Any) -> None:
         """Hand over a result once all that is committed by now is on disk, else Unavailable."""
@@ -66,7 +81,6 @@ class Durable:
             try:
                 self.wait()
             except OSError:
-                log.exception("store.not_on_disk")
                 error = Unavailable("the database cannot be written now")
             for one in waiting:
                 if one is None:

@@ -298,7 +298,6 @@ class GroupWriter:
         try:
             self._durable.wait()
         except OSError as exc:
-            log.exception("store.not_on_disk")
             return [_as_error(exc)] * len(results)
         return results
 

@@ -126,8 +126,10 @@ def _made_in(statement: ast.stmt, known: Mapping[str, ast.Call]) -> str | None:
     if not isinstance(statement, ast.If) or statement.orelse or len(statement.body) != 1:
         return None
     inner = statement.body[0]
-    name = name_of(inner) if isinstance(inner, ast.Assign) else None
-    return name if name in known and not isinstance(inner.value, ast.Constant) else None  # type: ignore[attr-defined]
+    if not isinstance(inner, ast.Assign) or isinstance(inner.value, ast.Constant):
+        return None
+    name = name_of(inner)
+    return name if name in known else None
 
 
 def _is_constant(statement: ast.stmt) -> bool:

@@ -216,9 +216,7 @@ _TYPES: Mapping[str, _Type] = {
 
 
 class _Unseen:
-    """Stands for a text that is handed over, and that nobody can look into."""
-
-    __hash__ = None  # type: ignore[assignment]
+    """Stands for a text that is handed over, and that nobody can look into (nor hash)."""
 
     def __init__(self, place: int) -> None:
         self.place = place

@@ -56,13 +56,18 @@ def postings(kit):
 
 
 def ready(kit):
-    """Wait until the posted parameter is ready, and this process knows it."""
+    """Wait until the posted parameter is ready as it was posted last, and this process knows it."""
     wait_for(lambda: [p.state for p in postings(kit)] == [READY])
-    wait_for(lambda: _searchable(kit))
+    (posting,) = postings(kit)
+    wait_for(lambda: (eye := _eye(kit)) and (eye.url, eye.number) == (posting.url, posting.first))
 
 
 def _searchable(kit):
-    return "eye" in kit.store.search_parameters("Patient")
+    return _eye(kit) is not None
+
+
+def _eye(kit):
+    return kit.store.search_parameters("Patient").get("eye")
 
 
 def walk(kit, chunk=100):
@@ -240,8 +245,8 @@ def test_a_new_meaning_gets_new_numbers_and_is_indexed_anew(kit):
 
     kit.update(parameter(expression="Patient.gender"))
     ready(kit)
-    wait_for(lambda: kit.store.search_parameters("Patient")["eye"].number > FIRST_CUSTOM_NUMBER)
 
+    assert _eye(kit).number > FIRST_CUSTOM_NUMBER
     assert kit.found("Patient", "eye=brown") == []
     assert kit.found("Patient", "eye=male") == ["p"]
 
@@ -254,7 +259,7 @@ def test_a_change_of_words_changes_nothing(kit):
     kit.update(parameter(description="in other words"))
 
     assert kit.store._posted.generation == generation
-    assert kit.store.search_parameters("Patient")["eye"].number == FIRST_CUSTOM_NUMBER
+    assert _eye(kit).number == FIRST_CUSTOM_NUMBER
 
 
 def test_a_parameter_may_get_another_url(kit):
@@ -263,10 +268,11 @@ def test_a_parameter_may_get_another_url(kit):
     ready(kit)
 
     kit.update(parameter(url="http://example.org/moved"))
-    wait_for(lambda: not _searchable(kit))
     ready(kit)
 
-    assert kit.store.search_parameters("Patient")["eye"].url == "http://example.org/moved"
+    assert [p.done for p in postings(kit)] == [1]
+    assert _eye(kit).url == "http://example.org/moved"
+    assert _eye(kit).number > FIRST_CUSTOM_NUMBER
     assert kit.found("Patient", "eye=brown") == ["p"]
 
 
@@ -309,7 +315,7 @@ def test_a_deleted_or_retired_parameter_is_unknown_again(kit, how):
         kit.found("Patient", "eye=brown")
     kit.update(parameter())
     ready(kit)
-    assert kit.store.search_parameters("Patient")["eye"].number > FIRST_CUSTOM_NUMBER
+    assert _eye(kit).number > FIRST_CUSTOM_NUMBER
 
 
 # --- the walk ------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -13,8 +14,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -26,25 +28,38 @@ import psycopg
 ROOT = Path(__file__).resolve().parent.parent
 MARKER = "Biaojiren"  # 标记人: "marker person"; no other fixture contains it
 
+_OWN_PORTS = range(20_000, 32_000)  # Linux gives 32,768 and up, others 49,152 and up
+
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T], timeout_s: float = 10.0) -> T:
-    """Return the first true value of `condition`; the timeout is only reached by a failing test."""
+def wait_for(condition: Callable[[], T], timeout_s: float = 60.0) -> T:
+    """Return the first true value of `condition`; the timeout is only reached by a failing test.
+
+    What is waited for has to stay: a state that passes may do so between two looks.
+    """
     pause = threading.Event()
-    for _ in range(int(timeout_s / 0.01)):
+    ends = time.monotonic() + timeout_s
+    while True:
+        is_last = time.monotonic() > ends
         if value := condition():
             return value
+        if is_last:
+            raise AssertionError(f"not within {timeout_s:g} s: {condition}")
         pause.wait(0.01)
-    raise AssertionError(f"not within {timeout_s:g} s: {condition}")
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago. Prefer port 0 where a listener can take it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that is free. Prefer port 0 where a listener can take it.
+
+    It is none of those that a system gives away, for port 0 or for outgoing connections: a process
+    that is started, or started again, finds it free.
+    """
+    for port in random.sample(_OWN_PORTS, 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("there is no free port")
 
 
 def marker_patient() -> dict[str, object]:
@@ -101,7 +116,7 @@ class Postgres:
                 **as_user,
             )
         admin = f"postgresql://yilian@/postgres?host={folder}"
-        wait_for(lambda: self._accepts(admin), timeout_s=30)
+        wait_for(lambda: self._accepts(admin), timeout_s=120)
         return admin
 
     def _accepts(self, url: str) -> bool:
@@ -129,7 +144,7 @@ class Postgres:
     def stop(self) -> None:
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT)  # at once, without a checkpoint
-            self._process.wait(timeout=20)
+            self._process.wait(timeout=60)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -185,7 +200,7 @@ class RunningHub:
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Return status, headers (names in lower case) and body of one request."""
-        connection = http.client.HTTPConnection(self.addresses["http"], timeout=30)
+        connection = http.client.HTTPConnection(self.addresses["http"], timeout=120)
         sent = dict(headers or {})
         if isinstance(body, dict):
             body = json.dumps(body)
@@ -198,7 +213,7 @@ class RunningHub:
         finally:
             connection.close()
 
-    def stop(self, timeout_s: float = 20) -> int:
+    def stop(self, timeout_s: float = 90) -> int:
         """Ask it to stop as a service manager does; return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -207,7 +222,7 @@ class RunningHub:
     def kill(self) -> None:
         """End all its processes at once, as a power cut would."""
         os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(timeout=20)
+        self.process.wait(timeout=60)
 
 
 def start_hub(
@@ -217,7 +232,7 @@ def start_hub(
     environ: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     command: Sequence[str] = (sys.executable, "-m", "app.cli"),
-    timeout_s: float = 30,
+    timeout_s: float = 120,
 ) -> RunningHub:
     """Start `yilian serve` on free ports and return it once it says that it is ready."""
     given = {name for name in flags if name.startswith("--")}

@@ -262,7 +262,7 @@ class OwnerIn(Condition):
 
     def sql(self, sql: Sql, row: str) -> Fragment:
         x = sql.alias()
-        test, params = one_of(sql, f"{row}.s", self.pks)
+        test, params = one_of(sql, f"{row}.s", self.pks, often=True)
         return (
             f"{test} AND EXISTS (SELECT 1 FROM ix {x} WHERE {x}.k=?+{row}.s AND {x}.d={row}.d"
             f" AND {x}.pk={row}.pk{sql.fence})",
@@ -291,15 +291,19 @@ class OwnerMeets(Condition):
         )
 
 
-def one_of(sql: Sql, column: str, values: Sequence[Any]) -> Fragment:
-    """Return a test that `column` is one of `values`."""
+def one_of(sql: Sql, column: str, values: Sequence[Any], *, often: bool = False) -> Fragment:
+    """Return a test that `column` is one of `values`.
+
+    often: they are integers, and so many rows are tested that it pays to make a set of them first.
+    """
     if not values:
         return "1=0", []
     if len(values) == 1:
         return f"{column}=?", [values[0]]
     if len(values) <= _FEW_KEYS:
         return f"{column} IN ({','.join('?' * len(values))})", list(values)
-    return sql.db.in_list(column), [sql.db.array(values)]
+    test = sql.db.in_set(column) if often else sql.db.in_list(column)
+    return test, [sql.db.array(values)]
 
 
 def either(tests: Sequence[str]) -> str:

@@ -114,10 +114,12 @@ class Plan:
         if isinstance(driver, Keys):
             test, params = one_of(sql, "a.k", driver.keys)
             if self.near is not None:
+                # The least, not EXISTS: PostgreSQL would take an index that it has to read whole.
                 test += (
-                    " AND a.d>=CASE WHEN EXISTS (SELECT 1 FROM dt l WHERE l.p=?) THEN ? ELSE ? END"
+                    " AND a.d>=CASE WHEN (SELECT min(l.lo) FROM dt l WHERE l.p=?) IS NULL"
+                    " THEN ? ELSE ? END"
                 )
-                params = [*params, self.long, self.low, self.near]
+                params = [*params, self.long, self.near, self.low]
             elif self.low is not None:
                 test, params = f"{test} AND a.d>=?", [*params, self.low]
             if self.high is not None:

@@ -86,14 +86,21 @@ class _Operation:
         member = _member(parent.path, name, value)
         if _repeats(parent.path, name):
             parent.value.setdefault(member, []).append(value.content)
+            for extensions in _siblings(parent.value, member):
+                extensions.append(None)
+        elif _children(parent, name):
+            raise self._refusal("The element is there already, and does not repeat")
         else:
             parent.value[member] = value.content
 
     def insert(self) -> None:
-        index, part, (items, path) = self._number("index"), self._value_part(), self._list()
+        index, part, (parent, name) = self._number("index"), self._value_part(), self._list()
+        items: list[Json] = parent.value.setdefault(name, [])
         if index > len(items):
             raise self._refusal("The index is beyond the end of the list")
-        items.insert(index, _value(part, path).content)
+        items.insert(index, _value(part, f"{parent.path}.{name}").content)
+        for extensions in _siblings(parent.value, name):
+            extensions.insert(index, None)
 
     def delete(self) -> None:
         found = self._places(self._path())
@@ -118,10 +125,12 @@ class _Operation:
 
     def move(self) -> None:
         source, destination = self._number("source"), self._number("destination")
-        items, _ = self._list()
+        parent, name = self._list()
+        items = parent.value.get(name, ())
         if source >= len(items) or destination >= len(items):
             raise self._refusal("The index is beyond the end of the list")
-        items.insert(destination, items.pop(source))
+        for each in (items, *_siblings(parent.value, name)):
+            each.insert(destination, each.pop(source))
 
     def _path(self) -> Node:
         try:
@@ -138,17 +147,15 @@ class _Operation:
             raise self._refusal("The path has to lead to exactly one element")
         return found[0]
 
-    def _list(self) -> tuple[list[Json], str]:
-        """Return the array the path names, an empty one put there if there is none, and its path
-        as the definitions know it."""
+    def _list(self) -> tuple[Place, str]:
+        """Return where the list stands that the path names, and its name there."""
         node = self._path()
         if not isinstance(node, Member):
             raise self._refusal("The path has to name a list")
         parent = self._root if node.base is None else self._one(node.base)
         if not isinstance(parent.value, dict) or not _repeats(parent.path, node.name):
             raise self._refusal("The path has to name a list")
-        items: list[Json] = parent.value.setdefault(node.name, [])
-        return items, f"{parent.path}.{node.name}"
+        return parent, node.name
 
     def _value_part(self) -> Mapping[str, Json]:
         part = self._parts.get("value")
@@ -216,6 +223,12 @@ def _suffix(type_name: str) -> str:
 def _repeats(path: str, name: str) -> bool:
     found = definitions.members(f"{path}.{name}")
     return bool(found) and found[0].element.is_list
+
+
+def _siblings(holder: Mapping[str, Json], member: str) -> list[list[Json]]:
+    """Return the array beside one of primitives that has their extensions, if there is one."""
+    found = holder.get(f"_{member}")
+    return [found] if isinstance(found, list) else []
 
 
 def _cut(place: Place) -> None:

@@ -39,9 +39,9 @@ def operation(type: str, path: str, **parts: object) -> dict[str, object]:
     return {"name": "operation", "part": listed}
 
 
-def patched(*operations: dict[str, object]) -> dict[str, object]:
+def patched(*operations: dict[str, object], of: object = PATIENT) -> dict[str, object]:
     patch = json.dumps({"resourceType": "Parameters", "parameter": operations}).encode()
-    tree = json_patch.tree(json.dumps(PATIENT).encode())
+    tree = json_patch.tree(json.dumps(of).encode())
     return json.loads(json_patch.text(fhirpath_patch.apply(tree, json_patch.tree(patch))))
 
 
@@ -66,6 +66,38 @@ def test_add_sets_an_element_or_appends_to_a_list():
 
     assert found["gender"] == "female"
     assert found["name"][1]["given"] == ["Lili", "Lulu"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("active", {"valueBoolean": False}),
+        ("deceased", {"valueDateTime": "2020-01-01"}),
+        ("birthDate", {"valueDate": "1930-01-01"}),
+    ],
+)
+def test_add_is_no_replace(name, value):
+    with pytest.raises(Unprocessable):
+        patched(operation("add", "Patient", name=name, **value))
+
+
+def test_extensions_stay_with_their_values():
+    extended = {"id": "of-mei"}
+    resource = PATIENT | {"name": [{"given": ["Li", "Mei"], "_given": [None, extended]}]}
+
+    inserted = patched(
+        operation("insert", "Patient.name[0].given", index=0, valueString="Xi"), of=resource
+    )
+    moved = patched(
+        operation("move", "Patient.name[0].given", source=1, destination=0), of=resource
+    )
+    added = patched(
+        operation("add", "Patient.name[0]", name="given", valueString="Xi"), of=resource
+    )
+
+    assert inserted["name"] == [{"given": ["Xi", "Li", "Mei"], "_given": [None, None, extended]}]
+    assert moved["name"] == [{"given": ["Mei", "Li"], "_given": [extended, None]}]
+    assert added["name"] == [{"given": ["Li", "Mei", "Xi"], "_given": [None, extended, None]}]
 
 
 def test_add_of_a_backbone_element_takes_nested_parts():

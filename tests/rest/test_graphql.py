@@ -98,6 +98,23 @@ CASES = {
     "slice by place": (
         '{name @flatten @slice(fhirpath: "$index"){use @singleton}}',
         {"use.0": "official", "use.1": "usual"}),
+    "type name": (
+        "{__typename name @first{__typename}}",
+        {"__typename": "Patient", "name": [{"__typename": "HumanName"}]}),
+    "type of contained": (
+        "{contained{resourceType}}", {"contained": [{"resourceType": "Organization"}]}),
+    "flatten resource": (
+        "{managingOrganization @flatten{resource @flatten{...on Organization{name}}}}",
+        {"name": "East"}),
+    "flatten list": (
+        "{birthDate ObservationList(_reference: patient) @flatten{status valueQuantity{value}}}",
+        {"birthDate": "1974-12-25", "status": ["final"], "valueQuantity": [{"value": 1.5}]}),
+    "flatten first of list": (
+        "{ObservationList(_reference: patient) @first @flatten{status}}", {"status": "final"}),
+    "slice list": (
+        '{ObservationList(_reference: patient) @slice(fhirpath: "status"){status}}',
+        {"ObservationList.final": [{"status": "final"}]}),
+    "list of nothing": ("{EncounterList(_reference: patient){id}}", {"EncounterList": []}),
 }  # fmt: skip
 
 
@@ -179,6 +196,15 @@ def test_a_query_is_sent_as_it_is_too(api: Api, known: dict[str, str]):
     answer = api.post("$graphql", query, Content_Type="application/graphql")
 
     assert answer.json == {"data": {"Patient": {"active": True}}}
+
+
+def test_a_query_in_the_address_has_variables_too(api: Api, known: dict[str, str]):
+    query = "query a {PatientList{id}} query b($id: ID!) {Patient(id: $id) {active}}"
+    variables = json.dumps({"id": known["Patient"]})
+    address = f"$graphql?query={quote(query)}&operationName=b&variables="
+
+    assert api.get(address + quote(variables)).json == {"data": {"Patient": {"active": True}}}
+    assert api.get(f"{address}%7B").status == 400
 
 
 def test_in_a_batch_the_answer_is_a_binary(api: Api, known: dict[str, str]):

@@ -29,6 +29,7 @@ _MAX_FIELDS = 200_000  # looked at in one query
 _MAX_READS = 2_000  # references followed and searches made
 _DIRECTIVES = frozenset(("include", "skip", "first", "singleton", "flatten", "slice"))
 _LIST, _CONNECTION = "List", "Connection"
+_TYPE_NAME = "__typename"  # GraphQL's own name for the type of anything
 
 
 class Execution:
@@ -49,10 +50,8 @@ class Execution:
         """Return the data of a query that begins at the whole system."""
         out: Json = {}
         for field in self._merged(self._query.selections, None):
-            found = self._searched(field, None)
-            if found is None:
-                found = self._read(field)
-            self._put(out, field, found, False, "")
+            if not self._search_into(out, field, None, False, ""):
+                self._add(out, field, [self._read(field)], False, "")
         return out
 
     def on_resource(self, type_name: str, id: str) -> Json:
@@ -76,25 +75,40 @@ class Execution:
     ) -> None:
         """Add the selected fields of one element; `many`: they come from several elements."""
         for field in self._merged(selections, focus.element):
-            special = self._special(focus, field)
-            if special is not None:
-                for found in special:
-                    self._put(out, field, found, many, suffix)
-                continue
-            self._member(out, focus, field, many, suffix)
+            if not self._special(out, focus, field, many, suffix):
+                self._member(out, focus, field, many, suffix)
 
-    def _special(self, focus: _Focus, field: Field) -> Sequence[Any] | None:
-        """Return what a field is that is no element; None for an element."""
+    def _special(self, out: Json, focus: _Focus, field: Field, many: bool, suffix: str) -> bool:
+        """Add what a field is that is no element; say whether it is one."""
         element = focus.element
-        if field.name == "resourceType" and element is focus.resource:
-            return [element.type]
+        is_resource = definitions.is_resource_type(element.type)
+        if field.name == _TYPE_NAME or (field.name == "resourceType" and is_resource):
+            self._put(out, field, element.type, many, suffix)
+            return True
         if field.name == "resource" and element.type == "Reference":
             target = self._target(focus, field)
-            return [] if target is None else [self._object(target, _needed(field))]
-        if element is focus.resource:
-            found = self._searched(field, element)
-            return None if found is None else [found]
-        return None
+            self._add(out, field, [] if target is None else [target], many, suffix)
+            return True
+        return element is focus.resource and self._search_into(out, field, element, many, suffix)
+
+    def _add(
+        self,
+        out: Json,
+        field: Field,
+        found: Sequence[_Focus],
+        many: bool,
+        suffix: str,
+        *,
+        listed: bool = False,
+    ) -> None:
+        """Add resources that a field leads to; `listed`: the field is a list of them."""
+        for index, one in enumerate(found):
+            place = suffix + self._slice(one, field, index)
+            if _has(field, "flatten"):
+                spread = many or (listed and not _has(field, "first"))
+                self._fill(out, one, _needed(field), spread, place)
+            else:
+                self._put(out, field, self._object(one, _needed(field)), many or listed, place)
 
     def _member(self, out: Json, focus: _Focus, field: Field, many: bool, suffix: str) -> None:
         extra = field.name.startswith("_")
@@ -187,7 +201,7 @@ class Execution:
 
     # --- resources -------------------------------------------------------------------------------
 
-    def _read(self, field: Field) -> Json:
+    def _read(self, field: Field) -> _Focus:
         """Return the resource of `Patient(id: "1")`."""
         if not definitions.is_resource_type(field.name):
             raise Invalid("There is no such field here", at=f"http.query.{field.name}")
@@ -195,7 +209,7 @@ class Execution:
         id = self._value(arguments.pop("id", None))
         if not isinstance(id, str) or arguments:
             raise Invalid("A resource is read by its `id` alone", at=f"http.query.{field.name}")
-        return self._object(self._stored(field.name, id), _needed(field))
+        return self._stored(field.name, id)
 
     def _stored(self, type_name: str, id: str) -> _Focus:
         self._spend_read()
@@ -233,17 +247,23 @@ class Execution:
             return self._stored(local[0], local[1])
         raise NotFound("A reference leads to nothing here", at="Reference.reference")
 
-    def _searched(self, field: Field, about: Element | None) -> Any:
-        """Return what `[Type]List` or `[Type]Connection` finds; None for another field."""
-        for ending, make in ((_LIST, self._list), (_CONNECTION, self._connection)):
-            type_name = field.name.removesuffix(ending)
-            if type_name != field.name and definitions.is_resource_type(type_name):
-                return make(type_name, field, about)
-        return None
-
-    def _list(self, type_name: str, field: Field, about: Element | None) -> list[Json]:
-        page = self._search(type_name, field, about, ())
-        return [self._object(_focus(one.body), _needed(field)) for one in page.matches]
+    def _search_into(
+        self, out: Json, field: Field, about: Element | None, many: bool, suffix: str
+    ) -> bool:
+        """Add what `[Type]List` or `[Type]Connection` finds; say whether the field is one."""
+        type_name = field.name.removesuffix(_LIST)
+        if type_name != field.name and definitions.is_resource_type(type_name):
+            page = self._search(type_name, field, about, ())
+            found = page.matches[:1] if _has(field, "first") else page.matches
+            if not (found or many or _has(field, "flatten")):
+                self._put(out, field, [], many, suffix)
+            self._add(out, field, [_focus(one.body) for one in found], many, suffix, listed=True)
+            return True
+        type_name = field.name.removesuffix(_CONNECTION)
+        if type_name != field.name and definitions.is_resource_type(type_name):
+            self._put(out, field, self._connection(type_name, field, about), many, suffix)
+            return True
+        return False
 
     def _connection(self, type_name: str, field: Field, about: Element | None) -> Json:
         """Return a page: R4's forward-only part, for pages are found by seeking."""

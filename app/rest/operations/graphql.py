@@ -1,8 +1,8 @@
 """$graphql: R4 resource-operation-graphql.html, graphql.html. Of the system and of a resource.
 
 The query comes as `query` in the address, as a body of application/graphql, or as JSON with
-`query`, `variables` and `operationName`. The answer is application/json; what is wrong with a query
-is told as anywhere else, by an OperationOutcome.
+`query`, `variables` and `operationName`, which may stand in the address too. The answer is
+application/json; what is wrong with a query is told as anywhere else, by an OperationOutcome.
 """
 
 from __future__ import annotations
@@ -42,13 +42,14 @@ def run(hub: Hub, request: Request) -> Reply:
 
 def _asked(request: Request) -> tuple[str, dict[str, Any], str | None]:
     """Return the query, the values of its variables and which of several queries is meant."""
-    sent: Any = {"query": request.param("query")}
+    sent: Any = {name: request.param(name) for name in ("query", "operationName")}
+    sent["variables"] = _loaded((request.param("variables") or "{}").encode(), "The variables are")
     if request.method == "POST" and request.body:
         kind = negotiate.media(request.header("CONTENT_TYPE") or "").type
         if kind == "application/graphql":
-            sent = {"query": _decoded(request.body)}
+            sent["query"] = _decoded(request.body)
         elif kind == _JSON:
-            sent = _loaded(request.body)
+            sent = _loaded(request.body, "The body is")
         else:
             raise UnsupportedMediaType(
                 "A query is sent as application/graphql or application/json",
@@ -69,11 +70,11 @@ def _decoded(body: bytes) -> str:
         raise Malformed("The body is not UTF-8") from exc
 
 
-def _loaded(body: bytes) -> Any:
+def _loaded(text: bytes, what: str) -> Any:
     try:
-        return orjson.loads(body)
+        return orjson.loads(text)
     except orjson.JSONDecodeError as exc:
-        raise Malformed("The body is not valid JSON in UTF-8") from exc
+        raise Malformed(f"{what} not valid JSON in UTF-8") from exc
 
 
 OPERATION = Operation(run, core("Resource-graphql"), frozenset(("system", "instance")))

@@ -114,6 +114,18 @@ def test_the_last_label_can_be_taken(api: Api):
     assert api.get(f"Patient?_id={id}&_tag=urn:x-test%7Cred").entries == []
 
 
+def test_labels_are_added_once_and_never_to_what_was(api: Api):
+    id = api.create(patient())["id"]
+    twice = parameters(meta={"tag": [RED, BLUE, {**RED, "display": "red"}]})
+
+    added = api.post(f"Patient/{id}/$meta-add", twice)
+    refused = api.post(f"Patient/{id}/_history/1/$meta-add", twice)
+
+    assert added.json["parameter"][0]["valueMeta"]["tag"] == [RED, BLUE]
+    assert refused.status == 405
+    assert api.get(f"Patient/{id}").json["meta"]["versionId"] == "2"
+
+
 def test_meta_is_changed_by_post_only(api: Api):
     id = api.create(patient())["id"]
 
@@ -192,6 +204,17 @@ def test_everything_can_be_limited(api: Api, world):
     assert api.get(f"{path}?_type=Nosuch").status == 400
     assert api.get(f"{path}?_page=forged").status == 400
     assert api.get("Patient/never-there/$everything").status == 404
+
+
+def test_everything_of_some_types_is_of_no_others(api: Api, world):
+    path = f"{world['one']}/$everything"
+
+    seen = {name: world[f"one {name}"] for name in ("visit", "problem")}
+    assert set(walk(api, f"{path}?_type=Encounter&_type=Condition")) == set(seen.values())
+    assert walk(api, f"{path}?_type=Practitioner&_count=2") == [world["doctor"]]
+    both = walk(api, f"{path}?_type=Practitioner,Condition")
+    assert set(both) == {world["doctor"], seen["problem"]}
+    assert walk(api, f"{path}?_type=Medication") == []
 
 
 def test_everything_of_an_encounter(api: Api, world):

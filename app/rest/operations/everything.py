@@ -1,9 +1,9 @@
 """$everything: R4 patient-operation-everything.html, encounter-operation-everything.html.
 
 The resource itself, all of its compartment type by type, and what those refer to outside of it
-(practitioners, places, medications), page by page. `_since` and `_type` limit the compartment;
-`start` and `end` limit it by the date of care, for types that have one. Other resources of the
-compartment's own type (a patient that links to this one) are not part of it.
+(practitioners, places, medications), page by page. `_since` limits the compartment, `_type` what
+is answered; `start` and `end` limit it by the date of care, for types that have one. Other
+resources of the compartment's own type (a patient that links to this one) are not part of it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 
@@ -23,7 +24,7 @@ from app.rest.operations.call import Operation, inputs, text
 from app.rest.services import Hub
 from app.store.types import SearchPage, SearchRequest, Stored
 
-_KNOWN = ("start", "end", "_since", "_type", "_count")
+_KNOWN = ("start", "end", "_since", "_count")
 _COUNT, _COUNT_MAX = 100, 1000
 
 
@@ -37,20 +38,27 @@ class _Gathered:
 
 def run(hub: Hub, request: Request) -> Reply:
     """Return one page of everything about a patient or an encounter."""
-    given = {name: value for name in _KNOWN if (value := text(inputs(request), name)) is not None}
+    sent = inputs(request)
+    given = {name: value for name in _KNOWN if (value := text(sent, name)) is not None}
     size = max(1, count(given.get("_count"), _COUNT, _COUNT_MAX))
-    types = _types(request.type, given.get("_type"))
+    wanted = _wanted(sent.get("_type", ()))
+    compartment = {*definitions.compartment(request.type), request.type}
+    # Types outside of the compartment are found by who refers to them: then all is looked through.
+    within = wanted if wanted is not None and wanted <= compartment else compartment
     token = request.param("_page")
     found = _Gathered()
     itself = hub.store.read(request.type, request.id)
-    if token is None and request.type in types:
+    if token is None and request.type in within:
         found.matches.append(itself)
         _gather_others(found, _referred_to(hub, request), request.type)
-    within = [name for name in types if name != request.type]
-    following = _gather(hub, request, given, within, _position(token), size, found)
-    page = SearchPage(
-        found.matches, list(found.others.values()), None, list(given.items()), following
-    )
+    types = sorted(within - {request.type})
+    following = _gather(hub, request, given, types, _position(token), size, found)
+    matches, others, used = found.matches, list(found.others.values()), list(given.items())
+    if wanted is not None:
+        matches = [one for one in matches if one.type in wanted]
+        others = [one for one in others if one.type in wanted]
+        used.append(("_type", ",".join(sorted(wanted))))
+    page = SearchPage(matches, others, None, used, following)
     return Reply(200, search.searchset(request, page, links.path(request) + "/$everything"))
 
 
@@ -95,15 +103,14 @@ def _referred_to(hub: Hub, request: Request) -> Sequence[Stored]:
     return hub.store.search(SearchRequest(request.type, params, base=request.base)).includes
 
 
-def _types(compartment: str, wanted: str | None) -> Sequence[str]:
-    """Return the resource types to look through, sorted."""
-    every = {*definitions.compartment(compartment), compartment}
-    if wanted is None:
-        return sorted(every)
-    listed = {part.strip() for part in wanted.split(",") if part.strip()}
+def _wanted(given: Sequence[Any]) -> set[str] | None:
+    """Return the resource types that are asked for, None for all."""
+    if not all(isinstance(value, str) for value in given):
+        raise Invalid("The parameter has to be text", at="http._type")
+    listed = {part.strip() for value in given for part in value.split(",") if part.strip()}
     if not all(map(definitions.is_resource_type, listed)):
         raise Invalid("There is no such resource type", at="http._type", code="code-invalid")
-    return sorted(listed & every)
+    return listed or None
 
 
 def _filters(name: str, given: dict[str, str]) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from app.errors import Invalid
+from app.errors import Invalid, MethodNotAllowed
 from app.fhir import validate
 from app.rest import json_patch, patch
 from app.rest.exchange import Reply, Request
@@ -39,7 +39,10 @@ def add(hub: Hub, request: Request) -> Reply:
 
     def joined(mine: Labels, given: Labels) -> Labels:
         known = {_key(label) for label in mine}
-        return [*mine, *(label for label in given if _key(label) not in known)]
+        fresh: dict[Any, Any] = {}
+        for label in given:
+            fresh.setdefault(_key(label), label)
+        return [*mine, *(label for key, label in fresh.items() if key not in known)]
 
     return _changed(hub, request, joined)
 
@@ -55,6 +58,8 @@ def delete(hub: Hub, request: Request) -> Reply:
 
 
 def _changed(hub: Hub, request: Request, work: Callable[[Labels, Labels], Labels]) -> Reply:
+    if request.version:
+        raise MethodNotAllowed("What a version says is not changed any more: call it without one")
     given = one(inputs(request), "meta")
     if not isinstance(given, dict):
         raise Invalid("The parameter meta is missing", at="http.meta", code="required")

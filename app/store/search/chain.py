@@ -41,10 +41,11 @@ _CANONICAL_MAX = 1000  # resources that are read for the urls they have or name
 
 
 def forward(
-    context: Context, param: Param, modifier: str | None, rest: str, value: str
+    context: Context, param: Param, modifier: str | None, rest: str, value: str, *, own: bool
 ) -> Condition:
     """Return the condition of `subject:Patient.name=x` on the resource that refers.
 
+    own: at its end our modifiers are allowed too.
     Raises Invalid when no possible target has such a parameter.
     """
     if param.type != "reference":
@@ -56,7 +57,8 @@ def forward(
         raise Invalid(f"no target of {param.code} has such a parameter", at=f"http.{param.code}")
     if context.inner is None:
         raise Invalid("chains cannot be used here", at=f"http.{param.code}")
-    found = [_through(context, param, t, context.inner(context, t, rest, value)) for t in types]
+    inners = [(t, context.inner(context, t, rest, value, own=own)) for t in types]
+    found = [_through(context, param, t, inner) for t, inner in inners]
     return found[0] if len(found) == 1 else Any_(found)
 
 
@@ -96,7 +98,13 @@ def _bodies(context: Context, target: str, inner: Condition) -> list[bytes]:
 
 
 def reverse(
-    context: Context, types: Sequence[str], has: tuple[str, str], rest: str, value: str
+    context: Context,
+    types: Sequence[str],
+    has: tuple[str, str],
+    rest: str,
+    value: str,
+    *,
+    own: bool,
 ) -> Condition:
     """Return the condition of `_has:Observation:patient:code=x` on the resource referred to."""
     source, code = has
@@ -109,7 +117,7 @@ def reverse(
         raise Invalid(f"{source}.{code} does not lead here", at="http._has")
     if context.inner is None:
         raise Invalid("_has cannot be used here", at="http._has")
-    inner = context.inner(context, source, rest, value)
+    inner = context.inner(context, source, rest, value, own=own)
     if param.is_canonical and not param.allows_bare_id:
         return Pks(_named(context, source, param, types, _bodies(context, source, inner)))
     rows = plain(param)

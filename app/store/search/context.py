@@ -39,6 +39,14 @@ class Codes(Protocol):
         ...
 
 
+class Inner(Protocol):
+    """What reads the parameter at the end of a chain."""
+
+    def __call__(
+        self, context: Context, type_name: str, text: str, value: str, *, own: bool = False
+    ) -> Condition: ...
+
+
 class Learned:
     """What a process may keep of a database: it never becomes wrong, or only chooses a plan.
 
@@ -118,7 +126,7 @@ class Context:
         now_us: int,
         bases: tuple[str, ...] = (),
         codes: Codes | None = None,
-        inner: Callable[[Context, str, str, str], Condition] | None = None,
+        inner: Inner | None = None,
         learned: Learned | None = None,
         systems: Systems | None = None,
     ) -> None:

@@ -21,6 +21,8 @@ from app.store.search.parse import alternatives
 _LOW = "(#.d/2)"
 _HIGH = "(#.d/2+CASE WHEN (#.d/2)%1000000=0 THEN 1000000 ELSE 1000 END)"
 _D_MIN, _D_MAX = -(1 << 62), 1 << 62
+_OVERLAPS = "overlaps"
+OWN_MODIFIERS = frozenset({_OVERLAPS})  # what `_filter` needs for po: `ap` without widening
 
 # What the stored interval [L, H) has to be to the searched one [a, b).
 _TESTS = {
@@ -41,6 +43,8 @@ def condition(context: Context, param: Param, modifier: str | None, value: str) 
     found: list[Condition] = []
     for each in alternatives(value):
         prefix, low, high = _parse(context, param, each)
+        if modifier == _OVERLAPS:
+            prefix = "ap"
         found += [_one(context, row, prefix, low, high) for row in plain(param)]
     if not found:
         return Nothing()

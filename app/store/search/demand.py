@@ -70,7 +70,7 @@ def _demand(
 ) -> Condition:
     name = parse_name(text)
     if name.has is not None:
-        return chain.reverse(context, types, name.has, name.rest or "", value)
+        return chain.reverse(context, types, name.has, name.rest or "", value, own=own)
     if name.code in _COMPUTED and name.rest is None:
         return _computed(context, types, name, value)
     found = [
@@ -83,9 +83,11 @@ def _demand(
     return found[0] if len(found) == 1 else Any_(found)
 
 
-def inner(context: Context, type_name: str, text: str, value: str) -> Condition:
+def inner(
+    context: Context, type_name: str, text: str, value: str, *, own: bool = False
+) -> Condition:
     """Return the condition of a chain's own parameter."""
-    return demand(context, [type_name], text, value)
+    return demand(context, [type_name], text, value, own=own)
 
 
 def in_compartment(context: Context, compartment: str, id_: str, type_name: str) -> Condition:
@@ -131,10 +133,10 @@ def _of_param(
     if name.rest is not None:
         if modifier is not None and not definitions.is_resource_type(modifier):
             raise Invalid("the chain's modifier is no resource type", at=f"http.{name.code}")
-        return chain.forward(context, param, modifier, name.rest, value)
+        return chain.forward(context, param, modifier, name.rest, value, own=own)
     if modifier == "missing":
         return _missing(context, param, value)
-    if modifier is not None and not (own and modifier in string.OWN_MODIFIERS):
+    if modifier is not None and not (own and modifier in _OWN_MODIFIERS.get(param.type, ())):
         _require_modifier(param, modifier)
     if param.type == "composite":
         return composite.condition(context, param, value, _component)
@@ -240,6 +242,12 @@ _COMPUTED: Mapping[str, Callable[[Context, Sequence[str], str], Condition]] = {
     "_text": _by_text,
     "_content": _by_content,
     "_filter": _by_filter,
+}
+
+# What `_filter` may write beside the modifiers of R4.
+_OWN_MODIFIERS: Mapping[str, frozenset[str]] = {
+    "string": string.OWN_MODIFIERS,
+    "date": date.OWN_MODIFIERS,
 }
 
 _READERS: Mapping[str, Reader] = {

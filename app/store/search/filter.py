@@ -155,7 +155,7 @@ _OPERATORS: Mapping[tuple[str, str], str] = {
     ("sw", "string"): "",
     ("ew", "string"): ":ends",
     ("sw", "uri"): ":below",
-    ("po", "date"): "",
+    ("po", "date"): ":overlaps",
     ("re", "reference"): "",
     # `ss`: the value subsumes a code of the resource, which is below it then.
     ("ss", "token"): ":below",

@@ -1,27 +1,31 @@
-"""`_include` and `_revinclude`, with `:iterate` and wildcards. R4 search.html#revinclude."""
+"""`_include` and `_revinclude`, with `:iterate` and wildcards. R4 search.html#revinclude.
+
+What a reference with a version leads to is included in that version.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import tzinfo
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from app.errors import Invalid, TooCostly, UnknownParameter
+from app.errors import Invalid, NotFound, TooCostly, UnknownParameter
 from app.fhir import definitions, searchparams
 from app.fhir import json as fhir_json
 from app.fhir.extract import compiled_for
 from app.fhir.searchparams import Param
 from app.store import keys
 from app.store.entries import local_reference
-from app.store.read import current
+from app.store.read import current, vread
 from app.store.search import canonical
 from app.store.search.conditions import Sql, one_of
 from app.store.search.context import Context, plain
 from app.store.search.glance import References
 from app.store.search.glance import reader as glancing
-from app.store.search.reference import targets
+from app.store.search.reference import pks_of, targets
 from app.store.types import Stored
 from app.store.unite import TYPE, with_merged
 
@@ -47,6 +51,10 @@ class Found(NamedTuple):
 
     pk: int
     stored: Stored
+
+    @property
+    def version(self) -> tuple[int, int]:
+        return self.pk, self.stored.version_id
 
 
 def parse(name: str, value: str) -> Wish:
@@ -74,13 +82,13 @@ def parse(name: str, value: str) -> Wish:
 
 
 def collect(context: Context, matches: Sequence[Found], wishes: Sequence[Wish]) -> list[Stored]:
-    """Return every included resource once, none that is a match. Raises TooCostly."""
-    seen = {found.pk for found in matches}
+    """Return every included version once, none that is a match. Raises TooCostly."""
+    seen = {found.version for found in matches}
     included: list[Found] = []
     fresh: Sequence[Found] = matches
     first = True
     while fresh and wishes:
-        found: dict[int, Found] = {}
+        found: dict[tuple[int, int], Found] = {}
         for wish in wishes:
             if first or wish.iterate:
                 more = (
@@ -88,7 +96,7 @@ def collect(context: Context, matches: Sequence[Found], wishes: Sequence[Wish]) 
                     if wish.reverse
                     else _forward(context, fresh, wish)
                 )
-                found.update({each.pk: each for each in more if each.pk not in seen})
+                found.update({each.version: each for each in more if each.version not in seen})
         fresh = list(found.values())
         seen.update(found)
         included += fresh
@@ -118,6 +126,7 @@ def _found(row: Sequence[Any]) -> Found:
 
 def _forward(context: Context, sources: Sequence[Found], wish: Wish) -> list[Found]:
     wanted: dict[tuple[str, str], None] = {}
+    versions: dict[tuple[str, str, str], None] = {}
     for type_name in dict.fromkeys(source.stored.type for source in sources):
         if wish.source not in ("*", type_name):
             continue
@@ -136,10 +145,15 @@ def _forward(context: Context, sources: Sequence[Found], wish: Wish) -> list[Fou
                     and local[0] in allowed.get(number, ())
                     and wish.target in (None, local[0])
                 ):
-                    wanted[local] = None
+                    _, _, version = text.partition("/_history/")
+                    if version:
+                        versions[*local, version] = None
+                    else:
+                        wanted[local] = None
             if canonicals:
                 wanted.update(_canonical(context, canonicals, allowed, wish))
-    return _by_names(context, list(wanted))
+    found = _by_names(context, list(wanted))
+    return found + _by_versions(context, list(versions)) if versions else found
 
 
 @lru_cache(maxsize=256)
@@ -255,4 +269,16 @@ def _by_names(context: Context, names: Sequence[tuple[str, str]]) -> list[Found]
             (context.tenant, definitions.type_number(type_name), *params),
         )
         found += [_found(row) for row in rows]
+    return found
+
+
+def _by_versions(context: Context, names: Sequence[tuple[str, str, str]]) -> list[Found]:
+    """Return the versions (type, id, version id) that are there and no deletions."""
+    found: list[Found] = []
+    for type_name, id_, version_id in names:
+        with suppress(NotFound):
+            stored = vread(context.db, context.tenant, type_name, id_, version_id)
+            if not stored.deleted:
+                (pk,) = pks_of(context, [type_name], [id_])
+                found.append(Found(pk, stored))
     return found

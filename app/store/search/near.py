@@ -33,8 +33,9 @@ def condition(context: Context, param: Param, modifier: str | None, value: str) 
 def _one(context: Context, param: Param, text: str) -> Condition:
     latitude, longitude, distance = _parse(param, text)
     reach = distance / _DEGREE_KM
-    widest = math.cos(math.radians(min(89.9, abs(latitude) + reach)))
-    around = min(180.0, reach / widest)
+    farthest = abs(latitude) + reach
+    # Around a pole every meridian is near.
+    around = 180.0 if farthest >= 90 else min(180.0, reach / math.cos(math.radians(farthest)))
     rows = Rows(
         "qty",
         "#.p=? AND #.u=? AND #.lo>=? AND #.lo<=? AND ((#.hi>=? AND #.hi<=?) OR #.hi>=? OR #.hi<=?)",

@@ -7,7 +7,7 @@ does not depend on the page.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from operator import itemgetter
@@ -33,6 +33,14 @@ _ROUNDS_MAX = 1000
 _RESOURCE = "r.type,r.id,r.vid,r.lu,r.method,r.body,(SELECT max(pk) FROM res)"
 _TYPE, _BODY, _BOUND = 0, 5, 6  # where they stand
 _BY_DATE = itemgetter(-2, -1)
+# Places in the order of `d` that no row has: before all, and behind those without a date.
+_BEFORE_ALL, _BEFORE_DATES = (D_MISSING - 1, 0), (D_MISSING, 1 << 62)
+
+# How many are wanted, bound, last -> the matches after it, their places, the bound of pk.
+_Read = Callable[
+    [int, int | None, tuple[Any, ...] | None],
+    tuple[list[Found], list[tuple[Any, ...]], int | None],
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +66,45 @@ def page(
     """Return at most `count` matches, not 0, and where the page after them begins."""
     bound, last = (cursor.bound, cursor.last) if cursor else (None, None)
     plan, probes = _stepwise(plan)
-    if probes and not plan.verifiers and not plan.walk_rows and _is_by_date(plan, sort):
-        descending = not sort or sort[0].descending
-        found, places, bound = _narrowed(plan, probes, descending, count + 1, bound, last)
-    elif probes or plan.verifiers:
-        found, places, bound = _sifted(plan, probes, sort, count + 1, bound, last)
-    else:
-        rows = _rows(plan, sort, count + 1, bound, last)
+    by_date = _is_by_date(plan, sort)
+    descending = not sort or sort[0].descending
+
+    def read(
+        wanted: int, bound: int | None, last: tuple[Any, ...] | None
+    ) -> tuple[list[Found], list[tuple[Any, ...]], int | None]:
+        if probes and not plan.verifiers and not plan.walk_rows and by_date:
+            return _narrowed(plan, probes, descending, wanted, bound, last)
+        if probes or plan.verifiers:
+            return _sifted(plan, probes, sort, wanted, bound, last)
+        rows = _rows(plan, sort, wanted, bound, last)
         bound = rows[0][_BOUND] if rows and bound is None else bound
-        found = _found(plan, rows)
-        places = [row[_BOUND + 1 :] for row in rows]
+        return _found(plan, rows), [row[_BOUND + 1 :] for row in rows], bound
+
+    reader = read if descending or not by_date else _dated_first(read)
+    found, places, bound = reader(count + 1, bound, last)
     if len(found) <= count:
         return found, None
     return found[:count], Cursor(bound or 0, places[count - 1])
+
+
+def _dated_first(read: _Read) -> _Read:
+    """Return what reads in the order of `d`, but what has no date last, where `d` has it first."""
+
+    def reader(
+        wanted: int, bound: int | None, last: tuple[Any, ...] | None
+    ) -> tuple[list[Found], list[tuple[Any, ...]], int | None]:
+        found: list[Found] = []
+        places: list[tuple[Any, ...]] = []
+        if last is None or last[:1] != (D_MISSING,):
+            found, places, bound = read(wanted, bound, last or _BEFORE_DATES)
+            last = _BEFORE_ALL
+        if len(found) < wanted:
+            more, where, bound = read(wanted - len(found), bound, last)
+            undated = sum(place[0] == D_MISSING for place in where)
+            found, places = found + more[:undated], places + where[:undated]
+        return found, places, bound
+
+    return reader
 
 
 def _is_by_date(plan: Plan, sort: Sequence[Key]) -> bool:

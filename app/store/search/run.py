@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from app.errors import Invalid, Issue, NotSupported, UnknownParameter, UnknownType
 from app.fhir import definitions
 from app.store.search import include, sort
-from app.store.search.conditions import Condition
+from app.store.search.conditions import Condition, Nothing
 from app.store.search.context import Context
 from app.store.search.demand import demand, in_compartment, in_compartment_of_types
 from app.store.search.merged import is_meant
@@ -39,9 +39,9 @@ class _Wishes:
 
 def search(context: Context, request: SearchRequest) -> SearchPage:
     """Return one page. Raises UnknownType, Invalid, NotSupported, TooCostly."""
-    types = _types(request)
+    types, asked = _types(request)
     wishes = _Wishes()
-    conditions: list[Condition] = []
+    conditions: list[Condition] = [Nothing()] if asked and not asked & {*types} else []
     used: list[tuple[str, str]] = []
     ignored: list[Issue] = []
     if request.compartment is not None:
@@ -131,16 +131,16 @@ def _answer(
     )
 
 
-def _types(request: SearchRequest) -> Sequence[str]:
-    if request.type is not None:
-        if not definitions.is_resource_type(request.type):
-            raise UnknownType("R4 has no such resource type")
-        return [request.type]
+def _types(request: SearchRequest) -> tuple[Sequence[str], frozenset[str]]:
+    """Return the types to look through, and those that `_type` names."""
+    if request.type is not None and not definitions.is_resource_type(request.type):
+        raise UnknownType("R4 has no such resource type")
     asked = [t for name, value in request.params if name == "_type" for t in value.split(",") if t]
     for type_name in asked:
         if not definitions.is_resource_type(type_name):
             raise Invalid("_type names no resource type", at="http._type")
-    return asked or definitions.resource_types()
+    own = [request.type] if request.type is not None else asked or definitions.resource_types()
+    return own, frozenset(asked)
 
 
 # --- result parameters --------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """`_sort`: keys as SQL expressions. R4 search.html#sort.
 
 Resources without a value come last in both directions, and `pk` is the last key, so that the
-order is total. The primary date needs no expression: rows come in its order.
+order is total. The primary date needs no expression: rows come in its order (`page.py`).
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import timedelta
 
 import pytest
@@ -229,7 +230,11 @@ def test_under_lenient_handling_unknown_parameters_are_named_and_left_out(world)
 # --- order and pages -----------------------------------------------------------------------------
 
 ORDERS = [
-    ("Observation", "_sort=date", "o4 o3 o2 o1"),
+    ("Observation", "_sort=date", "o3 o2 o1 o4"),
+    ("Observation", "_sort=date&status:not=cancelled", "o3 o2 o1 o4"),
+    ("Observation", "_sort=date,_id", "o3 o2 o1 o4"),
+    ("Observation", "_sort=date&date=ge2024-03", "o3 o2 o1"),
+    ("Observation", "_sort=date&date:missing=true", "o4"),
     ("Observation", "_sort=-date", "o1 o2 o3 o4"),
     ("Observation", "_sort=-code", "o4 o1 o2 o3"),
     ("Observation", "_sort=status,-_id", "o4 o3 o2 o1"),
@@ -286,6 +291,10 @@ def test_totals(world):
 def test_search_over_types(world):
     assert sorted(world.found(None, "_type=Patient,ValueSet")) == ["anna", "none", "vs", "wei"]
     assert sorted(world.found(None, "_id=vs,o1")) == ["o1", "vs"]
+    assert world.found("Patient", "_type=Observation") == []
+    assert sorted(world.found("Patient", "_type=Observation,Patient")) == ["anna", "none", "wei"]
+    with pytest.raises(Invalid):
+        world.page("Patient", "_type=Nosuch")
 
 
 def test_compartments(world):
@@ -318,6 +327,31 @@ def test_includes_come_once_and_follow_iterate(kit):
     assert included("Organization", "_id=a&_revinclude:iterate=Organization:partof") == ["b", "c"]
     assert included("Patient", "_include=Patient:organization:Practitioner") == []
     assert included("Patient", "_id=p1&_include=*") == ["c"]
+
+
+def test_a_reference_with_a_version_includes_that_version(kit):
+    kit.update(patient(id="p", gender="male"))
+    kit.update(patient(id="p", gender="female"))
+    kit.update(patient(id="gone", gender="other"))
+    kit.delete("Patient", "gone")
+    for name, reference in {
+        "old": "Patient/p/_history/1",
+        "now": "Patient/p/_history/2",
+        "any": "Patient/p",
+        "gone": "Patient/gone/_history/1",
+        "deletion": "Patient/gone/_history/2",
+        "never": "Patient/p/_history/7",
+    }.items():
+        kit.update(observation(id=name, subject={"reference": reference}))
+
+    def included(ids):
+        page = kit.page("Observation", f"_id={ids}&_include=Observation:subject")
+        return sorted((each.id, each.version_id) for each in page.includes)
+
+    assert included("old") == [("p", 1)]
+    assert included("now") == [("p", 2)]
+    assert included("old,now,any") == [("p", 1), ("p", 2)]
+    assert included("gone,deletion,never") == [("gone", 1)]
 
 
 def test_history_of_types_is_newest_first_and_pages(kit):
@@ -354,6 +388,13 @@ FILTERS = [
     ("Patient", 'not (name co "ari" or birthdate lt 1976-01-01)', "wei"),
     ("Patient", "birthdate ge 1980-05-01 and (active eq true or identifier eq mrn|A2)", "anna wei"),
     ("Observation", 'patient.name co "ari"', "o1 o3"),
+    ("Observation", 'patient.family eq "oz"', "o1 o3"),
+    ("Observation", 'patient.family eq "o"', ""),
+    ("Observation", "patient.birthdate po 1980-05-02", "o2"),
+    ("Observation", "date po 2024-03-09", "o2 o3"),
+    ("Observation", "date po 2024-03-10", "o1 o2 o3"),
+    ("Observation", "date eq 2024-03-10", "o1"),
+    ("Patient", '_has:Observation:patient:component-code eq s|sys and given ew "ia"', "anna"),
     ("Observation", f"value-quantity ge 0.0054|{UCUM}|g", "o1 o2"),
 ]
 
@@ -387,6 +428,16 @@ def test_near_measures_on_the_globe_also_across_the_date_line(kit):
     assert kit.found("Location", "near=-17.0|-179.99|5") == ["fj"]
     with pytest.raises(Invalid):
         kit.page("Location", "near=north")
+
+
+@pytest.mark.parametrize("pole", [90, -90])
+def test_near_a_pole_every_meridian_is(kit, pole):
+    for longitude in (-170, 0, 100):
+        position = {"latitude": pole - math.copysign(0.01, pole), "longitude": longitude}
+        kit.update({"resourceType": "Location", "id": f"at{longitude}", "position": position})
+
+    assert len(kit.found("Location", f"near={pole}|45|5|km")) == 3
+    assert len(kit.found("Location", f"near={position['latitude']}|45|5|km")) == 3
 
 
 def test_words_are_found_in_narrative_and_content(kit):

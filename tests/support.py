@@ -220,9 +220,21 @@ class RunningHub:
         return self.process.wait(timeout=timeout_s)
 
     def kill(self) -> None:
-        """End all its processes at once, as a power cut would."""
+        """End all its processes at once, as a power cut would; return when there is none."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(timeout=60)
+        wait_for(lambda: not self.alive())
+
+    def alive(self) -> list[int]:
+        """Return the processes that are left of it. One that waits for the disk dies later, and
+        has its ports and its lock until then."""
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # it ended just now
+                state, _, group = stat.read_text().rpartition(")")[2].split()[:3]
+                if int(group) == self.process.pid and state not in "ZX":
+                    found.append(int(stat.parent.name))
+        return found
 
 
 def start_hub(

@@ -39,12 +39,12 @@ def demonstrated(data, *, command=(sys.executable, "-m", "app.cli"), cwd=ROOT, *
             yield process, "".join(shown)
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(timeout=30)
+            process.wait(timeout=120)
 
 
 def get(url):
     address, slash, path = url.removeprefix("http://").partition("/")
-    connection = HTTPConnection(address, timeout=10)
+    connection = HTTPConnection(address, timeout=120)
     connection.request("GET", slash + path, headers={"Accept": "application/json"})
     answer = connection.getresponse()
     body = answer.read()
@@ -110,9 +110,9 @@ def test_a_demo_that_is_stopped_while_it_sends_ends_with_0_and_leaves_no_hub(tmp
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
-        wait_for(lambda: (data / "hub.json").exists(), timeout_s=30)
+        wait_for(lambda: (data / "hub.json").exists())
         process.send_signal(signal.SIGTERM)
-        code = process.wait(timeout=30)
+        code = process.wait(timeout=120)
 
     assert code == 0
     assert not (data / "hub.json").exists()

@@ -77,7 +77,7 @@ def test_every_shown_command_prints_what_is_shown(page, hub, tmp_path):
             env=environ,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         code = f"[{done.returncode}]" if done.returncode else ""

@@ -144,7 +144,7 @@ def message(number, kind, *, birth="19850207", header=HEADER, pid=PID, extra="",
 def mllp(hub, raw):
     """Send bytes and return all that is answered until the hub has nothing more to say."""
     host, _, port = hub.addresses["mllp"].rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as sock:
+    with socket.create_connection((host, int(port)), timeout=60) as sock:
         sock.sendall(raw)
         sock.shutdown(socket.SHUT_WR)
         said = b""

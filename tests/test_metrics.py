@@ -49,7 +49,7 @@ READING = b'{"deviceId":"d1","time":"2026-03-28T08:00:00+08:00","measurements":[
 
 def exchange(hub, message):
     host, _, port = hub.addresses["mllp"].rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as sock:
+    with socket.create_connection((host, int(port)), timeout=60) as sock:
         sock.sendall(b"\x0b" + message + b"\x1c\r")
         return sock.recv(4096)
 

@@ -40,12 +40,12 @@ class Hospital:
 
     def send(self, raw: bytes | str) -> Answers:
         """Return the first answers of one frame."""
-        return self.hand_in(raw).result(30)
+        return self.hand_in(raw).result(120)
 
     def codes(self, raw: bytes | str) -> list[str]:
         """Return MSA-1 of all answers to one frame."""
         answers = self.send(raw)
-        later: Sequence[bytes] = answers.later.result(30) if answers.later else ()
+        later: Sequence[bytes] = answers.later.result(120) if answers.later else ()
         return [one.split(b"\rMSA|")[1][:2].decode() for one in (*answers.now, *later)]
 
     def all(self, type_name: str, **query: str) -> list[dict[str, Any]]:

@@ -201,11 +201,11 @@ def test_null_removes_and_absent_keeps(hospital):
 def wait_together(hospital, messages):
     """Return MSA-1 to each of the messages, which all came while the writer was busy."""
     dispatcher, go_on = hospital.feeds.dispatcher, Event()
-    dispatcher._writer.submit_work(lambda session: go_on.wait(30), lambda result: None)
+    dispatcher._writer.submit_work(lambda session: go_on.wait(120), lambda result: None)
     promises = [hospital.hand_in(raw) for raw in messages]
     wait_for(lambda: len(dispatcher._tasks) == len(messages))
     go_on.set()
-    answers = [one.result(30).now[0] for one in promises]
+    answers = [one.result(120).now[0] for one in promises]
     return [answer.split(b"\rMSA|")[1][:2].decode() for answer in answers]
 
 
@@ -271,7 +271,7 @@ class Away:
         self.asked, self.go_on = 0, Event()
 
     def run(self, work):
-        self.go_on.wait(30)
+        self.go_on.wait(120)
         self.asked += 1
         raise Unavailable("the database is away")
 
@@ -284,7 +284,7 @@ def test_while_the_database_is_away_nothing_is_tried_message_by_message(hospital
         promise = hospital.hand_in(raw)
         wait_for(lambda: len(dispatcher._tasks) == 20)
         away.go_on.set()
-        answers = promise.result(30).now
+        answers = promise.result(120).now
     finally:
         dispatcher._writer.close()
 

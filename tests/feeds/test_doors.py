@@ -4,6 +4,7 @@ import http.client
 import io
 import json
 import shutil
+import socket
 import subprocess
 
 import pytest
@@ -24,9 +25,15 @@ def broker():
     process = subprocess.Popen(
         [MOSQUITTO, "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
+    wait_for(lambda: _listens(port))
     yield f"mqtt://127.0.0.1:{port}"
     process.terminate()
-    process.wait(10)
+    process.wait(60)
+
+
+def _listens(port) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def count(hub, query) -> int:
@@ -42,7 +49,9 @@ def test_a_ct_study_and_device_messages_reach_the_store(tmp_path, broker):
 
         assert send_dicom.main([hub.addresses["dicom"], *map(str, paths)], io.BytesIO(), out) == 0
         monitor = str(FIXTURES / "iot" / "monitor.json")
-        wait_for(lambda: _published(broker, monitor))
+        # A broker keeps nothing for who has never subscribed.
+        wait_for(lambda: "mqtt.subscribed" in hub.log.read_text())
+        assert send_iot.main([broker, "--mapping", "monitor", monitor], io.BytesIO(), out) == 0
 
         wait_for(lambda: count(hub, "ImagingStudy?_summary=count") == 1)
         wait_for(lambda: count(hub, "Observation?_summary=count") == 6)
@@ -52,7 +61,7 @@ def test_a_ct_study_and_device_messages_reach_the_store(tmp_path, broker):
 
 def post(hub, mapping, body, kind="application/json"):
     address = hub.base.removeprefix("http://")
-    connection = http.client.HTTPConnection(address, timeout=20)
+    connection = http.client.HTTPConnection(address, timeout=120)
     try:
         connection.request("POST", f"/iot/{mapping}", body, {"Content-Type": kind})
         answer = connection.getresponse()
@@ -63,7 +72,7 @@ def post(hub, mapping, body, kind="application/json"):
 
 def announce(hub, size_bytes) -> int:
     """Return the answer to the mere announcement of a body of that size."""
-    connection = http.client.HTTPConnection(hub.base.removeprefix("http://"), timeout=20)
+    connection = http.client.HTTPConnection(hub.base.removeprefix("http://"), timeout=120)
     try:
         connection.putrequest("POST", "/iot/generic")
         connection.putheader("Content-Length", str(size_bytes))
@@ -103,7 +112,3 @@ def test_what_was_answered_survives_that_every_process_is_killed(tmp_path):
 def _instances(hub) -> int:
     _, _, body = hub.request("GET", "/fhir/ImagingStudy")
     return json.loads(body)["entry"][0]["resource"]["numberOfInstances"]
-
-
-def _published(broker, path) -> bool:
-    return send_iot.main([broker, "--mapping", "monitor", path], io.BytesIO(), io.StringIO()) == 0

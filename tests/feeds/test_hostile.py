@@ -18,7 +18,7 @@ IN_PROCESS = 200
 COUNT = int(os.environ.get("YILIAN_MUTATIONS", "400"))
 CONNECTIONS = 4
 BURST = 25  # broken messages between two good ones on one connection
-HANG_S = 60
+HANG_S = 300
 GROWTH_BYTES = 96 << 20  # of all processes together, from the first quarter on
 
 

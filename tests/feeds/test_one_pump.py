@@ -74,7 +74,7 @@ def dicom(hub: RunningHub, pump: Pump, folder: Path) -> None:
     out = io.StringIO()
     assert send_dicom.main([hub.addresses["dicom"], str(path)], io.BytesIO(), out) == 0
     study = f"ImagingStudy?identifier=urn:dicom:uid|urn:oid:{made.StudyInstanceUID}"
-    wait_for(lambda: found(hub, study), 30)
+    wait_for(lambda: found(hub, study))
 
 
 def device_message(hub: RunningHub, pump: Pump, folder: Path) -> None:

@@ -13,6 +13,7 @@ from app.store.store import Setting as StoreSetting
 from app.store.store import open_store
 from app.store.types import Change, Method
 from tests.feeds.test_dispatch import adt
+from tests.support import wait_for
 
 PARAMETER = {
     "resourceType": "SearchParameter",
@@ -50,11 +51,12 @@ def test_helpers_know_the_parameters_that_were_posted(database_url):
         store.commit([Change(Method.UPDATE, "SearchParameter", "fed", body)])
 
         loop.run(ask(raw, answer.set_result))
-        said = answer.result(60).said
+        said = answer.result(120).said
 
         prepared = next(one.prepared for one in said.statements if one.type == "Patient")
-        # The store learns of a later one when the parameter is ready.
-        assert 0 < prepared.generation <= store.preparer.generation
+        # A later one is that of the parameter being ready: the store learns of it after others.
+        assert prepared.generation > 0
+        wait_for(lambda: prepared.generation <= store.preparer.generation)
         # Who writes takes the entries as they are, the dictionary rows in one piece.
         expected = store.preparer.entries("Patient", json.loads(prepared.body))
         words = unpacked_words(prepared.words)

@@ -131,7 +131,7 @@ def test_answers_come_while_the_input_is_still_open():
     # Then its answer is there
     assert json.loads(child.stdout.readline())["n"] == 1
     child.stdin.close()
-    assert child.wait(timeout=20) == 0
+    assert child.wait(timeout=120) == 0
     child.stdout.close()
 
 

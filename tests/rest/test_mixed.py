@@ -38,7 +38,7 @@ class Client:
     """One client: what it has done, and what it saw that may not be."""
 
     def __init__(self, hub: RunningHub, number: int) -> None:
-        self._connection = http.client.HTTPConnection(hub.addresses["http"], timeout=60)
+        self._connection = http.client.HTTPConnection(hub.addresses["http"], timeout=300)
         self._random = random.Random(number)  # noqa: S311 - a course of events, no secret
         self.done: Counter[str] = Counter()
         self.wrong: list[str] = []

@@ -9,7 +9,7 @@ from app.rest.once import once
 
 
 def test_many_threads_get_the_result_of_one():
-    begun = Barrier(4, timeout=5)
+    begun = Barrier(4, timeout=60)
     calls = []
 
     @once

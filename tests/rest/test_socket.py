@@ -52,7 +52,7 @@ def test_a_query_may_come_unescaped(hub: RunningHub, escaped: bool):
 
     host, _, port = hub.addresses["http"].rpartition(":")
     query = f"family={quote(name) if escaped else name}&_tag:missing=true"
-    with socket.create_connection((host, int(port)), 30) as sock:
+    with socket.create_connection((host, int(port)), 120) as sock:
         head = f"GET /fhir/Patient?{query} HTTP/1.0\r\nHost: localhost\r\n\r\n"
         sock.sendall(head.encode())
         with sock.makefile("rb") as stream:
@@ -64,7 +64,7 @@ def test_a_query_may_come_unescaped(hub: RunningHub, escaped: bool):
 
 
 def test_head_keeps_the_connection_in_step(hub: RunningHub):
-    connection = http.client.HTTPConnection(hub.addresses["http"], timeout=10)
+    connection = http.client.HTTPConnection(hub.addresses["http"], timeout=120)
     statuses = []
     for method, path in (("HEAD", "/fhir/metadata"), ("GET", "/fhir/Patient/x"), ("HEAD", "/x")):
         connection.request(method, path)
@@ -78,7 +78,7 @@ def test_head_keeps_the_connection_in_step(hub: RunningHub):
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_that_is_too_large_is_refused_and_the_server_unharmed(hub: RunningHub, chunked):
-    connection = http.client.HTTPConnection(hub.addresses["http"], timeout=30)
+    connection = http.client.HTTPConnection(hub.addresses["http"], timeout=120)
     size = 40 << 20
     body = (b" " * (1 << 20) for _ in range(40)) if chunked else b" " * size
     connection.request("POST", "/fhir/Patient", body, JSON, encode_chunked=chunked)

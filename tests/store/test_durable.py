@@ -25,7 +25,7 @@ class Disk:
 
     def sync(self, file):
         self.waits.put(file)
-        assert self.goes_on.acquire(timeout=30)
+        assert self.goes_on.acquire(timeout=120)
         if self.error is not None:
             raise self.error
 
@@ -48,17 +48,17 @@ def test_one_wait_serves_all_that_came_before_it(durable, disk):
     told = queue.SimpleQueue()
 
     durable.tell(told.put, 1)
-    disk.waits.get(timeout=30)
+    disk.waits.get(timeout=120)
     durable.tell(told.put, 2)
     durable.tell(told.put, 3)
     assert told.empty()
     disk.goes_on.release()
-    assert told.get(timeout=30) == 1
-    disk.waits.get(timeout=30)
+    assert told.get(timeout=120) == 1
+    disk.waits.get(timeout=120)
     assert told.empty()  # they came while the disk was waited for
     disk.goes_on.release()
 
-    assert [told.get(timeout=30), told.get(timeout=30)] == [2, 3]
+    assert [told.get(timeout=120), told.get(timeout=120)] == [2, 3]
     assert disk.waits.empty()
 
 
@@ -68,12 +68,12 @@ def test_what_did_not_get_to_the_disk_is_not_told_as_written(durable, disk):
 
     durable.tell(told.put, 1)
     disk.goes_on.release()
-    first = told.get(timeout=30)
+    first = told.get(timeout=120)
     disk.error = None
     durable.tell(told.put, 2)
 
     assert isinstance(first, Unavailable)
-    assert isinstance(told.get(timeout=30), Unavailable)  # what is there is not known any more
+    assert isinstance(told.get(timeout=120), Unavailable)  # what is there is not known any more
 
 
 def test_who_cannot_be_told_keeps_nobody_else_waiting(durable, disk, caplog):
@@ -86,7 +86,7 @@ def test_who_cannot_be_told_keeps_nobody_else_waiting(durable, disk, caplog):
     durable.tell(told.put, 2)
     disk.goes_on.release(2)
 
-    assert told.get(timeout=30) == 2
+    assert told.get(timeout=120) == 2
     assert "store.answer_failed" in caplog.text
 
 
@@ -123,10 +123,10 @@ def test_the_writer_goes_on_while_the_disk_is_waited_for(store, disk):
 
     writer.submit_work(lambda _: 1, lambda _: told.put("first"), committed=next_work)
 
-    assert second.wait(30)
+    assert second.wait(120)
     assert told.empty()
     disk.goes_on.release(2)
-    assert [told.get(timeout=30), told.get(timeout=30)] == ["first", "second"]
+    assert [told.get(timeout=120), told.get(timeout=120)] == ["first", "second"]
 
 
 def test_a_change_set_is_answered_when_it_is_on_disk(store, disk):
@@ -136,10 +136,10 @@ def test_a_change_set_is_answered_when_it_is_on_disk(store, disk):
 
     thread = threading.Thread(target=lambda: result.put(store.commit([change])))
     thread.start()
-    disk.waits.get(timeout=30)
+    disk.waits.get(timeout=120)
     assert result.empty()
     disk.goes_on.release()
-    assert result.get(timeout=30)[0].id == "p"
+    assert result.get(timeout=120)[0].id == "p"
     thread.join()
 
     disk.error = OSError(errno.EIO, "no disk")

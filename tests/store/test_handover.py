@@ -43,7 +43,7 @@ def path(tmp_path: Path) -> Iterator[Path]:
 
 def connected(path: Path) -> contextlib.closing[socket.socket]:
     sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(10)
+    sock.settimeout(60)
     sock.connect(str(path))
     return contextlib.closing(sock)
 

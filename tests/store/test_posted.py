@@ -162,8 +162,8 @@ def test_a_refusal_reaches_the_one_who_asked_for_it_and_nobody_else(still):
     good = still.store._preparer.prepare([change("Patient", patient(id="p"))])
     writer, told = still.store.writer, {}
     holding, going = threading.Event(), threading.Event()
-    writer.submit_work(lambda session: (holding.set(), going.wait(10)), lambda result: None)
-    holding.wait(10)
+    writer.submit_work(lambda session: (holding.set(), going.wait(60)), lambda result: None)
+    assert holding.wait(60)
 
     # All that waits meanwhile is one group.
     writer.submit(double, lambda result: told.__setitem__("double", result))

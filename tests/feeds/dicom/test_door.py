@@ -118,7 +118,7 @@ def test_parallel_associations_make_one_study(kit):
     for sender in senders:
         sender.start()
     for sender in senders:
-        sender.join(20)
+        sender.join()
     kit.settled()
 
     (study,) = kit.found("ImagingStudy")

@@ -58,7 +58,7 @@ class Later:
 
     def answer(self):
         """Answer the oldest message; return a weak reference to what its answer was kept in."""
-        first = self.given.get(timeout=30)
+        first = self.given.get(timeout=120)
         first(Receipt(1, State.APPLIED, ()))
         return weakref.ref(first)
 
@@ -101,9 +101,9 @@ def test_frames_keep_their_order_however_they_are_handed_out(count):
     helpers = Helpers(Headers().read, count) if count else None
     sizes = [0, 0, 100_000, 0, 0, 70_000, 300_000, *[1_000] * 100, 100_000, 0]
     with door(dispatcher, helpers) as to:
-        to.hand_in(message("first"))[0].result(30)
+        to.hand_in(message("first"))[0].result(120)
         promised = to.hand_in(*(message(str(n), size) for n, size in enumerate(sizes)))
-        answers = [one.result(30).now[0] for one in promised]
+        answers = [one.result(120).now[0] for one in promised]
 
     assert dispatcher.seen == ["first", *map(str, range(len(sizes)))]
     assert [one.split(b"|")[-1] for one in answers] == [b"%d\r" % n for n in range(len(sizes))]
@@ -113,8 +113,8 @@ def test_a_fault_gets_no_answer_and_stops_nobody():
     with door(Notebook()) as to:
         failed, fine = to.hand_in(message("FAULT"), message("C2"))
 
-        assert failed.result(30) is NO_ANSWER
-        assert fine.result(30).stored
+        assert failed.result(120) is NO_ANSWER
+        assert fine.result(120).stored
 
 
 def test_an_answered_message_is_let_go_without_the_collector():
@@ -124,7 +124,7 @@ def test_an_answered_message_is_let_go_without_the_collector():
         with door(dispatcher) as to:
             (promised,) = to.hand_in(message("C1"))
             kept = dispatcher.answer()
-            assert promised.result(30).stored
+            assert promised.result(120).stored
 
         assert kept() is None
     finally:

@@ -64,7 +64,7 @@ def ask_all(helpers, messages):
             helpers.ask(raw, answer.set_result)
 
     helpers._loop.run(ask())
-    return [one.result(60) for one in answers]
+    return [one.result(120) for one in answers]
 
 
 def ask(helpers, raw):
@@ -127,7 +127,7 @@ def test_a_message_that_ends_its_reader_is_at_fault_and_no_other():
 
 def test_a_message_that_is_read_for_too_long_is_at_fault_and_its_reader_is_ended():
     messages = [b"one", HANGS, b"two", HANGS, b"three", b"four"]
-    with helpers_for(told, limit_s=lambda raw: 0.01 if b"HANG" in raw else 60.0) as helpers:
+    with helpers_for(told, limit_s=lambda raw: 0.01 if b"HANG" in raw else 600.0) as helpers:
         ask_all(helpers, [b"zero", b"zero"])  # both are there
         hanging = helpers._helpers[1].pid
         answers = ask_all(helpers, messages)

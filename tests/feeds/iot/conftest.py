@@ -17,7 +17,7 @@ def _answers(port: int) -> bool:
     import socket
 
     try:
-        with socket.create_connection(("127.0.0.1", port), 0.2):
+        with socket.create_connection(("127.0.0.1", port), 5):
             return True
     except OSError:
         return False
@@ -67,7 +67,7 @@ class Mosquitto:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(60)
 
     @property
     def url(self) -> str:
@@ -96,12 +96,12 @@ class Amqtt:
             await broker.start()
             return broker
 
-        self._broker = asyncio.run_coroutine_threadsafe(start(), self._loop).result(20)
+        self._broker = asyncio.run_coroutine_threadsafe(start(), self._loop).result(60)
 
     def stop(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._broker.shutdown(), self._loop).result(20)
+        asyncio.run_coroutine_threadsafe(self._broker.shutdown(), self._loop).result(60)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
         self._loop.close()
 
     @property

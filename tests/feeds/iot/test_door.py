@@ -59,7 +59,7 @@ class Kit:
     def send(self, body: bytes, mapping: str) -> list[State]:
         read = read_all(self.reader, body, Outside(mapping=mapping), self.clock.now_us())
         futures = [self.door.accept(one) for one in read]
-        return [future.result(10).state for future in futures]
+        return [future.result(60).state for future in futures]
 
     def found(self, type_: str, query: str = "") -> list[dict]:
         params = [tuple(part.split("=", 1)) for part in query.split("&") if part]
@@ -169,7 +169,7 @@ def test_a_publication_is_safe_when_all_its_messages_are(kit):
 
     promise: Future = kit.door.published(Published("yilian/generic/GW7-01", body, False))
 
-    assert promise.result(10) is None
+    assert promise.result(60) is None
     kit.settled(1)
     assert kit.found("Device")[0]["identifier"][0]["value"] == "GW7-01"
 
@@ -184,7 +184,7 @@ def test_publications_that_came_together_are_told_together(kit):
     published.append(Published("yilian/generic/D9", b"{broken", False))
     promises = [kit.door.published(one) for one in published]
 
-    assert [promise.result(10) for promise in promises] == [None] * 31
+    assert [promise.result(60) for promise in promises] == [None] * 31
     kit.settled(2)
     wait_for(lambda: len(kit.found("Observation", "_count=100")) == 30)
     assert {device["identifier"][0]["value"] for device in kit.found("Device")} == {

@@ -51,7 +51,7 @@ _TASKS = TaskImpl.rust if sys.version_info < (3, 12) else TaskImpl.asyncio
 # A message makes thousands of objects and hardly a cycle: Python's 700 would look for them at
 # every message.
 _GC_THRESHOLDS = (50_000, 20, 20)
-_START_S = 30.0
+_START_S = 120.0  # only reached by what hangs: one that ends is noticed at once
 _DRAIN_S = 20  # what a request may take when the hub has been asked to stop
 
 _fork = multiprocessing.get_context("fork")  # children share what was imported before

@@ -108,8 +108,8 @@ class Writer(Protocol):
     """Does work inside transactions, in the order it is given (`app.store.writer`).
 
     `done` gets Unavailable when nothing can be written now, another error when it is the work
-    that cannot be done. `committed` is called before it when the work is committed: what is given
-    then goes on what that has written, though it may not be on disk yet.
+    that cannot be done. `committed` may be called before it, when the work is committed; it says
+    whether it has given more work, which is then done while the disk is waited for.
     """
 
     def submit_work(
@@ -118,7 +118,7 @@ class Writer(Protocol):
         done: Callable[[Any], None],
         *,
         size: int = 16,
-        committed: Callable[[], None] | None = None,
+        committed: Callable[[], bool] | None = None,
     ) -> None: ...
 
 
@@ -297,7 +297,7 @@ class Dispatcher:
     def _next(self) -> None:
         """Give the writer the next group. One at a time: so the order of all messages is kept."""
         tasks: list[_Task] = []
-        committed = False
+        has_gone_on = False
 
         def work(session: Session) -> list[Receipt | YilianError]:
             if not tasks:  # it may be called again
@@ -305,21 +305,23 @@ class Dispatcher:
             group = Group(session, self._tenant, alone=alone)
             return _done_together(group, tasks)
 
-        def go_on() -> None:
-            nonlocal committed
-            committed = True
-            self._go_on()
+        def committed() -> bool:
+            nonlocal has_gone_on
+            has_gone_on = bool(self._alone or self._tasks)
+            if has_gone_on:
+                self._next()
+            return has_gone_on
 
         def done(results: list[Receipt | YilianError] | YilianError) -> None:
-            self._ended(tasks, results, alone=alone, committed=committed)
+            self._ended(tasks, results, alone=alone, has_gone_on=has_gone_on)
 
         with self._lock:
             alone = bool(self._alone)
             self._untold += 1
-        self._writer.submit_work(work, done, committed=go_on)
+        self._writer.submit_work(work, done, committed=committed)
 
     def _go_on(self) -> None:
-        """Give the writer what has come meanwhile, now that it is done with a group."""
+        """Give the writer what has come meanwhile, now that a group has ended."""
         with self._lock:
             if not self._alone and not self._tasks:
                 self._is_writing = False
@@ -349,13 +351,13 @@ class Dispatcher:
         results: list[Receipt | YilianError] | YilianError,
         *,
         alone: bool,
-        committed: bool,
+        has_gone_on: bool,
     ) -> None:
         """Tell how a group ended; if it is to be found who is at fault, do each of it alone."""
         if isinstance(results, YilianError):
             if not tasks:  # the writer could not even begin
                 tasks = self._taken()
-            if not (alone or committed or isinstance(results, Unavailable)):
+            if not (alone or isinstance(results, Unavailable)):
                 with self._lock:
                     self._alone.extend(tasks)
                     self._untold -= 1
@@ -367,7 +369,7 @@ class Dispatcher:
         with self._lock:
             self._untold -= 1
             self._note_idle()
-        if not committed:
+        if not has_gone_on:
             self._go_on()
 
     # --- stages, each inside one transaction -----------------------------------------------------

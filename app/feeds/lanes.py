@@ -18,7 +18,7 @@ from app.store.writer import Session, Work, Writer
 
 log = logging.getLogger(__name__)
 
-_Job = tuple[Work[Any], Callable[[Any], None], Callable[[], None] | None]
+_Job = tuple[Work[Any], Callable[[Any], None]]
 
 
 class Lane:
@@ -36,13 +36,13 @@ class Lane:
         done: Callable[[Any], None],
         *,
         size: int = 16,
-        committed: Callable[[], None] | None = None,
+        committed: Callable[[], bool] | None = None,
     ) -> None:
         """Queue work; `done` gets what it returned once that is committed, or its YilianError.
 
-        committed: called before that, if it is committed.
+        committed: not called, what is committed is on disk.
         """
-        self._queue.put((work, done, committed))
+        self._queue.put((work, done))
 
     def close(self) -> None:
         """Finish what was submitted and stop."""
@@ -51,11 +51,8 @@ class Lane:
 
     def _run(self) -> None:
         while (job := self._queue.get()) is not None:
-            work, done, committed = job
-            result = self._result(work)
-            if committed is not None and not isinstance(result, YilianError):
-                committed()
-            done(result)
+            work, done = job
+            done(self._result(work))
 
     def _result(self, work: Work[Any]) -> Any:
         try:

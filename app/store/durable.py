@@ -1,11 +1,12 @@
 """Sees to it that what the writer has committed is on disk before anybody is told.
 
-A commit appends pages to SQLite's log. With `synchronous=FULL` the writer would wait for the disk
-at the end of each, some milliseconds in which nothing else is written. Here a thread waits in its
-place: the writer goes on with the next transaction, and who is told of the first one is told when
-the log is on disk. One wait serves all transactions that were committed before it began. After a
-power cut the log ends with some transaction, and all before it are there: each page of the log is
-checked together with all before it. https://www.sqlite.org/walformat.html
+A commit appends pages to SQLite's log; then the writer waits for the disk. Where that takes
+milliseconds, in which nothing else would be written, a thread waits in its place: the writer goes
+on with the next transaction, and who is told of the first one is told when the log is on disk. One
+wait serves all transactions that were committed before it began. On a fast disk that would only
+make groups smaller and cost another thread: there the writer waits. After a power cut the log ends
+with some transaction, and all before it are there: each page of the log is checked together with
+all before it. https://www.sqlite.org/walformat.html
 
 After a wait that failed nobody knows what is on disk, not even after one that succeeds: the system
 forgets pages it could not write. From then on nothing counts as written until this process is
@@ -19,6 +20,7 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,9 @@ from typing import Any
 from app.errors import Unavailable
 
 log = logging.getLogger(__name__)
+
+_SLOW_S = 0.002  # a wait in which a thread of its own pays: half a message is written meanwhile
+_LATELY = 8  # waits that say how long one takes
 
 _Told = tuple[Callable[[Any], None], Any]
 
@@ -36,16 +41,25 @@ class Durable:
     What it tells, it tells in the order it was given.
     """
 
-    def __init__(self, path: Path, *, sync: Callable[[int], None] = os.fdatasync) -> None:
-        """path: of the database. sync: waits until a file is on disk."""
+    def __init__(
+        self, path: Path, *, sync: Callable[[int], None] = os.fdatasync, slow_s: float = _SLOW_S
+    ) -> None:
+        """path: of the database. sync: waits until a file is on disk; slow_s: see `is_slow`."""
         self._log = Path(f"{path}-wal")
         self._sync = sync
         self._file: int | None = None
         self._lock = threading.Lock()
         self._has_failed = False
+        self._slow_s = slow_s
+        self._usual_s = 0.0  # that a wait takes, lately
         self._waiting: queue.SimpleQueue[_Told | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="durable", daemon=True)
         self._thread.start()
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether waits have lately taken `slow_s`, so that other work is better done meanwhile."""
+        return self._usual_s >= self._slow_s
 
     def wait(self) -> None:
         """Wait until all that is committed is on disk. Raises OSError when it cannot be."""
@@ -55,7 +69,9 @@ class Durable:
             try:
                 if self._file is None:  # there from the first commit on, as long as somebody writes
                     self._file = os.open(self._log, os.O_RDWR)
+                began = time.perf_counter()
                 self._sync(self._file)
+                self._usual_s += (time.perf_counter() - began - self._usual_s) / _LATELY
             except OSError:
                 self._has_failed = True
                 log.exception("store.not_on_disk")

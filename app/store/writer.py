@@ -108,14 +108,14 @@ class _Job:
     """What waits for the next transaction, and whom to tell how it ended.
 
     writes: rows by itself, which are to be undone when it raises. committed: called once its
-    transaction is committed, before it is on disk; None: it is told by the writer's thread.
+    transaction is committed, when the disk takes long; says whether the writer is to go on.
     """
 
     size: int
     work: Callable[[Session], Any]
     done: Callable[[Any], None]  # gets the result or a YilianError
     writes: bool = False
-    committed: Callable[[], None] | None = None
+    committed: Callable[[], bool] | None = None
 
 
 def _only(changes: Sequence[Prepared]) -> Callable[[Session], list[Outcome]]:
@@ -196,12 +196,13 @@ class GroupWriter:
         done: Callable[[Any], None],
         *,
         size: int = 16,
-        committed: Callable[[], None] | None = None,
+        committed: Callable[[], bool] | None = None,
     ) -> None:
         """Queue work as `run` does; `done` gets what it returned, or its YilianError.
 
-        committed: called by the writer's thread as soon as the work is committed; then `done` is
-        called by another thread, in order, once that is on disk, and the writer goes on meanwhile.
+        committed: called by the writer's thread when the work is committed and the disk takes long.
+        If it says so the writer goes on with other work, and `done` is called by another thread
+        once this is on disk.
         """
         self._put(_Job(size, work, done, writes=True, committed=committed))
 
@@ -281,17 +282,26 @@ class GroupWriter:
         else:
             self._checkpointer.committed()
             _settle(self._preparer, self._db)  # nobody else writes this file: it is known in time
-            for job in group:
-                if job.committed is not None:
-                    job.committed()
-            if any(job.committed is None for job in group):
+            if self._durable.is_slow:
+                group, results = self._told_later(group, results)
+            if group:
                 results = self._on_disk(results)
         for job, result in zip(group, results, strict=True):
-            if job.committed is None:
-                job.done(result)
-            else:
-                self._durable.tell(job.done, result)
+            job.done(result)
         self._doors.settle()
+
+    def _told_later(self, group: list[_Job], results: list[Any]) -> tuple[list[_Job], list[Any]]:
+        """Have another thread tell those that do not want the writer to wait; return the others."""
+        now: list[_Job] = []
+        results_now: list[Any] = []
+        for job, result in zip(group, results, strict=True):
+            is_written = not isinstance(result, YilianError)
+            if is_written and job.committed is not None and job.committed():
+                self._durable.tell(job.done, result)
+            else:
+                now.append(job)
+                results_now.append(result)
+        return now, results_now
 
     def _on_disk(self, results: list[Any]) -> list[Any]:
         """Return results of what is committed once it is on disk."""

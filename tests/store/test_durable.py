@@ -108,7 +108,7 @@ def store(tmp_path, disk):
     store = open_store(url, Setting(zone=UTC), SetClock(datetime(2026, 3, 1, tzinfo=UTC)))
     writer = store.writer
     writer._durable.close()
-    writer._durable = Durable(Address(url).path, sync=disk.sync)
+    writer._durable = Durable(Address(url).path, sync=disk.sync, slow_s=0)
     yield store
     disk.goes_on.release(100)
     store.close()
@@ -118,15 +118,32 @@ def test_the_writer_goes_on_while_the_disk_is_waited_for(store, disk):
     writer, told = store.writer, queue.SimpleQueue()
     second = threading.Event()
 
-    def next_work():
-        writer.submit_work(lambda _: second.set(), lambda _: told.put("second"), committed=int)
+    def goes_on():
+        writer.submit_work(
+            lambda _: second.set(), lambda _: told.put("second"), committed=lambda: True
+        )
+        return True
 
-    writer.submit_work(lambda _: 1, lambda _: told.put("first"), committed=next_work)
+    writer.submit_work(lambda _: 1, lambda _: told.put("first"), committed=goes_on)
 
     assert second.wait(120)
     assert told.empty()
     disk.goes_on.release(2)
     assert [told.get(timeout=120), told.get(timeout=120)] == ["first", "second"]
+
+
+def test_the_writer_waits_where_the_disk_is_fast(store, disk):
+    writer, told, asked = store.writer, queue.SimpleQueue(), []
+    writer._durable._slow_s = 60
+
+    writer.submit_work(lambda _: 1, told.put, committed=lambda: asked.append(1))
+    writer.submit_work(lambda _: 2, told.put)
+    disk.waits.get(timeout=30)
+    assert told.empty()
+    disk.goes_on.release(2)
+
+    assert [told.get(timeout=30), told.get(timeout=30)] == [1, 2]
+    assert not asked
 
 
 def test_a_change_set_is_answered_when_it_is_on_disk(store, disk):

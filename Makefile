@@ -34,8 +34,10 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python -m bench.devices
 	$(BIN)/python -m bench.terminology
 
-# For hours: 500 killed hubs on each database, 20,000 broken messages.
+# For hours: all tests with other random examples, 500 killed hubs on each database, 20,000 broken
+# messages.
 soak: $(VENV)/dev.stamp
+	YILIAN_EXPLORE=1 $(BIN)/python -m pytest --quiet $(PYTEST_ARGS) $(ARGS)
 	YILIAN_KILL_ROUNDS=500 YILIAN_KILL_MESSAGES=2000 YILIAN_MUTATIONS=20000 \
 	  $(BIN)/python -m pytest --quiet tests/feeds/test_kill.py tests/feeds/test_hostile.py $(ARGS)
 

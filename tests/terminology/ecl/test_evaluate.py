@@ -183,7 +183,10 @@ def test_what_has_no_meaning_is_refused(robot_system, text):
         list(ecl.expand(robot_system, text.format("*", code("Place"))))
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.data())
 def test_one_code_and_all_codes_agree(robot_system, data):
     names = st.sampled_from(["Left part", "Drive part", "Wheel", "Jam", "Robot fault", "Animal"])

@@ -19,7 +19,7 @@ def change(request: Request) -> Change:
         Method.CREATE,
         request.type,
         body=binary.wrapped(request) if binary.is_raw(request) else content.resource(request),
-        criteria=criteria.of_header(request.condition("IF_NONE_EXIST")),
+        criteria=criteria.of_header(request.condition("IF_NONE_EXIST"), request.type),
         full_url=request.full_url,
         entry=request.index,
     )

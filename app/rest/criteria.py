@@ -31,14 +31,21 @@ def of_address(request: Request) -> str:
     return "&".join(parts)
 
 
-def of_header(if_none_exist: str | None) -> str | None:
-    """Return the criteria of If-None-Exist; some clients write the whole address before them."""
+def of_header(if_none_exist: str | None, type_name: str) -> str | None:
+    """Return the criteria of If-None-Exist; some clients write the whole address before them.
+
+    Raises Invalid for the address of another type.
+    """
     if if_none_exist is None:
         return None
     if "=" not in if_none_exist:  # encoded as a whole
         if_none_exist = unquote(if_none_exist)
     before, mark, after = if_none_exist.partition("?")
-    return after if mark and "=" not in before else if_none_exist
+    if not mark or "=" in before:
+        return if_none_exist
+    if before.rpartition("/")[2] not in ("", type_name):
+        raise Invalid("The criteria are those of another type", at="http.If-None-Exist")
+    return after
 
 
 def create_only(request: Request) -> bool:

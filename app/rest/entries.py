@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC
 from functools import lru_cache
 
 from app.clock import instant
 from app.errors import Invalid, YilianError
 from app.fhir import bundle, definitions
+from app.fhir.dates import bounds
 from app.fhir.outcome import operation_outcome
 from app.rest import present
-from app.rest.exchange import Reply, Request, decode, etag
+from app.rest.exchange import Reply, Request, decode, etag, http_date
 from app.rest.negotiate import Format
 
 _instant = lru_cache(maxsize=64)(instant)  # the same for all writes of a transaction
@@ -24,13 +27,22 @@ def request_of(entry: bundle.Entry, outer: Request) -> tuple[Request, list[str]]
         "HTTP_PREFER": outer.header("PREFER"),
         "HTTP_IF_MATCH": entry.if_match,
         "HTTP_IF_NONE_MATCH": entry.if_none_match,
-        "HTTP_IF_MODIFIED_SINCE": entry.if_modified_since,
+        "HTTP_IF_MODIFIED_SINCE": _http_date(entry.if_modified_since),
         "HTTP_IF_NONE_EXIST": entry.if_none_exist,
     }
     path, _, query = _below(entry.url, outer.base).partition("?")
     segments = [decode(part, plus=False) for part in path.strip("/").split("/") if part]
     request = Request(entry.method, query, environ, outer.base, entry.resource or b"", bundled=True)
     return request, segments
+
+
+def _http_date(since: str | None) -> str | None:
+    """Return an entry's instant as a header has it; None for what is none (then it is ignored)."""
+    if since is None:
+        return None
+    with suppress(Invalid):
+        return http_date(bounds(since, UTC)[0] // 1_000_000)
+    return None
 
 
 def _below(url: str, base: str) -> str:

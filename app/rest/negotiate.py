@@ -97,7 +97,8 @@ def response_format(accept: str | None, format_parameter: str | None = None) -> 
     """
     if format_parameter:
         # A `+` that was not percent-encoded arrives as a space.
-        wanted = media(format_parameter.replace(" ", "+"))
+        kind, mark, parameters = format_parameter.strip().partition(";")
+        wanted = media(kind.rstrip().replace(" ", "+") + mark + parameters)
         chosen = _SHORT.get(wanted.type) or _FORMATS.get(wanted.type) or _RANGES.get(wanted.type)
         if chosen and wanted.r4:
             return chosen

@@ -402,11 +402,14 @@ def test_conditions_of_batch_entries_are_their_own(api: Api):
             entry("GET", f"Patient/{id}", ifNoneMatch='W/"1"'),
             entry("PUT", f"Patient/{id}", patient(id=id), ifMatch='W/"7"'),
             entry("POST", f"Patient/{id}/$meta"),
+            entry("GET", f"Patient/{id}", ifModifiedSince="2000-01-01T00:00:00+08:00"),
+            entry("GET", f"Patient/{id}", ifModifiedSince="2100-01-01T00:00:00.000Z"),
+            entry("GET", f"Patient/{id}", ifModifiedSince="lately"),
             type="batch",
         ),
     )
 
-    assert statuses(answer) == ["304", "412", "200"]
+    assert statuses(answer) == ["304", "412", "200", "200", "304", "200"]
 
 
 @pytest.mark.parametrize(

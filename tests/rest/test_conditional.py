@@ -76,6 +76,8 @@ def test_criteria_may_come_with_the_address_before_them(api: Api):
     assert api.post("Patient", body, If_None_Exist=f"Patient?{criteria(value)}").status == 200
     assert api.post("Patient", body, If_None_Exist=f"?{criteria(value)}").status == 200
     assert api.post("Patient", body, If_None_Exist=quote(criteria(value), safe="")).status == 200
+    other = api.post("Patient", body, If_None_Exist=f"Device?{criteria(value)}")
+    assert (other.status, other.issue["expression"]) == (400, ["http.If-None-Exist"])
 
 
 def test_several_matches_are_412_and_nothing_is_written(api: Api):

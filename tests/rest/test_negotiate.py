@@ -36,6 +36,7 @@ JSON, XML = Format.JSON, Format.XML
         ("application/fhir+json", "xml", XML),
         ("image/png", "json", JSON),
         (None, "application/fhir xml", XML),
+        (None, "application/fhir xml; fhirVersion=4.0", XML),
         (None, "application/fhir+json", JSON),
     ],
 )
@@ -51,6 +52,7 @@ def test_the_best_format_both_sides_know_is_chosen(accept, parameter, expected):
         ("application/fhir+json;q=0", None),
         ("text/html", None),
         (None, "pdf"),
+        (None, "application/fhir json; fhirVersion=3.0"),
     ],
 )
 def test_nothing_in_common_is_not_acceptable(accept, parameter):

@@ -90,6 +90,31 @@ def test_references_point_to_entries_of_the_bundle_and_identities_meet_over_mess
     }
 
 
+def test_who_takes_part_stands_where_the_field_of_older_versions_stood():
+    raw = message(
+        "ORU^R01^ORU_R01", PID,
+        "ORC|RE|P1|F1", "PRT|1|AD||OP|91^Orderer",
+        "OBR|1|P1|F1|x^X^L", "PRT|1|AD||SC|92^Collector", "PRT|2|AD||TN|93^Tech|||Central Lab",
+        "PRT|3|AD||PRI|94^Interpreter", "PRT|4|AD||OP|95^Second",
+        "OBX|1|ST|c^C^L||v||||||F", "SPM|1|^S1||BLD",
+        version="2.8.2",
+    )  # fmt: skip
+    (result,) = convert(raw)
+    made = {e["fullUrl"]: e["resource"] for e in result.bundle["entry"]}
+    by_type = {resource["resourceType"]: resource for resource in made.values()}
+
+    def family(reference):
+        who = made[reference["reference"]]
+        return family(who["practitioner"]) if "practitioner" in who else who["name"][0]["family"]
+
+    report = by_type["DiagnosticReport"]
+    assert family(by_type["ServiceRequest"]["requester"]) == "Orderer"
+    assert family(by_type["Specimen"]["collection"]["collector"]) == "Collector"
+    assert [family(one) for one in report["performer"]] == ["Tech"]
+    assert [family(one) for one in report["resultsInterpreter"]] == ["Interpreter"]
+    assert by_type["Organization"]["name"] == "Central Lab"
+
+
 def test_two_hospitals_with_the_same_number_never_meet():
     other = message("ADT^A04", PID.replace("^^^H0001", "")).replace(b"|H0001|", b"|H0002|")
     mine = message("ADT^A04", PID.replace("^^^H0001", ""))

@@ -24,10 +24,8 @@ from app.fhir.rules import MAX_DEPTH
 Json = dict[str, Any]
 Members = dict[str, msgspec.Raw]
 
-SUBSETTED = (
-    b'{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationValue",'
-    b'"code":"SUBSETTED","display":"subsetted"}'
-)
+_SUBSETTED_SYSTEM = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"
+SUBSETTED = b'{"system":"%b","code":"SUBSETTED","display":"subsetted"}' % _SUBSETTED_SYSTEM.encode()
 
 _NO_JSON = "The body is not JSON."
 _INHERITED = ("profile", "security", "tag")  # http.html#update: lists that survive an update
@@ -262,6 +260,22 @@ def reduce(body: bytes, *, summary: str | None = None, elements: Iterable[str] =
         names = _names(type_name, wanted)
         kept = {name: bytes(raw) for name, raw in found.items() if name in names}
     return _object(_tagged(kept))
+
+
+def is_reduced(body: bytes) -> bool:
+    """Say whether the text is that of a resource of which something is left out (SUBSETTED)."""
+    if b'"SUBSETTED"' not in body:
+        return False
+    try:
+        meta = members(body).get("meta")
+        tags = None if meta is None else members(bytes(meta)).get("tag")
+        return tags is not None and any(map(_is_mark, _codings(bytes(tags))))
+    except (Malformed, msgspec.DecodeError):
+        return False  # what is wrong with it is told when it is read
+
+
+def _is_mark(coding: Json) -> bool:
+    return coding.get("code") == "SUBSETTED" and coding.get("system") in (None, _SUBSETTED_SYSTEM)
 
 
 @lru_cache(maxsize=512)

@@ -1,10 +1,13 @@
 """Update, update as create and conditional update: R4 http.html#update, #cond-update.
 
 That the resource has the type and id of its address is checked where it is read, in the store.
+What was read with `_summary` or `_elements` is refused: it would take away all that was left out.
 """
 
 from __future__ import annotations
 
+from app.errors import Unprocessable
+from app.fhir import json
 from app.rest import binary, content, criteria, write
 from app.rest.exchange import Reply, Request
 from app.rest.services import Hub
@@ -21,13 +24,22 @@ def conditional_update(hub: Hub, request: Request) -> Reply:
     return write.commit(hub, request, conditional_change(request))
 
 
+def _whole(request: Request) -> bytes:
+    """Return the resource sent. Raises Unprocessable for a part of one (R4 search.html#summary)."""
+    body = content.resource(request)
+    if json.is_reduced(body):
+        at = f"{request.type}.meta.tag"
+        raise Unprocessable("This is a part of a resource only (SUBSETTED)", at=at)
+    return body
+
+
 def change(request: Request) -> Change:
     """Return the change an update asks for."""
     return Change(
         Method.UPDATE,
         request.type,
         request.id,
-        binary.wrapped(request) if binary.is_raw(request) else content.resource(request),
+        binary.wrapped(request) if binary.is_raw(request) else _whole(request),
         if_match=request.if_match,
         create_only=criteria.create_only(request),
         full_url=request.full_url,
@@ -40,7 +52,7 @@ def conditional_change(request: Request) -> Change:
     return Change(
         Method.UPDATE,
         request.type,
-        body=content.resource(request),
+        body=_whole(request),
         criteria=criteria.of_address(request),
         if_match=request.if_match,
         create_only=criteria.create_only(request),

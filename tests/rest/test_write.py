@@ -114,6 +114,23 @@ def test_update_needs_type_and_id_of_the_address(api: Api, resource):
     assert api.get("Patient/the-id").status == 404
 
 
+@pytest.mark.parametrize("reduced", ["_elements=gender", "_summary=true"])
+def test_what_was_read_in_part_does_not_replace_the_whole(api: Api, reduced: str):
+    id = api.create(patient(gender="male", photo=[{"title": "x"}]))["id"]
+    part = api.get(f"Patient/{id}?{reduced}").json
+
+    plain = api.put(f"Patient/{id}", part)
+    conditional = api.put(f"Patient?_id={id}", part)
+
+    assert [plain.status, conditional.status] == [422, 422]
+    assert plain.issue["expression"] == ["Patient.meta.tag"]
+    assert api.get(f"Patient/{id}").json["meta"]["versionId"] == "1"
+    for wrong in ({"tag": "SUBSETTED"}, {"tag": [{"code": ["SUBSETTED"]}]}, ["SUBSETTED"]):
+        assert api.put(f"Patient/{id}", part | {"meta": wrong}).status == 400
+    whole = part | {"meta": {"tag": [{"system": "urn:x", "code": "SUBSETTED"}]}}
+    assert api.put(f"Patient/{id}", whole).status == 200
+
+
 def test_if_match_names_the_version_that_may_be_replaced(api: Api):
     id = api.create(patient())["id"]
     path, body = f"Patient/{id}", patient(id=id)

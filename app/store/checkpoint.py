@@ -20,7 +20,9 @@ from app.store.database import Connection
 
 log = logging.getLogger(__name__)
 
-_PAGES = 4000  # that wait to be copied when it begins
+# That wait to be copied when it begins. A page that changes again meanwhile is copied once: with
+# half as many a feed writes a sixth more to the disk (measured at 10,000 resources).
+_PAGES = 8000
 _FIRST_COMMITS = 32  # until it is known how many pages a commit has
 
 

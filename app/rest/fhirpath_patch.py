@@ -35,8 +35,8 @@ class Place:
 
     @property
     def value(self) -> Json:
-        found = self.holder[self.member]
-        return found if self.index is None else found[self.index]
+        found = self.holder.get(self.member)  # none: a primitive that has extensions only
+        return found if found is None or self.index is None else found[self.index]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,9 @@ class _Operation:
         part, place = self._value_part(), self._one(self._path())
         value = _value(part, place.path)
         if place.index is not None:
-            place.holder[place.member][place.index] = value.content
+            beside = place.holder.get(f"_{place.member}", ())
+            items = place.holder.setdefault(place.member, [None] * len(beside))
+            items[place.index] = value.content
             return
         element = place.path.rpartition(".")[2]
         member = place.member
@@ -139,7 +141,10 @@ class _Operation:
             raise Malformed("The path is not FHIRPath", at=self._at) from exc
 
     def _places(self, node: Node) -> list[Place]:
-        return select(node, [self._root], self._root)
+        try:
+            return select(node, [self._root], self._root)
+        except Unprocessable as exc:
+            raise self._refusal(str(exc)) from exc
 
     def _one(self, node: Node) -> Place:
         found = self._places(node)
@@ -235,7 +240,7 @@ def _cut(place: Place) -> None:
     """Take a value away with its `_` sibling, and an array that is empty then."""
     sibling = f"_{place.member}"
     if place.index is None:
-        del place.holder[place.member]
+        place.holder.pop(place.member, None)
         place.holder.pop(sibling, None)
         return
     for name in (place.member, sibling):
@@ -292,12 +297,11 @@ def _children(place: Place, name: str) -> list[Place]:
     above = value.get("resourceType", place.path)
     found: list[Place] = []
     for member in [m.name for m in definitions.members(f"{above}.{name}")] or [name]:
-        if member not in value:
-            continue
         path = f"{above}.{name}"
-        if isinstance(value[member], list):
-            found += [Place(value, member, i, path) for i in range(len(value[member]))]
-        else:
+        content = value.get(member, value.get(f"_{member}"))
+        if isinstance(content, list):
+            found += [Place(value, member, i, path) for i in range(len(content))]
+        elif content is not None:
             found.append(Place(value, member, None, path))
     return found
 

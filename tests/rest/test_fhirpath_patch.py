@@ -136,6 +136,35 @@ def test_delete_takes_the_extension_of_a_primitive_and_empty_lists_along():
     assert found["name"][1] == {"use": "nickname"}
 
 
+def test_a_primitive_with_extensions_only_is_there():
+    absent = {"extension": [{"url": "http://example.org/why", "valueCode": "unknown"}]}
+    resource = {
+        "resourceType": "Patient",
+        "_birthDate": absent,
+        "name": [{"family": "Li", "_given": [absent, absent]}],
+    }
+
+    deleted = patched(
+        operation("delete", "Patient.birthDate"),
+        operation("delete", "Patient.name.given[0]"),
+        of=resource,
+    )
+    replaced = patched(
+        operation("replace", "Patient.birthDate", valueDate="1930"),
+        operation("replace", "Patient.name.given[1]", valueString="Mei"),
+        of=resource,
+    )
+
+    assert deleted == {
+        "resourceType": "Patient",
+        "name": [{"family": "Li", "_given": [absent]}],
+    }
+    assert (replaced["birthDate"], replaced["_birthDate"]) == ("1930", absent)
+    assert replaced["name"][0]["given"] == [None, "Mei"]
+    with pytest.raises(Unprocessable):
+        patched(operation("add", "Patient", name="birthDate", valueDate="1930"), of=resource)
+
+
 def test_insert_and_move_in_a_list():
     found = patched(
         operation("insert", "Patient.name.first().given", index=1, valueString="Xiu"),

@@ -36,7 +36,7 @@ from app.errors import Invalid, Unavailable
 
 _MARK = "yilian-demo"  # in a folder that the demo made: it may begin anew there
 _LISTED = 500  # messages of the table
-_SETTLE_S = 15.0  # for what was accepted to be applied
+_SETTLE_S = 120.0  # for what was accepted to be applied: less than a second
 _NEVER_INHERITED = ("database_url", "data", "mqtt", "id_secret", "overlay")
 _MAPPING = "monitor"
 

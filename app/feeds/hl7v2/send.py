@@ -26,6 +26,7 @@ from app.feeds.hl7v2.split import split
 
 _READ_BYTES = 65_536
 _LONGEST_ANSWER = 16 * 1024 * 1024
+_TIMEOUT_S = 30.0
 _LINGER_S = 0.5  # for answers that MSH-15 or MSH-16 make possible, not certain
 _GOOD = ("AA", "CA")
 # A positive answer without more words, as nearly all are: read at a fifth of the cost.
@@ -73,7 +74,7 @@ class Options:
 
     address: tuple[str, int]
     connections: int = 1
-    timeout_s: float = 10.0
+    timeout_s: float = _TIMEOUT_S
     resend: int = 0
 
 
@@ -364,7 +365,11 @@ def _parser() -> argparse.ArgumentParser:
         help="send a message up to N times again, unchanged, when no answer comes (default: 0)",
     )
     parser.add_argument(
-        "--timeout", type=float, default=10.0, metavar="S", help="wait for answers (default: 10)"
+        "--timeout",
+        type=float,
+        default=_TIMEOUT_S,
+        metavar="S",
+        help=f"wait for answers (default: {_TIMEOUT_S:g})",
     )
     parser.add_argument(
         "--quiet", action="store_true", help="only what went wrong, and the summary"

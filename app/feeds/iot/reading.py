@@ -7,6 +7,7 @@ it: reading, converting, checking and indexing are most of the work on a message
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -213,11 +214,13 @@ class Reader:
     def _prepared(self, one: Statement) -> Prepared | None:
         if not one.mention:
             return _prepare(one, self._preparer)
-        if one.body not in self._mentioned:
-            if len(self._mentioned) >= _MENTIONS:
-                self._mentioned.clear()
-            self._mentioned[one.body] = _prepare(one, self._preparer)
-        return self._mentioned[one.body]
+        with suppress(KeyError):
+            return self._mentioned[one.body]
+        prepared = _prepare(one, self._preparer)
+        if len(self._mentioned) >= _MENTIONS:
+            self._mentioned.clear()  # another thread may be about to look: it prepares again
+        self._mentioned[one.body] = prepared
+        return prepared
 
 
 def _prepare(one: Statement, preparer: Preparer | None) -> Prepared | None:

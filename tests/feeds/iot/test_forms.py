@@ -139,6 +139,25 @@ def test_a_mapping_that_streams_has_forms(converter, mapping):
     assert found[1] is not None
 
 
+class Forgetful(dict):
+    """What is remembered, as a thread sees it while another forgets all of it."""
+
+    def __contains__(self, key):
+        return True
+
+
+def test_what_another_thread_forgets_meanwhile_is_prepared_again(converter):
+    reader = Reader(converter, Preparer(0, ZONE))
+    reader._mentioned = Forgetful()
+
+    outside = Outside(mapping="generic")
+    (read,) = reader.read([encoded(SAMPLES["generic"])], outside, to_us(RECEIVED))
+
+    mentions = [one for one in read.said.statements if one.mention]
+    assert mentions
+    assert all(one.prepared for one in mentions)
+
+
 @pytest.mark.parametrize("mapping", SAMPLES)
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())

@@ -110,6 +110,10 @@ class Rows(Condition):
             list(self.params),
         )
 
+    def written(self) -> tuple[object, ...]:
+        """Return what tells it from all others."""
+        return (self.table, self.where, *self.params)
+
     def pks(self, sql: Sql) -> Fragment:
         """Return a SELECT of the pks that meet it, as `n`."""
         x = sql.alias()

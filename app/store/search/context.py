@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Protocol
@@ -52,18 +53,21 @@ class Learned:
 
     pks: (type, id) -> pk of resources that were looked up: a number is given once and stays;
     frequent: keys of `ix` that had `FREQUENT` rows or more;
+    sizes: how many rows met a demand when they were counted last, and until when that goes;
     conditions: what parameters as they are written ask for, where nothing but the text says it;
     sorts: the same for `_sort`.
     """
 
-    __slots__ = ("conditions", "frequent", "pks", "sorts")
+    __slots__ = ("conditions", "frequent", "pks", "sizes", "sorts")
     MOST = 50_000
+    SIZE_S = 30.0  # rows come and go
     MOST_TEXTS = 5_000
     LONGEST = 1_000  # characters of a text that is kept: what clients send has no bound
 
     def __init__(self) -> None:
         self.pks: dict[tuple[str, str], int] = {}
         self.frequent: set[int] = set()
+        self.sizes: dict[tuple[object, ...], tuple[int, float]] = {}
         self.conditions: dict[tuple[object, ...], Condition] = {}
         self.sorts: dict[tuple[object, ...], Sequence[Key]] = {}
 
@@ -76,6 +80,18 @@ class Learned:
         if len(self.frequent) >= self.MOST:
             self.frequent.clear()
         self.frequent.add(key)
+
+    def size(self, demand: tuple[object, ...]) -> int | None:
+        """Return how many rows met a demand a moment ago; None if nobody has counted them."""
+        found = self.sizes.get(demand)
+        return found[0] if found is not None and time.monotonic() < found[1] else None
+
+    def keep_size(self, demand: tuple[object, ...], size: int) -> None:
+        if _length(demand) > self.LONGEST:
+            return
+        if len(self.sizes) >= self.MOST_TEXTS:
+            self.sizes.clear()
+        self.sizes[demand] = size, time.monotonic() + self.SIZE_S
 
     def keep_condition(self, text: tuple[object, ...], condition: Condition) -> None:
         if _length(text) > self.LONGEST:

@@ -364,6 +364,9 @@ def _sizes(context: Context, demands: Sequence[Keys | Pks | Rows]) -> list[int]:
     params: list[Any] = []
     for place, demand in enumerate(demands):
         if isinstance(demand, Rows):
+            if (known := context.learned.size(demand.written())) is not None:
+                sizes[place] = known
+                continue
             inner, values = demand.pks(sql)
         elif isinstance(demand, Pks) or not demand.keys:
             sizes[place] = min(len(demand.pks), _COUNT_MAX) if isinstance(demand, Pks) else 0
@@ -380,7 +383,9 @@ def _sizes(context: Context, demands: Sequence[Keys | Pks | Rows]) -> list[int]:
     for place, size in zip(asked, row or (), strict=True):
         sizes[place] = size
         counted = demands[place]
-        if size == _COUNT_MAX and isinstance(counted, Keys) and len(counted.keys) == 1:
+        if isinstance(counted, Rows):
+            context.learned.keep_size(counted.written(), size)
+        elif size == _COUNT_MAX and isinstance(counted, Keys) and len(counted.keys) == 1:
             context.learned.keep_frequent(counted.keys[0])
     return sizes
 

@@ -246,15 +246,18 @@ class PostgresConnection:
         except psycopg.Error as exc:
             raise Unavailable("the PostgreSQL server cannot be reached") from exc
         self._cursor = self._db.cursor(binary=True)
-        self._statements = Statements(self._db)
+        self._statements: Statements | None = Statements(self._db)
 
     @property
     def lost(self) -> bool:
         return self._db.closed
 
     def all(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        rows = self._statements.rows(sql, params)
-        return self._cursor.execute(_percent(sql), params).fetchall() if rows is None else rows
+        if self._statements is not None:
+            rows = self._statements.rows(sql, params)
+            if rows is not None:
+                return rows
+        return self._cursor.execute(_percent(sql), params).fetchall()
 
     def one(self, sql: str, params: Sequence[Any] = ()) -> tuple[Any, ...] | None:
         rows = self.all(sql, params)
@@ -270,6 +273,7 @@ class PostgresConnection:
         self._cursor.executemany(_percent(sql), rows)
 
     def begin(self) -> None:
+        self._statements = None  # they do not outlive a ROLLBACK
         self._cursor.execute("BEGIN")
 
     def commit(self) -> None:

@@ -3,6 +3,9 @@
 A cursor of psycopg takes 70 us of this process's time to answer a search by a page of resources,
 20 us by a number; libpq's own call takes 40 and 8. Values go out as text, rows come back in binary
 form and are read by psycopg's own loaders.
+
+Only for connections that read: after a ROLLBACK psycopg has the server forget all statements, its
+own and these.
 """
 
 from __future__ import annotations
@@ -13,12 +16,13 @@ from typing import Any
 from psycopg import Connection, DataError, OperationalError
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
-from psycopg.pq import ConnStatus, ExecStatus, Format
+from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, Format
 from psycopg.pq.abc import PGresult
 
 _MOST = 300  # statements that a connection keeps
 _COMMAND_OK, _TUPLES_OK = ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK
 _BINARY = Format.BINARY
+_FORGOTTEN = b"26000"  # SQLSTATE invalid_sql_statement_name: somebody had the server forget it
 
 Write = Callable[[Any], bytes | None]
 
@@ -36,7 +40,7 @@ class Statements:
     def rows(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]] | None:
         """Return the rows of a statement; None if it is asked for the first time.
 
-        None also when it has values of a kind that is not known here.
+        None also when it has values of a kind that is not known here. Raises psycopg's errors.
         """
         kinds = tuple(map(type, params))
         if list in kinds:
@@ -53,6 +57,9 @@ class Statements:
         values: list[Any] = [write(value) for write, value in zip(writes, params, strict=True)]
         result = self._pg.exec_prepared(name, values, None, _BINARY)
         if result.status != _TUPLES_OK:
+            if result.error_field(DiagnosticField.SQLSTATE) == _FORGOTTEN:
+                self._known.clear()
+                return None
             raise self._error(result)
         self._rows.set_pgresult(result)
         return self._rows.load_rows(0, result.ntuples, tuple)
@@ -74,9 +81,7 @@ class Statements:
         if len(self._known) > _MOST:
             oldest = self._known.pop(next(iter(self._known)))
             if oldest is not None:
-                result = self._pg.exec_(b"DEALLOCATE " + oldest[0])
-                if result.status != _COMMAND_OK:
-                    raise self._error(result)
+                self._pg.exec_(b"DEALLOCATE " + oldest[0])
 
     def _error(self, result: PGresult) -> Exception:
         if self._pg.status == ConnStatus.BAD:

@@ -74,6 +74,22 @@ def test_a_connection_keeps_no_more_statements_than_it_may(db, monkeypatch):
     assert db.one("SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'y%'")[0] <= 3
 
 
+def test_statements_that_the_server_forgot_are_asked_all_the_same(db):
+    for n in range(TIMES):
+        assert db.one("SELECT ?::bigint", (n,)) == (n,)
+    db.script("DEALLOCATE ALL")
+
+    assert [db.one("SELECT ?::bigint", (n,)) for n in range(TIMES)] == [(0,), (1,), (2,)]
+
+
+def test_what_was_undone_leaves_statements_that_can_be_asked(db):
+    for n in range(2 * TIMES):
+        db.begin()
+        assert db.one("SELECT ?::bigint", (n,)) == (n,)
+        db.rollback()
+        assert db.one("SELECT ?::bigint", (n,)) == (n,)
+
+
 def test_a_lost_connection_says_so(db):
     pid = db.one("SELECT pg_backend_pid()")[0]
     assert db.one("SELECT pg_backend_pid()") == (pid,)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
+from typing import Any
 
 from app.fhir import definitions
 
@@ -58,6 +59,20 @@ def unresolved(body: bytes) -> str | None:
         if b'"fullUrl":"%b"' % match[1] not in body:
             return match[1].decode()
     return None
+
+
+def place_of(reference: str, value: Any, at: str) -> str | None:
+    """Return where in `value`, which stands at `at`, something refers by this text."""
+    if isinstance(value, dict):
+        if value.get("reference") == reference:
+            return f"{at}.reference"
+        inner = ((f"{at}.{name}", each) for name, each in value.items())
+    elif isinstance(value, list):
+        inner = ((f"{at}[{index}]", each) for index, each in enumerate(value))
+    else:
+        return None
+    places = (place_of(reference, each, place) for place, each in inner)
+    return next((place for place in places if place is not None), None)
 
 
 def rewrite(body: bytes, targets: Mapping[str, str]) -> bytes:

@@ -10,7 +10,7 @@ from app.errors import Invalid
 from app.fhir.extract import extractor
 from app.fhir.searchparams import Param
 from app.store.entries import POSITION
-from app.store.search.conditions import Condition, Nothing, Rows
+from app.store.search.conditions import Condition, Nothing, Rows, either
 from app.store.search.context import Context
 from app.store.search.parse import alternatives, split, unescape
 
@@ -22,44 +22,33 @@ _UNITS = {"": 1.0, "km": 1.0, "m": 0.001, "[mi_i]": 1.609344, "[mi_us]": 1.60934
 
 def condition(context: Context, param: Param, modifier: str | None, value: str) -> Condition:
     """Return what `near` asks for: a box of degrees finds the candidates, the distance decides."""
-    found = [_one(context, param, each) for each in alternatives(value)]
-    if not found:
+    circles = [_parse(param, each) for each in alternatives(value)]
+    if not circles:
         return Nothing()
-    if len(found) > 1:
-        raise Invalid("near takes one position", at=f"http.{param.code}")
-    return found[0]
-
-
-def _one(context: Context, param: Param, text: str) -> Condition:
-    latitude, longitude, distance = _parse(param, text)
-    reach = distance / _DEGREE_KM
-    farthest = abs(latitude) + reach
-    # Around a pole every meridian is near.
-    around = 180.0 if farthest >= 90 else min(180.0, reach / math.cos(math.radians(farthest)))
-    rows = Rows(
-        "qty",
-        "#.p=? AND #.u=? AND #.lo>=? AND #.lo<=? AND ((#.hi>=? AND #.hi<=?) OR #.hi>=? OR #.hi<=?)",
-        [
-            context.scope(param),
-            POSITION,
-            latitude - reach,
-            latitude + reach,
-            longitude - around,
-            longitude + around,
-            longitude - around + 360,
-            longitude + around - 360,
-        ],
-    )
+    tests: list[str] = []
+    params: list[Any] = []
+    for latitude, longitude, distance in circles:
+        reach = distance / _DEGREE_KM
+        farthest = abs(latitude) + reach
+        # Around a pole every meridian is near.
+        around = 180.0 if farthest >= 90 else min(180.0, reach / math.cos(math.radians(farthest)))
+        tests.append(
+            "(#.lo>=? AND #.lo<=? AND ((#.hi>=? AND #.hi<=?) OR #.hi>=? OR #.hi<=?))",
+        )
+        params += [latitude - reach, latitude + reach, longitude - around, longitude + around]
+        params += [longitude - around + 360, longitude + around - 360]
+    scope = context.scope(param)
 
     def within(type_name: str, resource: Mapping[str, Any]) -> bool:
         values = extractor(type_name)(resource, context.zone)
         return any(
             p == param.number and kilometres(latitude, longitude, lat, long) <= distance
             for p, lat, long in values.positions
+            for latitude, longitude, distance in circles
         )
 
-    rows.verify = within
-    return rows
+    where = f"#.p=? AND #.u=? AND ({either(tests)})"
+    return Rows("qty", where, [scope, POSITION, *params], within)
 
 
 def _parse(param: Param, text: str) -> tuple[float, float, float]:

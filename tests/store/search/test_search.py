@@ -426,6 +426,9 @@ def test_near_measures_on_the_globe_also_across_the_date_line(kit):
     assert kit.found("Location", "near=36.07|120.38|5|km") == ["qd"]
     assert kit.found("Location", "near=36.07|120.38|100|m") == []
     assert kit.found("Location", "near=-17.0|-179.99|5") == ["fj"]
+    both = kit.found("Location", "near=36.07|120.38|5,-17.0|-179.99|5")
+    assert sorted(both) == ["fj", "qd"]
+    assert kit.found("Location", "near=36.07|120.38|100|m,-17.0|-179.99|5") == ["fj"]
     with pytest.raises(Invalid):
         kit.page("Location", "near=north")
 

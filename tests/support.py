@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MARKER = "Biaojiren"  # 标记人: "marker person"; no other fixture contains it
 
 _OWN_PORTS = range(20_000, 32_000)  # Linux gives 32,768 and up, others 49,152 and up
+_given: set[int] = set()  # of those, by this process: none twice
 
 T = TypeVar("T")
 
@@ -58,7 +59,9 @@ def free_port() -> int:
     for port in random.sample(_OWN_PORTS, 100):
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
-            return port
+            if port not in _given:
+                _given.add(port)
+                return port
     raise AssertionError("there is no free port")
 
 

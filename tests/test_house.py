@@ -17,7 +17,7 @@ from app.logs import FIELDS
 ROOT = Path(__file__).resolve().parent.parent
 APP = ROOT / "app"
 
-GROUND = {"errors", "settings", "logs", "clock", "paths"}
+GROUND = {"errors", "settings", "logs", "clock", "paths", "memory"}
 KNOWING = {"terminology", "registry", "mpi", "rules", "security"}
 
 # A part may import itself, the ground floor and the parts named here.

@@ -14,8 +14,10 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable
+from itertools import count
 
 from app.errors import YilianError
+from app.memory import enlarge_pages
 from app.store.database import Connection
 
 log = logging.getLogger(__name__)
@@ -23,6 +25,7 @@ log = logging.getLogger(__name__)
 # That wait to be copied when it begins. A page that changes again meanwhile is copied once: with
 # half as many a feed writes a sixth more to the disk (measured at 10,000 resources).
 _PAGES = 8000
+_WARM = frozenset((1, 10, 100))  # times after which much is in memory that further commits need
 _FIRST_COMMITS = 32  # until it is known how many pages a commit has
 
 
@@ -59,7 +62,7 @@ class Checkpointer:
             return
         try:
             copied_before, commits_before = 0, 0
-            while True:
+            for times in count():
                 self._due.wait()
                 self._due.clear()
                 if self._closing:
@@ -73,6 +76,8 @@ class Checkpointer:
                 pages = max(1, copied - copied_before) / max(1, commits - commits_before)
                 self._until = commits + max(1, round(_PAGES / pages))
                 copied_before, commits_before = copied, commits
+                if times in _WARM:
+                    enlarge_pages()
         finally:
             db.close()
 

@@ -16,11 +16,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from app.feeds.hl7v2.reading import Read, packed
+from app.memory import enlarge_pages
 
 PID = struct.Struct("=i")  # the first that a reader says
 SIZE = struct.Struct("=Q")  # before each request and each reply: its bytes
 FORK, WARM = b"+", b"w"  # what the other one is asked for; a pipe comes with the first
 _RECEIVE_BYTES = 256 * 1024
+_WARM = frozenset((100, 1_000, 10_000))  # messages after which much is new that others need too
 _FIRST = (
     b"MSH|^~\\&|YILIAN|YILIAN|||20000101||ADT^A04^ADT_A01|0|P|2.5.1\r"
     b"EVN|A04|20000101\rPID|1||0^^^YILIAN\rPV1|1|O\r"
@@ -85,8 +87,10 @@ def _serve(pipe: socket.socket, read: Callable[[bytes], Read]) -> None:
     """What runs in a helper: read what comes, until the pipe is closed."""
     with contextlib.suppress(OSError):
         reply(pipe, PID.pack(os.getpid()))
-        for raw in _requests(pipe):
+        for count, raw in enumerate(_requests(pipe)):
             reply(pipe, packed(read(raw)))
+            if count in _WARM:
+                enlarge_pages()
 
 
 def _requests(pipe: socket.socket) -> Iterator[bytes]:

@@ -98,7 +98,7 @@ _HIDING = ("gb18030", "big5hkscs", "cp932")
 _USUAL = {b"UNICODE UTF-8": "utf-8", b"UTF-8": "utf-8", b"GB18030": "gb18030"}
 
 _CONTROLS = bytes([*range(9), 11, 12, *range(14, 32)])
-_UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffd]")
+_UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffd-\uffff]")
 _LABEL_NOISE = re.compile(r"[^A-Z0-9]")
 
 
@@ -123,14 +123,15 @@ def decode(
     fallback: for an empty MSH-18 whose bytes are not UTF-8; None refuses.
     mislabelled: tried, with a warning, when bytes do not fit the declared set; None refuses.
 
-    Control characters and U+FFFD, which FHIR strings must not hold, are dropped with a warning.
-    Raises Invalid (details "charset") for bytes that fit no set allowed here.
+    Control characters and U+FFFD to U+FFFF, which FHIR strings must not hold, are dropped with a
+    warning. Raises Invalid (details "charset") for bytes that fit no set allowed here.
     """
     wide = wide_codec(raw)
     if wide is None:
         decoded = _narrow(raw, default_charset, fallback, mislabelled)
         clean = len(raw.translate(None, _CONTROLS)) == len(raw)
-        if clean and (b"\xef" not in raw or b"\xef\xbf\xbd" not in raw):  # one byte is found fast
+        text = decoded.text
+        if clean and (text.isascii() or not any(map(text.__contains__, "\ufffd\ufffe\uffff"))):
             return decoded
     else:
         start, codec = wide
@@ -162,7 +163,11 @@ def _key(label: str) -> str:
 def _narrow(
     raw: bytes, default_charset: str | None, fallback: str | None, mislabelled: str | None
 ) -> Decoded:
-    raw = raw.removeprefix(codecs.BOM_UTF8)
+    if raw.startswith(codecs.BOM_UTF8):
+        raw = raw.removeprefix(codecs.BOM_UTF8)
+        marked = _marked(raw)
+        if marked is not None:
+            return marked
     end = raw.find(b"\r")
     line, separator = raw[:end], raw[3:4] or b"|"
     label = line.split(separator, 18)[17] if line.count(separator) > 16 else b""
@@ -189,6 +194,16 @@ def _narrow(
             return _undeclared(raw, None, "SHIFT-JIS", more)
         return _undeclared(raw, default_charset, fallback, more)
     return _declared(raw, codec, mislabelled)
+
+
+def _marked(raw: bytes) -> Decoded | None:
+    """Return the text behind a mark of UTF-8: like those of UTF-16 it tells more than MSH-18."""
+    if b"\x1b" in raw:
+        return None
+    try:
+        return Decoded(raw.decode("utf-8"), "utf-8")
+    except UnicodeDecodeError:
+        return None
 
 
 def _declared(raw: bytes, codec: str, mislabelled: str | None) -> Decoded:

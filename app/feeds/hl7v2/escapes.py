@@ -17,7 +17,7 @@ from app.feeds.hl7v2 import iso2022
 Warn = Callable[[str, str], None]  # (text safe to show, stable code)
 
 _LONGEST_SKIP = 100  # blank lines or blanks one layout command may ask for
-_UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffd]")
+_UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffd-\uffff]")
 _LINE_END = re.compile("\r\n?")
 
 

@@ -51,7 +51,11 @@ def messages(payload: bytes) -> list[Piece]:
     wide = charset.wide_codec(payload)
     if wide is not None:
         return _wide_messages(payload, *wide)
-    payload = _unmarked(payload)
+    bare = _unmarked(payload)
+    if bare is not payload and codecs.BOM_UTF8 in payload[: len(payload) - len(bare)]:
+        # The mark tells the character set of each.
+        return [replace(one, raw=codecs.BOM_UTF8 + one.raw) for one in messages(bare)]
+    payload = bare
     if _is_lone(payload):
         return [Piece(payload)]
     starts = list(_START.finditer(payload))
@@ -109,4 +113,5 @@ def _wide_messages(payload: bytes, skip: int, codec: str) -> list[Piece]:
 
 
 def _unmarked(payload: bytes) -> bytes:
+    """Return what follows blanks and a mark of UTF-8."""
     return payload.lstrip(_BLANKS).removeprefix(codecs.BOM_UTF8)

@@ -82,6 +82,26 @@ def test_a_byte_order_mark_before_msh_is_skipped():
     assert found.get("PID", 3) == "7"
 
 
+@pytest.mark.parametrize("label", ["GB18030", "8859/1", "BIG-5", "XYZ"])
+def test_a_byte_order_mark_of_utf_8_tells_more_than_msh_18(label):
+    raw = message("PID|1||7||张^䶮").decode().replace("UNICODE UTF-8", label).encode()
+
+    found = er7.read(b"\xef\xbb\xbf" + raw)
+
+    assert (found.get("PID", 5), found.get("PID", 5, 1, 2)) == ("张", "䶮")
+
+
+@pytest.mark.parametrize("label", ["UNICODE UTF-8", "GB18030"])
+@pytest.mark.parametrize("never", ["\ufffd", "\ufffe", "\uffff"])
+def test_what_no_fhir_string_holds_is_dropped_in_every_set_with_a_warning(label, never):
+    text = message(f"PID|1||7||张{never}").decode().replace("UNICODE UTF-8", label)
+
+    found = er7.read(text.encode("utf-8" if label.endswith("8") else "gb18030"))
+
+    assert found.get("PID", 5) == "张"
+    assert [issue.details for issue in found.issues] == ["controls"]
+
+
 def test_charset_is_found_behind_a_separator_hidden_in_a_gbk_character():
     header = MSH.replace("F1", "妡").replace("UNICODE UTF-8", "GBK")
 

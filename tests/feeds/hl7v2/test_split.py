@@ -21,7 +21,6 @@ FHS = b"FHS|^~\\&|LAB|F1\r"
         pytest.param(b"\x0b" + A + b"\x1c\r\x0b" + B + b"\x1c\r", id="frames"),
         pytest.param(b"\x0b" + A + b"\x1c\x0b" + B, id="frames-badly-ended"),
         pytest.param(b"\x0b" + A + B + b"\x1c\r", id="two-in-one-frame"),
-        pytest.param(b"\xef\xbb\xbf" + A + b"\r\n" + B, id="byte-order-mark"),
         pytest.param(b"\r\n  noise, no segment\r" + A + B, id="noise-before"),
     ],
 )
@@ -30,6 +29,14 @@ def test_each_msh_is_one_message(data):
 
     assert [piece.raw.strip() for piece in found] == [A.strip(), B.strip()]
     assert not [issue for piece in found for issue in piece.issues]
+
+
+def test_a_byte_order_mark_stays_with_each_message_it_marks():
+    mark = b"\xef\xbb\xbf"
+
+    found = split(b"\r\n" + mark + A + b"\r\n" + B)
+
+    assert [piece.raw.strip() for piece in found] == [mark + A.strip(), mark + B.strip()]
 
 
 def test_a_broken_message_stays_between_its_neighbours():

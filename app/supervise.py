@@ -44,7 +44,9 @@ from app.store.database import Address as Database
 
 log = logging.getLogger(__name__)
 
-THREADS = 4  # for each HTTP worker, of what waits or takes long; measured: docs/performance.md
+# For each HTTP worker: of what waits or takes long beside its loop, and, without a loop, of all.
+# More than these only make each other late; measured: docs/performance.md.
+THREADS, _THREADS_ALONE = 4, 2
 _BACKLOG = 2048
 # The server's own tasks take 14 us less for each request; it has them up to Python 3.11.
 _TASKS = TaskImpl.rust if sys.version_info < (3, 12) else TaskImpl.asyncio
@@ -115,7 +117,7 @@ def _upgrade(database: str) -> None:
 def _server(address: Address, workers: int, *, on_loop: bool) -> Any:
     threads: dict[str, Any] = {}
     if not on_loop:  # each has its own database connection
-        threads = {"blocking_threads": THREADS, "blocking_threads_idle_timeout": 600}
+        threads = {"blocking_threads": _THREADS_ALONE, "blocking_threads_idle_timeout": 600}
     return Granian(
         "app.rest",  # only a name: the application is made by `target_loader`
         address=address.host,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, Protocol
@@ -17,12 +16,14 @@ from typing import Any, Protocol
 import msgspec
 import orjson
 
-from app.clock import Clock, instant
+from app.clock import Clock
 from app.errors import Conflict, Invalid, NotFound, PreconditionFailed, YilianError
-from app.fhir import definitions, references
+from app.fhir import definitions
 from app.fhir import json as fhir_json
 from app.store import unite
 from app.store.batch import Batch, write
+from app.store.bodies import finished
+from app.store.creates import Creates, Numbered, type_number
 from app.store.database import POSTGRESQL, SQLITE, Connection
 from app.store.dictionary import Dictionary
 from app.store.entries import Entries
@@ -38,7 +39,6 @@ from app.store.states import (
     State,
     Target,
     digest,
-    digests,
     stub,
 )
 from app.store.types import Change, Method, Outcome, Result
@@ -55,9 +55,8 @@ _STATES = {
 _PK = "SELECT pk FROM res WHERE tenant=? AND type=? AND id=?"
 
 # An update of a resource that is absent (`WritePath.is_absent`), by what no Bundle refers to, and
-# `res.told` of it; the same with its id and number.
+# `res.told` of it.
 New = tuple[Prepared, int | None]
-_Numbered = tuple[Prepared, str, int, int | None]
 
 _creates = attrgetter("creates")
 _NOT_TOLD: Mapping[Target, int] = {}
@@ -130,6 +129,7 @@ class WritePath:
         # Whether a row is taken before it is filled: who only refers to it might make it else.
         self.reserving = False
         self._touched: set[int] = set()  # keys in `ix` that this transaction has changed
+        self._creates = Creates(preparer, self._rows, self._dictionary, self._touched)
         self._uniting: set[int] = set()  # uniting keys in `ident` of resources in the batch
         self.digests: list[bytes] = []  # of the rows of the log that this transaction has written
 
@@ -200,7 +200,7 @@ class WritePath:
         for target in targets:
             type_name, id_ = target
             if target not in looked_up and id_ not in numbers:
-                numbers[id_] = _number(type_name)
+                numbers[id_] = type_number(type_name)
                 looked_up[target] = None
         if not numbers:
             return
@@ -220,7 +220,7 @@ class WritePath:
         if target in self._unwritten:
             self.flush()
         if target not in self._looked_up:
-            row = self._db.one(_STATE, (self._tenant, definitions.type_number(type_name), id_))
+            row = self._db.one(_STATE, (self._tenant, type_number(type_name), id_))
             self._looked_up[target] = State(*row) if row else None
         return self._looked_up[target]
 
@@ -362,11 +362,12 @@ class WritePath:
         now = self._clock.now_us() // 1000 * 1000  # as precise as meta.lastUpdated says it
         outcomes: list[Outcome] = []
         if numbered:
-            self._create(numbered, {}, now, outcomes)
+            self._creates.collect(self._batch, numbered, {}, now, outcomes)
         try:
             for creates, run in groupby(steps, _creates):
                 if creates:
-                    self._create(
+                    self._creates.collect(
+                        self._batch,
                         [(s.change, s.id, s.pk, told.get((s.change.type, s.id))) for s in run],
                         targets,
                         now,
@@ -448,7 +449,7 @@ class WritePath:
             self._pks.add(target, step.pk)
             self._unwritten.add(target)
 
-    def _numbered(self, new: Sequence[New]) -> list[_Numbered]:
+    def _numbered(self, new: Sequence[New]) -> list[Numbered]:
         """Give numbers to resources that are absent."""
         next_pk = self._numbers.next_pk
         numbered = [(change, change.id or "", next_pk(), told) for change, told in new]
@@ -520,51 +521,6 @@ class WritePath:
 
     # --- one change ------------------------------------------------------------------------------
 
-    def _create(
-        self,
-        new: Iterable[_Numbered],
-        targets: Mapping[str, str],
-        now: int,
-        outcomes: list[Outcome],
-    ) -> None:
-        """Collect the rows of resources that have none yet: most changes are such ones."""
-        tenant, batch = self._tenant, self._batch
-        generation, effects = self._preparer.generation, self._preparer.effects
-        first = fhir_json.Stamp(1, _instant(now))
-        sealed = digests(tenant, 1, CREATED, now)
-        dictionary, touch, add_new = self._dictionary, self._touched.update, self._rows.add_new
-        for change, id_, pk, told in new:
-            type_name, entries = change.type, change.entries
-            words, front = change.words, change.front
-            if (
-                front
-                and change.generation == generation
-                and change.entry is None
-                and entries is not None
-                and not targets
-            ):
-                if change.body_id == id_:
-                    body = first.on(front, change.body)
-                else:
-                    body = fhir_json.splice_at(front, change.body, type_name, id_, 1, _instant(now))
-            else:
-                body, entries, words = self._finished(change, id_, targets, 1, now, {})
-            touch(entries.keys)
-            s = add_new(batch, type_name, pk, entries, targets)
-            number, d = _number(type_name), entries.d
-            batch.res.append(
-                (pk, tenant, s, number, id_, CREATED, 1, now, d, entries.have, body, told)
-            )
-            if words:
-                dictionary.learn_words(batch, words)
-            else:
-                dictionary.learn(batch, entries)
-            digest = sealed(type_name, id_, body)
-            batch.log.append((tenant, s, number, pk, 1, CREATED, now, digest))
-            if type_name in effects:
-                self._follow(type_name, id_, body)
-            outcomes.append(Outcome(Result.CREATED, type_name, id_, 1, now, body))
-
     def _apply(
         self, step: _Step, targets: Mapping[str, str], now: int, told: Mapping[Target, int]
     ) -> Outcome:
@@ -588,7 +544,7 @@ class WritePath:
             vid = state.vid if state else 0
             return Outcome(Result.ABSENT, type_name, id_, vid, now)
         batch = self._batch
-        number = definitions.type_number(type_name)
+        number = type_number(type_name)
         vid, lu = state.vid + 1, max(now, state.lu)
         self._unwritten.add((type_name, id_))
         self._keep_history(state)
@@ -609,7 +565,9 @@ class WritePath:
         inherited: Mapping[str, bytes] = {}
         if state.exists and not change.whole_meta:
             inherited = fhir_json.inheritable(state.body)
-        body, entries, words = self._finished(change, step.id, targets, vid, lu, inherited)
+        body, entries, words = finished(
+            self._preparer, change, step.id, targets, vid, lu, inherited
+        )
         method = UPDATED if state.exists else CREATED
         rows = self._rows.of(change.type, pk, entries, targets)
         batch.changed.append(
@@ -623,52 +581,11 @@ class WritePath:
             self._dictionary.learn_words(batch, words)
         else:
             self._dictionary.learn(batch, entries)
-        number = definitions.type_number(change.type)
+        number = type_number(change.type)
         self._log(change.type, number, step.id, pk, rows.s, vid, method, lu, body)
         self._follow(change.type, step.id, body)
         result = Result.UPDATED if state.exists else Result.CREATED
         return Outcome(result, change.type, step.id, vid, lu, body)
-
-    def _finished(
-        self,
-        change: Prepared,
-        id_: str,
-        targets: Mapping[str, str],
-        vid: int,
-        lu: int,
-        inherited: Mapping[str, bytes],
-    ) -> tuple[bytes, Entries, bytes]:
-        """Return a body as it is stored, its entries, and their words if those are packed.
-
-        inherited: the lists of meta that stay from the version before.
-        """
-        entries, links = change.entries, None
-        if entries is None:
-            raise Invalid("the resource is missing", code="required", at=change.type)
-        body = references.rewrite(change.body, targets) if targets else change.body
-        if change.entry is not None and (open_one := references.unresolved(body)):
-            at = references.place_of(open_one, fhir_json.load(body), change.type)
-            raise Invalid("a reference names no entry of this Bundle", code="not-found", at=at)
-        if body is not change.body:
-            links = self._preparer.relinked(change.type, body)
-        # `where(resolve() is Patient)` needs the type, and uris may be replaced too.
-        rewritten = body is not change.body and body != change.body
-        if change.front and not inherited:
-            front = change.front  # what is rewritten lies behind it
-            body = fhir_json.splice_at(front, body, change.type, id_, vid, _instant(lu))
-        else:
-            body = fhir_json.splice(body, id_, vid, _instant(lu), inherited)
-        remade = (
-            rewritten
-            or change.generation != self._preparer.generation  # parameters were posted meanwhile
-            or bool(inherited and inherited.keys() - fhir_json.inheritable(change.body).keys())
-        )
-        if remade:
-            entries = self._preparer.entries(change.type, fhir_json.load(body))
-        if links is not None:
-            # What a link needs to know of its ends is known only now.
-            entries = msgspec.structs.replace(entries, links=links)
-        return body, entries, b"" if remade else change.words
 
     def tell(self, target: Target, told: int) -> None:
         """Collect that a feed told of a resource, which stays as it is."""
@@ -687,7 +604,7 @@ class WritePath:
         """Return the state of a target that no other writer can change until we are done."""
         if not self._locking or self._looked_up.get(target, self) is None:
             return self.state(*target)
-        number = definitions.type_number(target[0])
+        number = type_number(target[0])
         row = self._db.one(_STATE + " FOR UPDATE", (self._tenant, number, target[1]))
         return State(*row) if row else None
 
@@ -740,7 +657,7 @@ class WritePath:
         if not fresh and target in self._looked_up:
             known = self._looked_up[target]
             return known.pk if known else None
-        row = self._db.one(_PK, (self._tenant, definitions.type_number(target[0]), target[1]))
+        row = self._db.one(_PK, (self._tenant, type_number(target[0]), target[1]))
         if fresh:
             self._looked_up.pop(target, None)
         return row[0] if row else None
@@ -749,7 +666,7 @@ class WritePath:
         """Collect a row that only gives a resource its pk: it is referred to, and not there yet."""
         pk = self._numbers.next_pk()
         self._unwritten.add(target)
-        self._batch.res.append(stub(self._tenant, pk, _number(target[0]), target[1]))
+        self._batch.res.append(stub(self._tenant, pk, type_number(target[0]), target[1]))
         return pk
 
 
@@ -757,15 +674,6 @@ def _name_entry(error: YilianError, change: Prepared) -> None:
     """Say in an error of a change which Bundle entry it is about."""
     if change.entry is not None:
         located(error, change.entry)
-
-
-_number = lru_cache(maxsize=256)(definitions.type_number)
-
-
-@lru_cache(maxsize=256)
-def _instant(us: int) -> str:
-    """Return meta.lastUpdated: all changes of a set have the same."""
-    return instant(us)
 
 
 def _refuse_doubles(steps: Sequence[_Step]) -> None:

@@ -39,8 +39,9 @@ def finished(
     if entries is None:
         raise Invalid("the resource is missing", code="required", at=change.type)
     body = references.rewrite(change.body, targets) if targets else change.body
-    if change.entry is not None and references.unresolved(body):
-        raise Invalid("a reference names no entry of this Bundle", code="not-found", at="reference")
+    if change.entry is not None and (open_one := references.unresolved(body)):
+        at = references.place_of(open_one, fhir_json.load(body), change.type)
+        raise Invalid("a reference names no entry of this Bundle", code="not-found", at=at)
     if body is not change.body:
         links = preparer.relinked(change.type, body)
     # `where(resolve() is Patient)` needs the type, and uris may be replaced too.

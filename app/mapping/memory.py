@@ -7,6 +7,7 @@ whoever adds to one copies it first. Warnings are part of a result and are repea
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 from app.mapping.source import Getter
@@ -17,16 +18,8 @@ _LONGEST = 1000  # characters of the text of a result; longer ones (documents) d
 _MOST_OF_ALL = 30_000  # about 30 MB
 
 
-class Known(dict[int, dict[Any, Any]]):
-    """The memories of one scope, by their numbers."""
-
-    def __init__(self, memory: Memory) -> None:
-        super().__init__()
-        self.memory = memory
-
-    def __missing__(self, number: int) -> dict[Any, Any]:
-        made: dict[Any, Any] = {}
-        return self.setdefault(number, made)
+# The memories of one scope, by their numbers: text -> what was made of it.
+Known = defaultdict[int, dict[Any, Any]]
 
 
 class Memory:
@@ -42,7 +35,7 @@ class Memory:
         if found is None:
             if len(self._scopes) >= _MOST_SCOPES:
                 self._forget()
-            found = self._scopes[scope] = Known(self)
+            found = self._scopes[scope] = defaultdict(dict)
         return found
 
     def spend(self, known: dict[Any, Any]) -> None:
@@ -118,7 +111,7 @@ class Recalled:
             issues = tuple(run.issues[before:])
             if _length(key) > _LONGEST:
                 return value
-            run.known.memory.spend(known)
+            run.memory.spend(known)
             known[key] = Odd(value, issues) if issues else value
             return value
         if found.__class__ is not Odd:  # another thread was quicker

@@ -48,7 +48,7 @@ def packed(mention: Getter, name: str, memory: int, around: Getter | None) -> Ge
             aside = run.fork()
             reference = mention(node, aside)
             found = reference, tuple(aside.entries.values()), tuple(aside.issues)
-            run.known.memory.spend(known)
+            run.memory.spend(known)
             known[text] = found
         reference, entries, issues = found
         for entry in entries:
@@ -129,9 +129,9 @@ def references_down(names: tuple[str, ...]) -> Getter:
         for name in names:
             for entry in run.made.get(name, ()):
                 place = entry.node
-                while place is not None and place is not group:
+                while place is not group and place is not None:
                     place = place.up
-                if place is group and entry is not here:
+                if place is not None and entry is not here:
                     found[entry.id] = entry.reference
         return list(found.values())
 

@@ -130,6 +130,7 @@ class Run:
         "known",
         "made",
         "memo",
+        "memory",
         "ordinals",
         "own_key",
         "present",
@@ -138,7 +139,7 @@ class Run:
     )
 
     def __init__(
-        self, doc: Any, context: Context, trace: Any = None, known: Known | None = None
+        self, doc: Any, context: Context, trace: Any = None, memory: Memory | None = None
     ) -> None:
         self.doc = doc
         self.context = context
@@ -152,12 +153,13 @@ class Run:
         self.here: Entry | None = None
         self.own_key: str | None = None
         self.present = -1
-        self.known = Memory().of(None) if known is None else known
+        self.memory = memory or Memory()
+        self.known: Known = self.memory.of((doc.memo_scope, context.ids) if memory else None)
         self.trace = trace
 
     def fork(self) -> Run:
         """Return a run over the same message that has made nothing yet."""
-        other = Run(self.doc, self.context, known=self.known)
+        other = Run(self.doc, self.context, memory=self.memory)
         other.present = self.present
         other.zone = self.zone
         return other
@@ -264,7 +266,7 @@ class Mapping_:
 
     def run(self, doc: Document, context: Context, trace: Any = None) -> Made:
         """Return what the message says as entries."""
-        run = Run(doc, context, trace, self.memory.of((doc.memo_scope, context.ids)))
+        run = Run(doc, context, trace, self.memory)
         if trace is None:
             run.present = doc.present(self.bits)
         planned: list[_Planned] = []

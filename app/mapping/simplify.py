@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 
-_ROUNDS = 3  # what a fourth finds is not worth its time
+_ROUNDS = 2  # what a third finds is not worth its time
 # The variables for the fields of a segment: they hold these, or None before they were looked up.
 _FIELDS = re.compile(r"(?:own|fields)_\w{3}(?:_\d+)?")
 _LOOKS = frozenset(("len", "str"))  # calls that do nothing but look
@@ -243,10 +243,6 @@ def _joined_blocks(function: ast.FunctionDef) -> bool:
     for block in list(blocks(function.body)):
         index = 0
         while index + 1 < len(block):
-            if _into_display(block[index], block[index + 1]):
-                del block[index + 1]
-                changed = True
-                continue
             name = _set_for_one(block[index], read, stored)
             if name is not None and _put_in_place(block[index], block[index + 1], name):
                 del block[index]
@@ -255,27 +251,6 @@ def _joined_blocks(function: ast.FunctionDef) -> bool:
                 continue
             index += 1
     return changed
-
-
-def _into_display(one: ast.stmt, two: ast.stmt) -> bool:
-    """Put `v['name'] = value` into the `v = {...}` before it."""
-    if not (isinstance(one, ast.Assign) and isinstance(one.value, ast.Dict)):
-        return False
-    if not (isinstance(two, ast.Assign) and len(one.targets) == len(two.targets) == 1):
-        return False
-    of, at = one.targets[0], two.targets[0]
-    if not (isinstance(of, ast.Name) and isinstance(at, ast.Subscript)):
-        return False
-    key = at.slice
-    if not (isinstance(at.value, ast.Name) and at.value.id == of.id):
-        return False
-    if not isinstance(key, ast.Constant) or of.id in loads(two.value):
-        return False
-    if any(not isinstance(k, ast.Constant) or k.value == key.value for k in one.value.keys):
-        return False
-    one.value.keys.append(key)
-    one.value.values.append(two.value)
-    return True
 
 
 def _set_for_one(statement: ast.stmt, reads: Counter[str], stores: Counter[str]) -> str | None:

@@ -173,7 +173,7 @@ def same_fields(function: ast.FunctionDef) -> None:
                 continue
             for id_ in own:
                 if not isinstance(statement.value, ast.Subscript) or (
-                    ast.unparse(statement.value) != f"every[node.near[{id_!r}]]"
+                    ast.unparse(statement.value) != f"every[node.near.get({id_!r}, -1)]"
                 ):
                     continue
                 statement.value = ast.Name(f"own_{id_}", ast.Load())

@@ -82,7 +82,7 @@ def test_a_memory_is_bounded_in_scopes_texts_and_length():
     memory = Memory()
     made = []
 
-    run = SimpleNamespace(issues=[], known=memory.of(0))
+    run = SimpleNamespace(issues=[], memory=memory, known=memory.of(0))
     look = Recalled(1, lambda node, run: made.append(node) or node)
     for number in range(3000):
         look(str(number), number, run)
@@ -98,7 +98,7 @@ def test_a_memory_is_bounded_in_scopes_texts_and_length():
 def test_a_remembered_result_comes_with_its_warnings_each_time():
     memory = Memory()
 
-    run = SimpleNamespace(issues=[], known=memory.of(0))
+    run = SimpleNamespace(issues=[], memory=memory, known=memory.of(0))
     look = Recalled(1, lambda node, run: run.issues.append("w") or 7)
     assert look("a", None, run) == 7
     assert isinstance(run.known[1]["a"], Odd)

@@ -114,21 +114,6 @@ CASES = {
         return None
         """,
     ),
-    "an object is made in one go": (
-        """
-        v1 = g1(node, run)
-        v2 = {'a': v1}
-        v2['b'] = g2
-        v2['a'] = g3
-        return v2
-        """,
-        """
-        v1 = g1(node, run)
-        v2 = {'a': v1, 'b': g2}
-        v2['a'] = g3
-        return v2
-        """,
-    ),
     "calls stay in their order": (
         """
         v1 = g1(node, run)

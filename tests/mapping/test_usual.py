@@ -41,7 +41,7 @@ ASKED = """
         seldom_3 = v2 and run.doc.message.marks.again in v2
         v4 = []
         if v1:
-            fields_OBR = every[node.near['OBR']]
+            fields_OBR = every[node.near.get('OBR', -1)]
             v4 = [fields_OBR[1] if len(fields_OBR) > 1 else None, seldom_3]
         return v4
 """
@@ -58,7 +58,7 @@ GRANTED = {
         seldom_3 = False
         v4 = []
         if v1:
-            fields_OBR = every[node.near['OBR']]
+            fields_OBR = every[node.near.get('OBR', -1)]
             v4 = [fields_OBR[1] if len(fields_OBR) > 1 else None, seldom_3]
         return v4
         """,
@@ -75,7 +75,7 @@ GRANTED = {
         seldom_3 = v2 and run.doc.message.marks.again in v2
         v4 = []
         if v1:
-            fields_OBR = every[node.near['OBR']]
+            fields_OBR = every[node.near.get('OBR', -1)]
             v4 = [fields_OBR[1] if len(fields_OBR) > 1 else None, seldom_3]
         return v4
         """,
@@ -167,9 +167,9 @@ STRUCTS = {
     "the nearest segment of its own id is the segment itself": (
         """
         own_OBX = node.fields
-        fields_OBX_3 = every[node.near['OBX']]
+        fields_OBX_3 = every[node.near.get('OBX', -1)]
         v1 = fields_OBX_3[5]
-        v2 = every[node.near['OBX']]
+        v2 = every[node.near.get('OBX', -1)]
         return v1 or v2
         """,
         """

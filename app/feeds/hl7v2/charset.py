@@ -16,6 +16,8 @@ import msgspec
 from app.errors import Invalid, Issue
 from app.feeds.hl7v2 import iso2022
 
+_LF, _ESC = b"\n\x1b"  # numbers: they are found faster than bytes of one
+
 # Sets that ISO 2022 escape sequences reach over a base of one byte a character.
 _ISO_2022 = {
     "ISOIR13": "cp932",  # JIS X 0201 Katakana: the one-byte half of Shift JIS
@@ -173,7 +175,7 @@ def _narrow(
     label = line.split(separator, 18)[17] if line.count(separator) > 16 else b""
     if label in _USUAL:
         return _declared(raw, _USUAL[label], mislabelled)
-    if not label and end > 0 and b"\n" not in raw and b"\x1b" not in raw and raw.isascii():
+    if not label and end > 0 and _LF not in raw and _ESC not in raw and raw.isascii():
         return _undeclared(raw, default_charset, fallback)
     labels = _labels(_msh_line(raw))
     first = labels[0] if labels else ""

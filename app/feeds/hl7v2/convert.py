@@ -46,6 +46,7 @@ _ENVELOPE = frozenset(("MessageHeader", "Provenance"))  # of what a message says
 _MOST_UNMAPPED = 50
 _MOST_CONTEXTS = 64
 _SHORT = 64_000  # bytes of what is read first as one message
+_LF, _VT = b"\n\x0b"  # numbers: they are found faster than bytes of one
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -114,7 +115,7 @@ def convert_message(message: er7.Message, options: Options | None = None) -> Res
 
 def _alone(raw: bytes, options: Options) -> er7.Message | None:
     """Return the message that is all of `raw`, as usual; None if that needs a closer look."""
-    if len(raw) > _SHORT or raw[:3] != b"MSH" or b"\n" in raw or b"\x0b" in raw:
+    if len(raw) > _SHORT or raw[:3] != b"MSH" or _LF in raw or _VT in raw:
         return None
     try:
         message = _read(raw, options)
@@ -172,7 +173,7 @@ def _converted(
     issues += message.issues
     issues += made.issues
     issues += _unmapped(message, mapping)
-    if _ENVELOPE.issuperset([entry.type for entry in made.entries]):
+    if all(entry.type in _ENVELOPE for entry in made.entries):
         told = Issue(
             "information",
             "informational",

@@ -255,6 +255,7 @@ class Segment:
 class Message:
     """One message: its segments in the order received, and what was doubtful in reading it.
 
+    text: all of it, as it came.
     ids, lines, fields: of each segment its id, its text and its fields, so that fields[at][n] is
     field n of a segment. fields ends with an empty list: of segments that are not there. alone: no
     other message, and no batch, begins or ends behind MSH.
@@ -271,6 +272,7 @@ class Message:
         self._warned: set[tuple[str, str | None]] = set()
         self.version = ""  # the version whose rules apply, one of VERSIONS
         self.type = _NO_TYPE
+        self.text = text
         self.has_null = '"' in text and NULL in text  # somewhere: one character is found fast
         lines = self._lines(text)
         fields = [line.split(separator) for line in lines]
@@ -294,6 +296,7 @@ class Message:
             segment.forget()
         self._segments = {}
         self._by_id = {}
+        self.text = ""
 
     @property
     def segments(self) -> list[Segment]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections import defaultdict
 from datetime import datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from functools import lru_cache
@@ -46,20 +47,35 @@ def date_time(value: str, run: Any) -> str | None:
     An hour alone gets minutes and seconds of zero (FHIR has no such precision), a time without
     offset that of the message (MSH-7) or the sender's zone.
     """
-    if len(value) <= _LONGEST:
-        return _short(value, run.zone)
-    return _made_date_time(value, run.zone)
+    found = _times[run.zone].get(value, _NEW)
+    return _new_date_time(value, run.zone) if found is _NEW else found
+
+
+# What is remembered without asking who was first, which takes longer than it saves: the times of
+# one message are few, and asked for again and again; results of a test are alike.
+_times: defaultdict[tzinfo, dict[str, Any]] = defaultdict(dict)
+_numbers: dict[str, Any] = {}
+_NEW = object()
+_LONGEST = 32  # characters of what is remembered: longer ones hardly come
+_MOST = 8192  # texts
+_MOST_ZONES = 64
 
 
 def _date_time(value: str, zone: tzinfo) -> str | None:
-    return _short(value, zone) if len(value) <= _LONGEST else _made_date_time(value, zone)
+    found = _times[zone].get(value, _NEW)
+    return _new_date_time(value, zone) if found is _NEW else found
 
 
-_LONGEST = 32  # characters of what is remembered: longer ones hardly come
+def _new_date_time(value: str, zone: tzinfo) -> str | None:
+    made = _made_second(value, zone)
+    if len(value) <= _LONGEST:
+        if len(_times) > _MOST_ZONES or len(_times[zone]) >= _MOST:
+            _times.clear()
+        _times[zone][value] = made
+    return made
 
 
-@lru_cache(maxsize=8192)  # the times of one message are few, and asked for again and again
-def _short(value: str, zone: tzinfo) -> str | None:
+def _made_second(value: str, zone: tzinfo) -> str | None:
     if len(value) == 14:  # to the second and without offset, as nearly all are
         second = _SECONDS.get(value[10:])
         hour = _hour(value[:10], zone) if second is not None else None
@@ -423,16 +439,19 @@ def comparator(value: str, _: Any) -> str | None:
 
 def compared(value: str, _: Any) -> Any:
     """Return the number of `5.60` or `<0.01`."""
-    if value[0] not in _SIGNS:
-        return _short_number(value) if len(value) <= _LONGEST else number(value)
+    found = _numbers.get(value, _NEW)
+    return _new_compared(value) if found is _NEW else found
+
+
+def _new_compared(value: str) -> Decimal | None:
     text = value.strip()
     found = _COMPARED.fullmatch(text)
-    return number(found[2] if found else text)
-
-
-@lru_cache(maxsize=8192)  # results of a test are alike, with a digit or two behind the point
-def _short_number(value: str) -> Decimal | None:
-    return number(value)
+    made = number(found[2] if found else text)
+    if len(value) <= _LONGEST:
+        if len(_numbers) >= _MOST:
+            _numbers.clear()
+        _numbers[value] = made
+    return made
 
 
 def range_low(value: str, _: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from app.feeds.hl7v2.er7 import NULL, Repetition
-from app.feeds.hl7v2.tree import Node, nearest, nearest_all
+from app.feeds.hl7v2.tree import NOWHERE, Node, nearest, nearest_all
 from app.mapping.source import Access, Getter, Inline
 from app.mapping.writer import Writer
 
@@ -368,7 +368,7 @@ class Field:
 
 def _fields_near(node: Any, id_: str, run: Any) -> list[str]:
     """Return the fields of the segment that `nearest` finds."""
-    fields: list[str] = run.doc.message.fields[node.near[id_]]
+    fields: list[str] = run.doc.message.fields[node.near.get(id_, NOWHERE)]
     return fields
 
 
@@ -403,16 +403,17 @@ def _write_near(w: Writer, node: str, id_: str, picked: _Picked, inner: bool) ->
     if not (inner and id_ in _AROUND and len(picked.numbers) > 1):
         return _write_picked(w, _other_fields(w, node, id_), picked)
     w.head("every = run.doc.message.fields")
-    fields = f"every[{node}.near[{id_!r}]]"
+    fields = f"every[{node}.near.get({id_!r}, {NOWHERE})]"
     return w.around(node, picked.mark, lambda: _picked(w, fields, picked))
 
 
 def _picked(w: Writer, fields: str, picked: _Picked) -> str:
-    return f"{w.bind(_AS_ONE)}({w.bind(picked)}[len({fields})]({fields}))"
+    name, count = w.bind(picked), f"len({fields})"
+    return f"{w.bind(_AS_ONE)}(({name}.get({count}) or {name}.made({count}))({fields}))"
 
 
 def _text(picked: _Picked, fields: list[str]) -> str:
-    return _AS_ONE(picked[len(fields)](fields))
+    return _AS_ONE((picked.get(len(fields)) or picked.made(len(fields)))(fields))
 
 
 def _write_picked(w: Writer, fields: str, picked: _Picked) -> str:
@@ -433,7 +434,7 @@ class _Picked(dict[int, Callable[[list[str]], Sequence[str]]]):
         self.numbers = numbers
         self.mark = object()
 
-    def __missing__(self, length: int) -> Callable[[list[str]], Sequence[str]]:
+    def made(self, length: int) -> Callable[[list[str]], Sequence[str]]:
         there = [number for number in self.numbers if number < length]
         made: Callable[[list[str]], Sequence[str]]
         if len(there) > 1:
@@ -467,7 +468,7 @@ def _own_fields(w: Writer, node: str, id_: str) -> str:
 def _other_fields(w: Writer, node: str, id_: str) -> str:
     """Return the variable of the fields of the nearest segment of an id."""
     w.head("every = run.doc.message.fields")
-    find = f"every[{node}.near[{id_!r}]]"
+    find = f"every[{node}.near.get({id_!r}, {NOWHERE})]"
     if node != "node":
         return w.once((id_, "near", node), lambda: w.set(find))
 
@@ -542,9 +543,9 @@ class Piece:
         with w.block(f"if {out} is None:"):
             w.put(f"{out} = {w.bind(self.one)}({node}, run)")
         taken = f"{w.bind(self.taken)}({out}, {node}, run)"
-        # All of what `taken` looks at, before it is called.
-        odd = f"{out}[-1:].isspace() or run.doc.message.escape_character in {out}"
-        w.put(f"elif not {out}.isalnum() and ({odd} or {out} in {_NO_VALUE}): {out} = {taken}")
+        # What ends so is neither empty nor null, and no blank follows.
+        odd = f"not {out}[-1:].isalnum() or run.doc.message.escape_character in {out}"
+        w.put(f"elif {odd}: {out} = {taken}")
         return out
 
     def _write_one(self, w: Writer, node: str) -> str:
@@ -580,7 +581,6 @@ def _parts(part: Any) -> tuple[list[str], int]:
 
 
 _NO_PARTS: list[str] = []
-_NO_VALUE = ("", NULL)
 
 
 def _reading(access: Access, places: Callable[[Any], list[str]]) -> Access:

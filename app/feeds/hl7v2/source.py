@@ -87,9 +87,9 @@ class Document:
                 continue
             known = table.known
             if len(nodes) == 1:
-                shape = bytes(map(truth, nodes[0].fields))
+                shape = tuple(map(truth, nodes[0].fields))
             else:  # which fields hold something in any of them
-                shape = bytes(map(any, zip_longest(*[node.fields for node in nodes])))
+                shape = tuple(map(any, zip_longest(*[node.fields for node in nodes])))
             found = known.get(shape)
             out |= table.learnt(shape) if found is None else found
         return out
@@ -111,7 +111,7 @@ class Document:
     def has_device_codes(self) -> bool:
         """Say whether any OBX speaks of devices in MDC codes: most messages do not."""
         mark = f"{self.message.component_separator}MDC"
-        if mark not in "\r".join(self.message.lines):
+        if mark not in self.message.text:
             return False
         return any(mark in node.raw for node in self.tree.all("OBX"))
 
@@ -157,9 +157,9 @@ class _BitTable:
 
     def __init__(self) -> None:
         self.bits: dict[int, int] = {}
-        self.known: dict[bytes, int] = {}  # which fields hold something -> bits
+        self.known: dict[tuple[bool, ...], int] = {}  # which fields hold something -> bits
 
-    def learnt(self, shape: bytes) -> int:
+    def learnt(self, shape: tuple[bool, ...]) -> int:
         """Return the bits of fields that hold something; field 0 is the segment itself."""
         out = self.bits.get(0, 0)
         for number, valued in enumerate(shape):

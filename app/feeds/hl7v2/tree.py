@@ -25,7 +25,8 @@ class Node(msgspec.Struct, eq=False):
     """A segment, or a group of segments (ORDER, and the message itself), among the others.
 
     at: its position among the segments. group: what counts as "beside": the order of an OBR, the
-    patient of a PV1. near: id -> position of the nearest segment of that id (see `nearest`).
+    patient of a PV1. near: id -> position of the nearest segment of that id (see `nearest`), if
+    there is one.
     """
 
     id: str
@@ -59,26 +60,6 @@ class Node(msgspec.Struct, eq=False):
 
     def has(self, id_: str) -> bool:
         return self.kids is not None and id_ in self.kids
-
-
-class _Near(dict[str, int]):
-    """What is near a node, found when it is first asked for: the same in all its messages."""
-
-    __slots__ = ("_node",)
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-
-    def __missing__(self, id_: str) -> int:
-        node = self._node
-        if node.id == id_:
-            at = node.at
-        elif node.kids is not None and id_ in node.kids:
-            at = node.kids[id_][0].at
-        else:
-            at = NOWHERE if node.up is None else node.up.near[id_]
-        self[id_] = at
-        return at
 
 
 _GROUPS = frozenset(("PID", ORDER, "SPM", "IN1", "FT1", "PRB", "MFE", "PRD", "DON"))
@@ -206,7 +187,7 @@ class _Nodes:
     def __init__(self, ids: tuple[str, ...], joins_late: bool) -> None:
         self.message: Message | None = None
         self.root = Node(ROOT, NOWHERE, self, None)
-        self.root.group, self.root.near = self.root, _Near(self.root)
+        self.root.group = self.root
         self.by_id: dict[str, list[Node]] = {ROOT: [self.root]}
         self.segments: list[Node] = []
         self._patient: Node | None = None
@@ -223,6 +204,7 @@ class _Nodes:
             else:
                 self._place(id_, at)
                 before = id_
+        _see_near(self.root)
 
     def forget(self) -> None:
         """Let go of the message."""
@@ -304,7 +286,6 @@ class _Nodes:
         node = Node(id_, at, self, up, up)
         if id_ in _GROUPS:
             node.group = node
-        node.near = _Near(node)
         kids = up.kids
         if kids is None:
             up.kids = {id_: [node]}
@@ -320,6 +301,19 @@ class _Nodes:
         else:
             same.append(node)
         return node
+
+
+def _see_near(root: Node) -> None:
+    """Tell all nodes what is near them: themselves, what is inside, beside, further up."""
+    todo = [root]
+    while todo:
+        node = todo.pop()
+        near = {} if node.up is None else node.up.near.copy()
+        for id_, kids in node.kids.items() if node.kids else ():
+            near[id_] = kids[0].at
+            todo += kids
+        near[node.id] = node.at
+        node.near = near
 
 
 def _take_over(early: dict[str, list[Node]], patient: Node) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.feeds.hl7v2 import er7, tree
-from app.feeds.hl7v2.tree import ORDER, ROOT, Tree, nearest
+from app.feeds.hl7v2.tree import NOWHERE, ORDER, ROOT, Tree, nearest
 
 IDS = ("PID", "PV1", "ORC", "OBR", "OBX", "NTE", "SPM", "IN1", "IN2", "AL1", "RXE", "RXR", "ZZ1")
 
@@ -55,7 +55,7 @@ def test_what_is_near_is_known_as_it_is_found_in_the_tree(ids):
             for id_ in (*IDS, "MSH", ORDER, ROOT):
                 near = nearest(node, id_)
                 fields = [] if near is None else near.fields
-                assert node.message.fields[node.near[id_]] == fields
+                assert node.message.fields[node.near.get(id_, NOWHERE)] == fields
 
 
 def test_messages_that_are_alike_share_no_nodes():

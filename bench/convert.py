@@ -25,6 +25,7 @@ import msgspec
 
 from app.feeds.hl7v2 import er7
 from app.feeds.hl7v2.convert import Options, convert
+from app.memory import enlarge_pages
 
 TESTS, PATIENTS, STAFF, PANELS, RESULTS = 200, 700, 60, 40, 10
 _FAMILIES = "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗"
@@ -194,8 +195,9 @@ def _measured(feed: str, every: list[bytes]) -> Figures:
     options = Options()
     for raw in every[:warm]:
         convert(raw, options)
-    gc.freeze()  # both as the hub does before its workers part
+    gc.freeze()  # all three as a hub's readers do
     gc.set_threshold(50_000, 20, 20)
+    enlarge_pages()
     costs: list[tuple[float, float, float, float]] = []
     sizes = resources = 0
     for start in range(warm, count, _CHUNK):

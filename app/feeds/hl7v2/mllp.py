@@ -215,7 +215,7 @@ class Listener:
     async def _close(self, timeout_s: float) -> bool:
         self.draining = True
         if self._server is not None:
-            self._server.close()
+            await _close_server(self._server)
         try:
             return await self._drain(timeout_s)
         finally:
@@ -240,6 +240,20 @@ class Listener:
         self._server = None
         if self._shared is None:
             self._loop.stop()
+
+
+async def _close_server(server: asyncio.Server) -> None:
+    """Stop listening; who was accepted just before is known, or refused, when it returns.
+
+    asyncio's `Server.close` forgets a connection whose accepting is not at its end (CPython 3.11),
+    and its socket stays open.
+    """
+    loop = asyncio.get_running_loop()
+    for listening in server.sockets:
+        loop.remove_reader(listening.fileno())
+    for _ in ("its transport is made", "it is told", "it is closed if it was refused"):
+        await asyncio.sleep(0)
+    server.close()
 
 
 class _Connection(asyncio.BufferedProtocol):

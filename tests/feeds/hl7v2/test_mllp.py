@@ -5,7 +5,7 @@ import struct
 import threading
 import time
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from ipaddress import ip_network
 
 import pytest
@@ -303,6 +303,27 @@ def test_stop_answers_what_is_complete_and_then_closes():
         assert sock.recv(10) == b""
         stopping.join()
         assert stopped == [True]
+
+
+def test_stop_leaves_no_connection_open_that_comes_at_that_moment():
+    listener = Listener(("127.0.0.1", 0), Inbox())
+    listener.start()
+    gate = threading.Event()
+
+    async def hold():
+        gate.wait(60)
+
+    holding = threading.Thread(target=lambda: listener._loop.run(hold()))
+    holding.start()
+    with connected(listener) as sock:  # by the system: the loop has not seen it yet
+        stopping = threading.Thread(target=lambda: listener.stop(60))
+        stopping.start()
+        gate.set()
+        for thread in (holding, stopping):
+            thread.join(60)
+
+        with suppress(ConnectionResetError):
+            assert sock.recv(1) == b""
 
 
 def test_stop_gives_up_in_time_on_what_is_never_answered():

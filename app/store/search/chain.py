@@ -58,8 +58,20 @@ def forward(
     if context.inner is None:
         raise Invalid("chains cannot be used here", at=f"http.{param.code}")
     inners = [(t, context.inner(context, t, rest, value, own=own)) for t in types]
-    found = [_through(context, param, t, inner) for t, inner in inners]
-    return found[0] if len(found) == 1 else Any_(found)
+    return _either([_through(context, param, t, inner) for t, inner in inners])
+
+
+def _either(found: Sequence[Condition]) -> Condition:
+    """Return that one of the conditions holds: by keys that can be listed, where they are few."""
+    met = [one for one in found if not isinstance(one, Nothing)]
+    if len(met) < 2:
+        return met[0] if met else Nothing()
+    listed = [one.keys() if isinstance(one, OwnerIn) else one for one in met]
+    together = [one for one in listed if isinstance(one, Keys) and one.verify is None]
+    merged = [key for one in together for key in one.keys]
+    if len(together) < len(met) or len(merged) > _EXPAND_MAX:
+        return Any_(met)
+    return Keys(merged, owner=all(one.owner for one in together))
 
 
 def _through(context: Context, param: Param, target: str, inner: Condition) -> Condition:

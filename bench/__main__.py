@@ -220,7 +220,7 @@ def main() -> int:
             if backend == "sqlite":
                 measure(backend, size, None, args)
             else:
-                server = Postgres()
+                server = Postgres(in_earnest=True)
                 try:
                     with server.database() as url:
                         measure(backend, size, url, args)

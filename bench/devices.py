@@ -276,7 +276,7 @@ def main() -> int:
             if backend == SQLITE:
                 report(backend, None, Path(name), args.count, args.present)
                 continue
-            server = Postgres()
+            server = Postgres(in_earnest=True)
             try:
                 with server.database() as url:
                     report(backend, url, Path(name), args.count, args.present)

@@ -200,7 +200,7 @@ def main() -> int:
             if backend == "sqlite":
                 measure(backend, None, path, args)
                 continue
-            server = Postgres()
+            server = Postgres(in_earnest=True)
             try:
                 with server.database() as url:
                     measure(backend, args.postgres or url, path, args)

@@ -82,7 +82,9 @@ _INITDB = ["-U", "yilian", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync
 class Postgres:
     """A PostgreSQL server for this test run, from the PyPI wheel, reached by a Unix socket."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, in_earnest: bool = False) -> None:
+        """in_earnest: it waits for the disk, and has memory for a database of some gigabytes."""
+        self._in_earnest = in_earnest
         given = os.environ.get("YILIAN_TEST_POSTGRES")
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
@@ -101,12 +103,12 @@ class Postgres:
             cwd=folder,
             **as_user,
         )
-        # fsync is off because no test cuts the power; what a commit waits for stays the default.
+        # No test cuts the power; what a commit waits for stays the default.
         options = {
             "listen_addresses": "",
             "unix_socket_directories": str(folder),
-            "fsync": "off",
-            "shared_buffers": "32MB",
+            "fsync": "on" if self._in_earnest else "off",
+            "shared_buffers": "512MB" if self._in_earnest else "32MB",
             "max_connections": "60",
         }
         settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]

@@ -42,9 +42,9 @@ def test_a_thread_that_ends_takes_its_connections_along(kit):
 
     in_threads(2)  # SQLite keeps descriptors for the next connection to the file
     few = open_connections(kit.url)
-    in_threads(8)
+    in_threads(24)
 
-    # Not `<= few`: a thread of the store's own may connect while these come and go.
+    # Not `<= few`: threads of the store's own may connect while these come and go.
     wait_for(lambda: open_connections(kit.url) < few + 8)
     received.close()
     assert kit.store.read("Patient", made.id).version_id == 1

@@ -289,6 +289,7 @@ class GroupWriter:
         for job, result in zip(group, results, strict=True):
             job.done(result)
         self._doors.settle()
+        self._checkpointer.finish(self._db)
 
     def _told_later(self, group: list[_Job], results: list[Any]) -> tuple[list[_Job], list[Any]]:
         """Have another thread tell those that do not want the writer to wait; return the others."""

@@ -63,6 +63,28 @@ class Later:
         return weakref.ref(first)
 
 
+class Asked:
+    """Helpers whose replies the test gives, in the order of the questions."""
+
+    def __init__(self):
+        self._told = queue.SimpleQueue()
+
+    def start(self, loop):
+        self._loop = loop
+
+    def ask(self, raw, told):
+        self._told.put(lambda: told(Read(ack.header_of_raw(raw))))
+
+    def reply(self):
+        async def reply():
+            self._told.get_nowait()()
+
+        self._loop.run(reply())
+
+    def close(self):
+        pass
+
+
 class Thread:
     """A door as its listener uses it: by one thread."""
 
@@ -107,6 +129,29 @@ def test_frames_keep_their_order_however_they_are_handed_out(count):
 
     assert dispatcher.seen == ["first", *map(str, range(len(sizes)))]
     assert [one.split(b"|")[-1] for one in answers] == [b"%d\r" % n for n in range(len(sizes))]
+
+
+def test_what_is_read_waits_for_as_much_that_is_being_read(monkeypatch):
+    monkeypatch.setattr("app.feeds.hl7v2.door._HOLD_S", 3600)
+    dispatcher, helpers = Notebook(), Asked()
+    with door(dispatcher, helpers) as to:
+        to.hand_in(*(message(str(n)) for n in range(5)))
+        seen = []
+        for _ in range(5):
+            helpers.reply()
+            seen.append(len(dispatcher.seen))
+
+    assert seen == [0, 0, 3, 4, 5]  # of the five as many as of the two that are left
+
+
+def test_what_is_read_does_not_wait_long_for_what_is_not():
+    dispatcher, helpers = Notebook(), Asked()
+    with door(dispatcher, helpers) as to:
+        first, *_ = to.hand_in(*(message(str(n)) for n in range(5)))
+        helpers.reply()
+
+        assert first.result(120).stored
+        assert dispatcher.seen == ["0"]
 
 
 def test_a_fault_gets_no_answer_and_stops_nobody():

@@ -2,7 +2,8 @@
 #   make run     a hub with sample data on http://127.0.0.1:8080
 #   make test    all tests, on SQLite and PostgreSQL (which comes with the test packages)
 
-PYTHON ?= python3
+# Which Python the virtual environment is made of; the fastest fit one on PATH when not said.
+PYTHON ?=
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
@@ -49,7 +50,7 @@ UV      := uv==0.13.9
 COMPILE := $(VENV)/lock/bin/uv pip compile pyproject.toml --universal --python-version 3.11 \
            --generate-hashes --no-header --no-annotate --quiet
 lock: $(VENV)/bin/python
-	$(PYTHON) -m venv $(VENV)/lock
+	$(BIN)/python -m venv $(VENV)/lock
 	$(VENV)/lock/bin/python -m pip --disable-pip-version-check --quiet install '$(UV)'
 	$(COMPILE) --extra build --output-file requirements.lock
 	$(COMPILE) --extra dev --output-file requirements-dev.lock --constraint requirements.lock
@@ -58,9 +59,10 @@ clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python 3.11 or later is needed; say which with make PYTHON=python3.12"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@python="$(PYTHON)"; [ -n "$$python" ] || python=$$(python3 tools/find_python.py) || exit 1; \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or later is needed; say which with make PYTHON=python3.12"; exit 1; }; \
+	echo "$$python -m venv $(VENV)"; "$$python" -m venv $(VENV)
 
 $(VENV)/run.stamp: requirements.lock pyproject.toml setup.py | $(VENV)/bin/python
 	@echo "Installing the pinned packages (the first time takes about a minute) ..."

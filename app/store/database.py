@@ -130,6 +130,12 @@ class Connection(Protocol):
         """Return the same for integers, where very many rows are tested and none is sought."""
         ...
 
+    def sought(self, column: str, select: str) -> str:
+        """Return SQL that holds for rows whose `column` is among the integers, some hundreds at
+        most, that a SELECT gives; the rows are sought by an index of that column.
+        """
+        ...
+
     def listed(self, alias: str) -> str:
         """Return a FROM item: the bound array of integers as rows with a column `value`."""
         ...
@@ -212,6 +218,9 @@ class SqliteConnection:
 
     def in_set(self, column: str) -> str:
         return self.in_list(column)
+
+    def sought(self, column: str, select: str) -> str:
+        return f"{column} IN ({select})"
 
     def listed(self, alias: str) -> str:
         return f"json_each(?) AS {alias}"
@@ -297,6 +306,10 @@ class PostgresConnection:
     def in_set(self, column: str) -> str:
         # An array that is bound is compared one by one; this is hashed, and stays a test of a row.
         return f"({column} IN (SELECT unnest(?::bigint[]))) IS TRUE"
+
+    def sought(self, column: str, select: str) -> str:
+        # As an array, neighbours in the index are found in one go; half the time of a join.
+        return f"{column} = ANY(ARRAY({select}))"
 
     def listed(self, alias: str) -> str:
         return f"unnest(?::bigint[]) AS {alias}(value)"

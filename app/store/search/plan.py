@@ -129,7 +129,7 @@ class Plan:
             test, params = driver.sql(sql, "a")
         elif isinstance(driver, Rows):
             text, params = driver.pks(sql)
-            test = f"a.pk IN ({text})"
+            test = sql.db.sought("a.pk", text)
         else:
             raise TypeError(type(driver).__name__)
         of_type, numbers = one_of(sql, "a.type", [definitions.type_number(t) for t in self.types])

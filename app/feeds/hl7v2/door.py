@@ -8,7 +8,7 @@ the order of the frames; the dispatcher's tells what became of them.
 What is read waits until as much is read as is still being read: messages that are handed in
 together share a transaction, and a page of the database that several of them change is written
 once (measured with 8 senders: a twentieth more messages a second). A sender that is alone never
-waits for it, and nobody longer than `_HOLD_S`.
+waits for it, and nobody longer than `hold_s`.
 """
 
 from __future__ import annotations
@@ -75,13 +75,18 @@ class Door:
         profile: Profile,
         clock: Clock,
         helpers: Helpers | None = None,
+        *,
+        hold_s: float = _HOLD_S,
     ) -> None:
-        """helpers: read the messages, on the listener's loop; None: this process does, at once."""
+        """helpers: read the messages, on the listener's loop; None: this process does, at once.
+        hold_s: how long what is read may wait for what is being read.
+        """
         self._dispatcher = dispatcher
         self._reader = reader
         self._profile = profile
         self._clock = clock
         self._helpers = helpers
+        self._hold_s = hold_s
         self._jobs: deque[_Job] = deque()  # not handed in yet, in order
         self._being_read = 0  # of them, by helpers
         self._held = 0  # of them, read by helpers
@@ -132,7 +137,7 @@ class Door:
         if self._held >= self._being_read:
             self._hand_in()
         elif self._release is None:
-            self._release = asyncio.get_running_loop().call_later(_HOLD_S, self._hand_in)
+            self._release = asyncio.get_running_loop().call_later(self._hold_s, self._hand_in)
 
     def reread(self, entry: Entry) -> Incoming:
         """Return an entry of the inbox read and converted again."""

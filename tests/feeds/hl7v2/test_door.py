@@ -104,12 +104,12 @@ class Thread:
 
 
 @contextmanager
-def door(dispatcher, helpers=None):
+def door(dispatcher, helpers=None, **options):
     clock, loop = SetClock(datetime(2025, 3, 10, tzinfo=UTC)), Loop("test")
     loop.start()
     if helpers is not None:
         helpers.start(loop)
-    one = Door(dispatcher, Headers(), Profile(UTC), clock, helpers)
+    one = Door(dispatcher, Headers(), Profile(UTC), clock, helpers, **options)
     try:
         yield Thread(one, loop)
     finally:
@@ -131,10 +131,9 @@ def test_frames_keep_their_order_however_they_are_handed_out(count):
     assert [one.split(b"|")[-1] for one in answers] == [b"%d\r" % n for n in range(len(sizes))]
 
 
-def test_what_is_read_waits_for_as_much_that_is_being_read(monkeypatch):
-    monkeypatch.setattr("app.feeds.hl7v2.door._HOLD_S", 3600)
+def test_what_is_read_waits_for_as_much_that_is_being_read():
     dispatcher, helpers = Notebook(), Asked()
-    with door(dispatcher, helpers) as to:
+    with door(dispatcher, helpers, hold_s=3600) as to:
         to.hand_in(*(message(str(n)) for n in range(5)))
         seen = []
         for _ in range(5):

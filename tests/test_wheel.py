@@ -37,7 +37,11 @@ def wheel(tmp_path_factory):
             shutil.copyfile(ROOT / name, source / name)
     sdist = run(sys.executable, "-W", "ignore", "-c", _BUILD_SDIST, cwd=source).split()[-1]
     with tarfile.open(source / "dist" / sdist) as archive:
-        archive.extractall(folder / "unpacked", filter="data")
+        for member in archive.getmembers():
+            if member.isfile():  # `extractall` has no filter before Python 3.11.4, and wants one
+                unpacked = folder / "unpacked" / member.name
+                unpacked.parent.mkdir(parents=True, exist_ok=True)
+                unpacked.write_bytes(archive.extractfile(member).read())
     (unpacked,) = (folder / "unpacked").iterdir()
     flags = ["--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(folder)]
     run(*_PIP, "wheel", *flags, ".", cwd=unpacked)

@@ -1,9 +1,8 @@
 """Brokers for tests: the real mosquitto, or amqtt where it is not installed."""
 
-import asyncio
 import shutil
 import subprocess
-import threading
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,35 +73,40 @@ class Mosquitto:
         return f"mqtt://127.0.0.1:{self.port}"
 
 
+_AMQTT = """
+import asyncio, sys
+from amqtt.broker import Broker
+
+async def serve():
+    listeners = {"default": {"type": "tcp", "bind": "127.0.0.1:" + sys.argv[1]}}
+    plugins = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {}}
+    await Broker({"listeners": listeners, "plugins": plugins}).start()
+    await asyncio.Event().wait()
+
+asyncio.run(serve())
+"""
+
+
 class Amqtt:
-    """The broker from a wheel; its sessions live in memory, so it cannot be restarted."""
+    """The broker from a wheel; its sessions live in memory, so it cannot be restarted.
+
+    In a process of its own: it forgets the socket of a client that it refused and that has gone.
+    """
 
     name = "amqtt"
 
     def __init__(self) -> None:
-        from amqtt.broker import Broker
-
         self.port = free_port()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        config = {
-            "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{self.port}"}},
-            "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {}},
-        }
-
-        async def start():
-            broker = Broker(config)
-            await broker.start()
-            return broker
-
-        self._broker = asyncio.run_coroutine_threadsafe(start(), self._loop).result(60)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _AMQTT, str(self.port)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_for(lambda: _answers(self.port))
 
     def stop(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._broker.shutdown(), self._loop).result(60)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(60)
-        self._loop.close()
+        self._process.terminate()
+        self._process.wait(60)
 
     @property
     def url(self) -> str:

@@ -3,7 +3,9 @@
 A message states elements; those it leaves out say nothing, those its sender nulled are removed.
 Each element remembers when it was told (event time of the sender), so that an older message never
 overwrites a newer one, and the same messages in any order end the same. Repeating elements are
-replaced as a whole; identifiers as a set per system and type; extensions by url.
+replaced as a whole; identifiers as a set per system and type; extensions by url, who takes part in
+a visit by kind, and numbers at work apart from the others: each is told by a field of its own, and
+a field that is empty erases nothing.
 
 Pure: no store, no clock. What an event means for a status is its feed's `Lifecycle`.
 """
@@ -26,7 +28,46 @@ NEVER = -(1 << 62)
 WHOLE = frozenset(("Binary", "MessageHeader", "Observation", "Provenance"))
 
 # Elements whose parts are told apart from each other (A13 takes the end of a visit back).
-_IN_PARTS = {("Encounter", "period"): ("start", "end")}
+_IN_PARTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "Encounter": {
+        "period": ("start", "end"),
+        "hospitalization": (
+            "preAdmissionIdentifier",
+            "origin",
+            "admitSource",
+            "reAdmission",
+            "dietPreference",
+            "specialCourtesy",
+            "specialArrangement",
+            "destination",
+            "dischargeDisposition",
+        ),
+    }
+}
+
+
+def _url(extension: Json) -> str | None:
+    return extension.get("url")
+
+
+def _at_work(contact_point: Json) -> str | None:
+    """Return `work` for what PID-14 and NK1-6 tell; PID-13 and NK1-5 tell all the others."""
+    return "work" if contact_point.get("use") == "work" else None
+
+
+def _participation(participant: Json) -> str | None:
+    codings = [coding for one in participant.get("type") or () for coding in one.get("coding", ())]
+    return codings[0].get("code") if codings else None
+
+
+# Repeating elements whose items are told apart from each other, by their kind.
+_Kind = Callable[[Json], "str | None"]
+_OF_ALL: Mapping[str, _Kind] = {"extension": _url}
+_KINDS: Mapping[str, Mapping[str, _Kind]] = {
+    "Encounter": {**_OF_ALL, "participant": _participation},
+    "Patient": {**_OF_ALL, "telecom": _at_work},
+    "RelatedPerson": {**_OF_ALL, "telecom": _at_work},
+}
 
 _OWN = frozenset(("id", "meta", "resourceType"))
 
@@ -47,7 +88,8 @@ class Said:
     """One message's statement about one resource.
 
     at: event time, microseconds since 1970. removed: elements its sender nulled; `telecom:home`
-    means the items of that use, `link:Patient/1` the links to that record.
+    means the items of that use, `participant:ATND` those of that kind, `extension:URL` that
+    extension, `link:Patient/1` the links to that record.
     """
 
     type: str
@@ -85,7 +127,8 @@ def together(
     flat = _flat(said.type, known or {})
     times = _times(flat, told, said.type)
     specials = {**_SPECIAL, **lifecycle.specials(said.type)}
-    for element, names in _elements(said.type, _flat(said.type, said.body)).items():
+    given = _flat(said.type, said.body)
+    for element, names in _elements(said.type, given).items():
         newer = said.at >= times.get(element, NEVER)
         before = {name: flat[name] for name in _same_element(said.type, element, flat)}
         special = specials.get(element)
@@ -100,17 +143,20 @@ def together(
             del flat[name]
         flat.update(after)
         times[element] = said.at if counts else times.get(element, NEVER)
-    _remove(flat, times, said)
+    _remove(flat, times, said, given)
     newest = max(said.at, told.at if told else NEVER)
     meta = _meta(known, said.body, newer=said.at == newest)
     body = {"resourceType": said.type, **meta, **_unflat(said.type, flat)}
+    _order(body, said.body, known or {})
     lifecycle.finish(said.type, known, body)
     return body, _compact(times, newest, _elements(said.type, flat))
 
 
 def fresh(said: Said, lifecycle: Lifecycle) -> Told:
     """Return when the elements of a new resource were told, as `together` would."""
-    elements = dict.fromkeys((place.partition(":")[0] for place in said.removed), said.at)
+    elements = {
+        name: said.at for place in said.removed for name in _groups(said.type, *_parted(place))
+    }
     for element, special in lifecycle.specials(said.type).items():
         if element in said.body and not special(None, said.body[element], True)[1]:
             elements[element] = NEVER
@@ -129,25 +175,29 @@ def _whole(known: Json | None, told: Told, said: Said) -> tuple[Json, Told]:
     return {"resourceType": said.type, **meta, **_without_own(said.body)}, Told(said.at)
 
 
-def _remove(flat: Json, times: dict[str, int], said: Said) -> None:
+def _remove(flat: Json, times: dict[str, int], said: Said, given: Json) -> None:
     for place in said.removed:
-        element, _, use = place.partition(":")
-        if said.at < times.get(element, NEVER) or element in said.body:
-            continue
-        for name in _same_element(said.type, element, flat):
-            kept = [one for one in flat[name] if not _is_meant(element, one, use)] if use else []
-            if kept:
-                flat[name] = kept
-            else:
-                del flat[name]
-        times[element] = said.at
+        element, part = _parted(place)
+        for group in _groups(said.type, element, part):
+            if group in given or said.at < times.get(group, NEVER):
+                continue
+            for name in _same_element(said.type, group, flat):
+                items = flat.pop(name)
+                if part and (kept := [one for one in items if not _is_meant(element, one, part)]):
+                    flat[name] = kept
+            times[group] = said.at
 
 
-def _is_meant(element: str, item: Json, part: str) -> bool:
+def _parted(place: str) -> tuple[str, str]:
+    element, _, part = place.partition(":")
+    return element, part
+
+
+def _is_meant(element: str, item: Any, part: str) -> bool:
     """Say whether an item is one of those to remove: by its use, a link by its other end."""
     if element == "link":
         return bool((item.get("other") or {}).get("reference") == part)
-    return item.get("use") in (part, None)
+    return element != "telecom" or item.get("use") in (part, None)
 
 
 # --- times ---------------------------------------------------------------------------------------
@@ -170,12 +220,16 @@ def _compact(times: Mapping[str, int], at: int, present: Iterable[str]) -> Told:
 
 
 def _flat(type_name: str, body: Mapping[str, Any]) -> Json:
-    """Return a copy in which elements told in parts stand as `period.start`, `period.end`."""
+    """Return a copy whose elements told in parts stand as `period.end`, `participant.ATND`."""
     flat = _without_own(body)
-    for (owner, name), parts in _IN_PARTS.items():
-        if owner == type_name and isinstance(flat.get(name), dict):
-            whole = flat.pop(name)
-            flat.update({f"{name}.{part}": whole[part] for part in parts if part in whole})
+    for name in _IN_PARTS.get(type_name, ()):
+        if isinstance(whole := flat.get(name), dict):
+            del flat[name]
+            flat.update({f"{name}.{part}": value for part, value in whole.items()})
+    for name, kind in _KINDS.get(type_name, _OF_ALL).items():
+        if isinstance(items := flat.pop(name, None), list):
+            for item in items:
+                flat.setdefault(_group(name, kind(item)), []).append(item)
     return flat
 
 
@@ -185,12 +239,44 @@ def _without_own(body: Mapping[str, Any]) -> Json:
 
 def _unflat(type_name: str, flat: Json) -> Json:
     body = dict(flat)
-    for (owner, name), parts in _IN_PARTS.items():
-        if owner == type_name:
-            whole = {part: body.pop(f"{name}.{part}") for part in parts if f"{name}.{part}" in body}
-            if whole:
-                body[name] = whole
+    for name, parts in _IN_PARTS.get(type_name, {}).items():
+        there = _taken(body, name)
+        whole = {part: there.pop(part) for part in (*parts, *there) if part in there}
+        if whole:
+            body[name] = whole
+    for name in _KINDS.get(type_name, _OF_ALL):
+        items = [*body.pop(name, ()), *(one for of in _taken(body, name).values() for one in of)]
+        if items:
+            body[name] = items
     return body
+
+
+def _taken(body: Json, name: str) -> Json:
+    """Take the parts of an element out of a flat body; by their names."""
+    prefix = f"{name}."
+    return {key.removeprefix(prefix): body.pop(key) for key in list(body) if key.startswith(prefix)}
+
+
+def _order(body: Json, said: Json, known: Json) -> None:
+    """Put items told by kind in the order they were said in, those known before behind them."""
+    for name in _KINDS.get(body["resourceType"], _OF_ALL):
+        if len(body.get(name, ())) > 1:
+            order = [*said.get(name, ()), *known.get(name, ())]
+            body[name].sort(key=order.index)
+
+
+def _groups(type_name: str, element: str, part: str) -> tuple[str, ...]:
+    """Return the flat names that a place which a sender nulled stands for."""
+    if element == "telecom":
+        both = ("telecom", "telecom.work")
+        return both if not part else both[1:] if part == "work" else both[:1]
+    if part and element in _KINDS.get(type_name, _OF_ALL):
+        return (_group(element, part),)
+    return (element,)
+
+
+def _group(element: str, kind: str | None) -> str:
+    return element if kind is None else f"{element}.{kind}"
 
 
 def _elements(type_name: str, flat: Mapping[str, Any]) -> dict[str, Json]:
@@ -205,8 +291,12 @@ def _same_element(type_name: str, element: str, flat: Mapping[str, Any]) -> list
     return [name for name in flat if _element(type_name, name) == element]
 
 
-@cache
 def _element(type_name: str, name: str) -> str:
+    return name if "." in name else _member(type_name, name)
+
+
+@cache
+def _member(type_name: str, name: str) -> str:
     bare = name.removeprefix("_")
     member = definitions.structure(type_name).shape.members.get(bare)
     return member.element.name if member else bare
@@ -252,15 +342,6 @@ def _number(identifier: Json) -> tuple[Any, Any]:
     return identifier.get("system"), identifier.get("value")
 
 
-def _extensions(known: Any, said: Any, newer: bool) -> tuple[Any, bool]:
-    have = list(known or ())
-    if newer:
-        urls = {one.get("url") for one in said}
-        return [*said, *(one for one in have if one.get("url") not in urls)], True
-    urls = {one.get("url") for one in have}
-    return [*have, *(one for one in said if one.get("url") not in urls)], False
-
-
 def _all_of_both(known: Any, said: Any, newer: bool) -> tuple[Any, bool]:
     have = list(known or ())
     return [*have, *(one for one in said if one not in have)], newer
@@ -268,7 +349,6 @@ def _all_of_both(known: Any, said: Any, newer: bool) -> tuple[Any, bool]:
 
 _SPECIAL: dict[str, Special] = {
     "identifier": _identifiers,
-    "extension": _extensions,
     "link": _all_of_both,
     "result": _all_of_both,
     "specimen": _all_of_both,

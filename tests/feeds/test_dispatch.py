@@ -198,6 +198,35 @@ def test_null_removes_and_absent_keeps(hospital):
     assert "telecom" not in hospital.one("Patient", identifier="1")
 
 
+def test_null_removes_an_extension_and_a_part_of_the_visit_and_nothing_beside_them(hospital):
+    visit = "PV1|1|I|W^1||||{}|D2^Ref||||||{}|||||V1^^^F1^VN\r"
+    people, nobody = visit.format("D1^Att", "1"), visit.format('""', '""')
+    hospital.send(adt("A01", "1", cid="C1", more="||||CHR^x^L|||||H^Han^L", visit=people))
+
+    hospital.send(adt("A08", "1", cid="C2", when="20250310100000", more='||||""', visit=nobody))
+
+    urls = [one["url"] for one in hospital.one("Patient", identifier="1")["extension"]]
+    encounter = hospital.one("Encounter", identifier="V1")
+    kinds = [one["type"][0]["coding"][0]["code"] for one in encounter["participant"]]
+    assert [url.rpartition("/")[2] for url in urls] == ["patient-ethnic-group"]
+    assert kinds == ["REF"]
+    assert "hospitalization" not in encounter
+
+
+def test_what_a_discharge_leaves_empty_stays_as_it_was_told(hospital):
+    visit = "PV1|1|I|W^1||||{}|||||||{}|||||V1^^^F1^VN|||||||||||||||||{}\r"
+    hospital.send(adt("A01", "1", cid="C1", more="111|222", visit=visit.format("D1^Att", "1", "")))
+
+    left = visit.format("", "", "01")
+    hospital.send(adt("A03", "1", cid="C2", when="20250311080000", more="|333", visit=left))
+
+    encounter = hospital.one("Encounter", identifier="V1")
+    assert set(encounter["hospitalization"]) == {"admitSource", "dischargeDisposition"}
+    assert len(encounter["participant"]) == 1
+    telecom = hospital.one("Patient", identifier="1")["telecom"]
+    assert {(one["use"], one["value"]) for one in telecom} == {("home", "111"), ("work", "333")}
+
+
 def wait_together(hospital, messages):
     """Return MSA-1 to each of the messages, which all came while the writer was busy."""
     dispatcher, go_on = hospital.feeds.dispatcher, Event()

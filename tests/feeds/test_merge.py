@@ -55,6 +55,103 @@ def test_removal_by_use_leaves_other_items():
     assert after(said(1, telecom=phones), said(2, ["telecom:home"]))["telecom"] == phones[1:]
 
 
+HOME, WORK = {"value": "1", "use": "home"}, {"value": "2", "use": "work"}
+RACE, FAITH = {"url": "race", "valueString": "x"}, {"url": "faith", "valueString": "y"}
+
+
+def taking_part(kind, who):
+    return {"individual": {"display": who}, "type": [{"coding": [{"code": kind}]}]}
+
+
+@pytest.mark.parametrize("newer_first", [False, True])
+@pytest.mark.parametrize(
+    ("type_name", "first", "second", "expected"),
+    [
+        ("Patient", {"telecom": [HOME, WORK]}, {"telecom": [WORK]}, {"telecom": [WORK, HOME]}),
+        (
+            "Patient",
+            {"telecom": [HOME]},
+            {"telecom": [{"value": "3", "use": "mobile"}]},
+            {"telecom": [{"value": "3", "use": "mobile"}]},
+        ),
+        (
+            "Patient",
+            {"extension": [RACE, FAITH]},
+            {"extension": [RACE]},
+            {"extension": [RACE, FAITH]},
+        ),
+        (
+            "Encounter",
+            {"participant": [taking_part("ATND", "A"), taking_part("REF", "B")]},
+            {"participant": [taking_part("REF", "C")]},
+            {"participant": [taking_part("REF", "C"), taking_part("ATND", "A")]},
+        ),
+        (
+            "Encounter",
+            {"hospitalization": {"admitSource": {"text": "a"}}},
+            {"hospitalization": {"dischargeDisposition": {"text": "d"}}},
+            {
+                "hospitalization": {
+                    "admitSource": {"text": "a"},
+                    "dischargeDisposition": {"text": "d"},
+                }
+            },
+        ),
+    ],
+    ids=["phones", "phones-of-one-field", "extensions", "participants", "hospitalization"],
+)
+def test_a_field_left_empty_erases_nothing_beside_one_that_was_told(
+    type_name, first, second, expected, newer_first
+):
+    statements = [said(1, type_name=type_name, **first), said(2, type_name=type_name, **second)]
+
+    body = after(*(reversed(statements) if newer_first else statements))
+
+    (name,) = expected
+    if isinstance(expected[name], list):
+        assert sorted(body[name], key=str) == sorted(expected[name], key=str)
+    else:
+        assert body[name] == expected[name]
+
+
+def test_the_same_items_told_again_stay_in_their_order():
+    told = said(1, telecom=[WORK, HOME], extension=[FAITH, RACE])
+    again = said(2, telecom=[WORK, HOME], extension=[FAITH, RACE])
+
+    assert after(told, again) == after(told)
+
+
+@pytest.mark.parametrize(
+    ("place", "kept"),
+    [
+        ("participant:ATND", ["REF"]),
+        ("participant:CON", ["ATND", "REF"]),
+    ],
+)
+def test_who_takes_part_is_removed_by_kind_and_not_brought_back(place, kept):
+    people = [taking_part("ATND", "A"), taking_part("REF", "B")]
+    told = said(1, type_name="Encounter", participant=people)
+    nulled = said(2, [place], type_name="Encounter")
+
+    for order in ((told, nulled), (nulled, told)):
+        left = after(*order)["participant"]
+        assert [one["type"][0]["coding"][0]["code"] for one in left] == kept
+
+
+def test_an_extension_is_removed_by_url_though_another_is_told():
+    both = said(1, extension=[RACE, FAITH])
+
+    body = after(both, said(2, ["extension:faith"], extension=[RACE]))
+
+    assert body["extension"] == [RACE]
+
+
+def test_numbers_at_home_are_removed_though_those_at_work_are_told():
+    body = after(said(1, telecom=[HOME, WORK]), said(2, ["telecom:home"], telecom=[WORK]))
+
+    assert body["telecom"] == [WORK]
+
+
 def test_identifiers_are_a_set_per_system_and_type():
     body = after(
         said(

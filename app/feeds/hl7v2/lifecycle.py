@@ -41,27 +41,56 @@ _TAKEN_BACK: Mapping[tuple[str, str], frozenset[str]] = {
     ("A13", "Encounter"): frozenset(("period.end",)),
 }
 
-# Fields whose null ("") removes an element of a resource, and of which items (`use`).
+_OF_FHIR = "extension:http://hl7.org/fhir/StructureDefinition/patient-"
+_OURS = "extension:https://yilian.example/fhir/StructureDefinition/patient-"
+
+# Fields whose null ("") removes an element of a resource, and of which items (use, kind, url).
 _NULLS: tuple[tuple[str, str, int, str], ...] = (
     ("Patient", "PID", 5, "name"),
+    ("Patient", "PID", 6, f"{_OF_FHIR}mothersMaidenName"),
     ("Patient", "PID", 7, "birthDate"),
     ("Patient", "PID", 8, "gender"),
+    ("Patient", "PID", 10, f"{_OURS}race"),
     ("Patient", "PID", 11, "address"),
     ("Patient", "PID", 13, "telecom:home"),
     ("Patient", "PID", 14, "telecom:work"),
     ("Patient", "PID", 15, "communication"),
     ("Patient", "PID", 16, "maritalStatus"),
+    ("Patient", "PID", 17, f"{_OF_FHIR}religion"),
+    ("Patient", "PID", 22, f"{_OURS}ethnic-group"),
+    ("Patient", "PID", 23, f"{_OF_FHIR}birthPlace"),
     ("Patient", "PID", 24, "multipleBirth"),
     ("Patient", "PID", 25, "multipleBirth"),
+    ("Patient", "PID", 26, f"{_OF_FHIR}citizenship"),
+    ("Patient", "PID", 27, f"{_OURS}veteran-status"),
+    ("Patient", "PID", 28, f"{_OF_FHIR}nationality"),
     ("Patient", "PID", 29, "deceased"),
     ("Patient", "PID", 30, "deceased"),
+    ("Patient", "PID", 31, f"{_OURS}identity-unknown"),
     ("Patient", "PD1", 4, "generalPractitioner"),
+    ("Patient", "PD1", 6, f"{_OF_FHIR}disability"),
+    ("Patient", "PD1", 14, f"{_OF_FHIR}congregation"),
     ("Encounter", "PV1", 3, "location"),
+    ("Encounter", "PV1", 4, "type"),
+    ("Encounter", "PV1", 5, "hospitalization.preAdmissionIdentifier"),
+    ("Encounter", "PV1", 7, "participant:ATND"),
+    ("Encounter", "PV1", 8, "participant:REF"),
+    ("Encounter", "PV1", 9, "participant:CON"),
     ("Encounter", "PV1", 10, "serviceType"),
-    ("Encounter", "PV1", 36, "hospitalization"),
+    ("Encounter", "PV1", 13, "hospitalization.reAdmission"),
+    ("Encounter", "PV1", 14, "hospitalization.admitSource"),
+    ("Encounter", "PV1", 15, "hospitalization.specialArrangement"),
+    ("Encounter", "PV1", 16, "hospitalization.specialCourtesy"),
+    ("Encounter", "PV1", 17, "participant:ADM"),
+    ("Encounter", "PV1", 36, "hospitalization.dischargeDisposition"),
+    ("Encounter", "PV1", 37, "hospitalization.destination"),
+    ("Encounter", "PV1", 38, "hospitalization.dietPreference"),
+    ("Encounter", "PV1", 39, "serviceProvider"),
     ("Encounter", "PV1", 44, "period.start"),
     ("Encounter", "PV1", 45, "period.end"),
     ("Encounter", "PV2", 3, "reasonCode"),
+    ("Encounter", "PV2", 11, "length"),
+    ("Encounter", "PV2", 25, "priority"),
 )
 
 

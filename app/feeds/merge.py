@@ -28,22 +28,7 @@ NEVER = -(1 << 62)
 WHOLE = frozenset(("Binary", "MessageHeader", "Observation", "Provenance"))
 
 # Elements whose parts are told apart from each other (A13 takes the end of a visit back).
-_IN_PARTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "Encounter": {
-        "period": ("start", "end"),
-        "hospitalization": (
-            "preAdmissionIdentifier",
-            "origin",
-            "admitSource",
-            "reAdmission",
-            "dietPreference",
-            "specialCourtesy",
-            "specialArrangement",
-            "destination",
-            "dischargeDisposition",
-        ),
-    }
-}
+_IN_PARTS: Mapping[str, tuple[str, ...]] = {"Encounter": ("period", "hospitalization")}
 
 
 def _url(extension: Json) -> str | None:
@@ -125,12 +110,13 @@ def together(
     if said.type in WHOLE and not lifecycle.specials(said.type):
         return _whole(known, told or Told(), said)
     flat = _flat(said.type, known or {})
-    times = _times(flat, told, said.type)
+    there = _elements(said.type, flat)
+    times = _times(there, told)
     specials = {**_SPECIAL, **lifecycle.specials(said.type)}
     given = _flat(said.type, said.body)
     for element, names in _elements(said.type, given).items():
         newer = said.at >= times.get(element, NEVER)
-        before = {name: flat[name] for name in _same_element(said.type, element, flat)}
+        before = there.get(element, {})
         special = specials.get(element)
         after, counts = names, newer
         if special is not None and len(names) == 1:
@@ -203,10 +189,10 @@ def _is_meant(element: str, item: Any, part: str) -> bool:
 # --- times ---------------------------------------------------------------------------------------
 
 
-def _times(flat: Json, told: Told | None, type_name: str) -> dict[str, int]:
+def _times(there: Iterable[str], told: Told | None) -> dict[str, int]:
     """Return the time of every element that is known or was removed."""
     told = told or Told()
-    times = dict.fromkeys(_elements(type_name, flat), told.at)
+    times = dict.fromkeys(there, told.at)
     times.update(told.elements)
     return times
 
@@ -238,31 +224,24 @@ def _without_own(body: Mapping[str, Any]) -> Json:
 
 
 def _unflat(type_name: str, flat: Json) -> Json:
-    body = dict(flat)
-    for name, parts in _IN_PARTS.get(type_name, {}).items():
-        there = _taken(body, name)
-        whole = {part: there.pop(part) for part in (*parts, *there) if part in there}
-        if whole:
-            body[name] = whole
-    for name in _KINDS.get(type_name, _OF_ALL):
-        items = [*body.pop(name, ()), *(one for of in _taken(body, name).values() for one in of)]
-        if items:
-            body[name] = items
+    in_parts = _IN_PARTS.get(type_name, ())
+    body: Json = {}
+    for key, value in flat.items():
+        name, _, part = key.partition(".")
+        if part and name in in_parts:
+            body.setdefault(name, {})[part] = value
+        else:
+            body[name] = [*body[name], *value] if name in body else value
     return body
-
-
-def _taken(body: Json, name: str) -> Json:
-    """Take the parts of an element out of a flat body; by their names."""
-    prefix = f"{name}."
-    return {key.removeprefix(prefix): body.pop(key) for key in list(body) if key.startswith(prefix)}
 
 
 def _order(body: Json, said: Json, known: Json) -> None:
     """Put items told by kind in the order they were said in, those known before behind them."""
     for name in _KINDS.get(body["resourceType"], _OF_ALL):
-        if len(body.get(name, ())) > 1:
+        items = body.get(name)
+        if items is not None and len(items) > 1:
             order = [*said.get(name, ()), *known.get(name, ())]
-            body[name].sort(key=order.index)
+            body[name] = sorted(items, key=order.index)
 
 
 def _groups(type_name: str, element: str, part: str) -> tuple[str, ...]:
@@ -283,20 +262,20 @@ def _elements(type_name: str, flat: Mapping[str, Any]) -> dict[str, Json]:
     """Return element -> its members: `_birthDate` and `birthDate`, any type of `deceased[x]`."""
     out: dict[str, Json] = {}
     for name, value in flat.items():
-        out.setdefault(_element(type_name, name), {})[name] = value
+        element = name if "." in name else _element(type_name, name)
+        if element in out:
+            out[element][name] = value
+        else:
+            out[element] = {name: value}
     return out
 
 
 def _same_element(type_name: str, element: str, flat: Mapping[str, Any]) -> list[str]:
-    return [name for name in flat if _element(type_name, name) == element]
-
-
-def _element(type_name: str, name: str) -> str:
-    return name if "." in name else _member(type_name, name)
+    return [*_elements(type_name, flat).get(element, ())]
 
 
 @cache
-def _member(type_name: str, name: str) -> str:
+def _element(type_name: str, name: str) -> str:
     bare = name.removeprefix("_")
     member = definitions.structure(type_name).shape.members.get(bare)
     return member.element.name if member else bare

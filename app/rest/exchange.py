@@ -126,6 +126,11 @@ class Request:
             self._params = parse_query(self.query) if self.query else []
         return self._params
 
+    def joined(self, form: Params) -> list[tuple[str, str]]:
+        """Return the parameters, with those of a form as if they stood in the query, too."""
+        self._params = [*self.params, *form]
+        return self._params
+
     def param(self, name: str) -> str | None:
         """Return the first value of a parameter."""
         for known, value in self.params:
@@ -141,7 +146,7 @@ class Request:
     def format(self) -> Format:
         """The format of the answer. Raises NotAcceptable."""
         return negotiate.response_format(
-            self.header("ACCEPT"), self.param("_format") if self.query else None
+            self.header("ACCEPT"), self.param("_format") if self.query or self._params else None
         )
 
     @property

@@ -15,7 +15,16 @@ from typing import Any
 from app.errors import Invalid, Malformed, Unprocessable
 from app.fhir import definitions
 from app.fhir.fhirpath import parser
-from app.fhir.fhirpath.syntax import Binary, Call, Index, Literal, Member, Node, TypeTest
+from app.fhir.fhirpath.syntax import (
+    Binary,
+    Call,
+    Index,
+    Literal,
+    Member,
+    Node,
+    TypeTest,
+    Variable,
+)
 from app.rest.json_patch import Number
 
 Json = Any
@@ -107,10 +116,10 @@ class _Operation:
         if len(found) > 1:
             raise self._refusal("The path leads to several elements")
         if found:
-            _cut(found[0])
+            _cut(self._inside(found[0]))
 
     def replace(self) -> None:
-        part, place = self._value_part(), self._one(self._path())
+        part, place = self._value_part(), self._inside(self._one(self._path()))
         value = _value(part, place.path)
         if place.index is not None:
             beside = place.holder.get(f"_{place.member}", ())
@@ -151,6 +160,11 @@ class _Operation:
         if len(found) != 1:
             raise self._refusal("The path has to lead to exactly one element")
         return found[0]
+
+    def _inside(self, place: Place) -> Place:
+        if place.holder is self._root.holder:
+            raise self._refusal("The path leads to the resource itself, not into it")
+        return place
 
     def _list(self) -> tuple[Place, str]:
         """Return where the list stands that the path names, and its name there."""
@@ -259,6 +273,8 @@ def select(node: Node, focus: Sequence[Place], root: Place) -> list[Place]:
     match node:
         case Member(None, name) if name[0].isupper() and name in definitions.base_types(root.path):
             return [root]
+        case Variable("$this"):
+            return list(focus)
         case Member(base, name):
             return [p for place in _base(base, focus, root) for p in _children(place, name)]
         case Index(base, Literal("integer", int(number))):

@@ -83,4 +83,4 @@ compressed_once = once(compressed)
 
 
 def asks_for_pretty(request: Request) -> bool:
-    return bool(request.query) and request.param("_pretty") == "true"
+    return request.param("_pretty") == "true"

@@ -36,7 +36,8 @@ def asked(request: Request) -> SearchRequest:
     """Return what a request searches for."""
     params = request.params
     if request.method == "POST" and request.body:
-        params = [*params, *_form(request)]
+        params = request.joined(_form(request))
+        _ = request.format  # the form may ask for one: 406 before anything is searched
     kept = [pair for pair in params if pair[0] not in _NO_CRITERIA]
     if len(kept) < len(params) and any(not name for name, _ in params):
         raise NotSupported("A parameter has no name", at="http.query")

@@ -55,12 +55,11 @@ def vread(db: Connection, tenant: int, type_name: str, id_: str, version_id: str
         "SELECT pk,vid,lu,method,body FROM res WHERE tenant=? AND type=? AND id=?",
         (tenant, number_of(type_name), id_),
     )
-    if row is not None and row[3] != STUB and version_id.isdecimal() and len(version_id) < 10:
-        if row[1] == int(version_id):
+    number = int(version_id) if version_id.isdecimal() and len(version_id) < 10 else 0
+    if row is not None and row[3] != STUB and version_id == str(number):  # 01 is not version 1
+        if row[1] == number:
             return stored(type_name, id_, row[1:])
-        old = db.one(
-            "SELECT vid,lu,method,body FROM hist WHERE pk=? AND vid=?", (row[0], int(version_id))
-        )
+        old = db.one("SELECT vid,lu,method,body FROM hist WHERE pk=? AND vid=?", (row[0], number))
         if old is not None:
             return stored(type_name, id_, old)
     raise NotFound("there is no such version")

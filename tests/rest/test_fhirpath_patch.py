@@ -189,6 +189,25 @@ def test_paths_lead_to_the_same_place(path):
     assert patched(operation("replace", path, valueString="Li"))["name"][0]["family"] == "Li"
 
 
+def test_this_is_the_item_that_a_condition_is_about():
+    found = patched(operation("delete", "Patient.name[0].given.where($this = 'Mei')"))
+
+    assert found["name"][0]["given"] == ["Li"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        operation("delete", "Patient"),
+        operation("delete", "Patient.where(active = true)"),
+        operation("replace", "Patient", valueString="x"),
+    ],
+)
+def test_the_resource_itself_is_no_element_of_it(given):
+    with pytest.raises(Unprocessable):
+        patched(given)
+
+
 def test_extensions_are_reached_by_url_and_numbers_keep_their_text():
     patch = operation(
         "replace", "Patient.extension('http://example.org/height').value", valueDecimal=2

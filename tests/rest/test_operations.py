@@ -193,6 +193,13 @@ def test_everything_of_a_patient_and_nothing_of_another(api: Api, world, query: 
     assert found[0] == world["one"]
 
 
+def test_head_of_an_operation_is_its_get_without_a_body(api: Api, world):
+    answer = api.request("HEAD", f"{world['one']}/$everything")
+
+    assert (answer.status, answer.body) == (200, b"")
+    assert api.request("HEAD", f"{world['one']}/$meta-add").status == 405
+
+
 def test_everything_can_be_limited(api: Api, world):
     path = f"{world['one']}/$everything"
 

@@ -97,6 +97,7 @@ def test_vread_gives_each_version_and_410_for_a_deletion(api: Api):
     assert api.get(f"{path}/_history/3").status == 410
     assert api.get(f"{path}/_history/4").status == 404
     assert api.get(f"{path}/_history/one").status == 404
+    assert api.get(f"{path}/_history/01").status == 404
 
 
 def test_elements_and_summary_apply_to_read(api: Api):

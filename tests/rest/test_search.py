@@ -88,6 +88,20 @@ def test_post_search_takes_raw_utf_8_and_refuses_other_types(api: Api):
     assert api.post("Patient/_search", b"", Content_Type=form).status == 200
 
 
+def test_a_form_says_the_format_of_the_answer_as_an_address_does(api: Api):
+    form = "application/x-www-form-urlencoded"
+
+    xml = api.post("Patient/_search", b"_id=x&_format=xml", Content_Type=form)
+    both = api.post("Patient/_search?_format=json", b"_id=x&_format=xml", Content_Type=form)
+    pretty = api.post("Patient/_search", b"_id=x&_pretty=true", Content_Type=form)
+    unknown = api.post("Patient/_search", b"_id=x&_format=text/plain", Content_Type=form)
+
+    assert xml.headers["Content-Type"].startswith("application/fhir+xml")
+    assert both.headers["Content-Type"].startswith("application/fhir+json")  # the address first
+    assert b"\n" in pretty.body
+    assert unknown.status == 406
+
+
 def test_compartments_are_searched_by_get_and_post(api: Api):
     id = api.create(patient())["id"]
     mine = api.create(observation(subject={"reference": f"Patient/{id}"}))["id"]

@@ -46,7 +46,8 @@ OPERATIONS: Mapping[str, Operation] = {
 def run(hub: Hub, request: Request) -> Reply:
     """Run the operation that the address names. Raises UnknownType where there is none."""
     operation = _named(request)
-    if request.method not in operation.methods:
+    method = "GET" if request.method == "HEAD" else request.method
+    if method not in operation.methods:
         raise MethodNotAllowed("This operation has to be called by POST")
     return operation.run(hub, request)
 

@@ -33,7 +33,7 @@ _PAGES = 16_000
 _LONG = 48_000  # pages in a log that is to begin anew: 200 MB
 _LITTLE = 1_000  # pages that the writer copies itself
 _AGAIN = 3  # times that the thread copies what came meanwhile, until it is little
-_WARM = frozenset((1, 10, 100))  # times after which much is in memory that further commits need
+_WARM = frozenset((1, 5, 50))  # times after which much is in memory that further commits need
 _FIRST_COMMITS = 32  # until it is known how many pages a commit has
 
 

@@ -263,9 +263,12 @@ class Store:
         return searchparams.params(type)
 
     def search_generation(self) -> int:
-        """Learn which SearchParameters were posted; the number moves when they change."""
+        """Learn which SearchParameters were posted; the number moves when what they give changes.
+
+        It never comes back in this process, whatever databases it opens one after the other.
+        """
         self._read(self._posted.notice)
-        return self._posted.generation
+        return searchparams.shared.generation
 
     def close(self) -> None:
         """Finish what was handed in and close the connections."""

@@ -449,3 +449,18 @@ def test_another_process_learns_of_a_parameter_by_its_generation(kit):
 
     wait_for(lambda: (other.notice(db), other.generation)[1] == 2)
     db.close()
+
+
+def test_the_generation_of_one_database_is_not_that_of_the_next(tmp_path):
+    """What is made of the parameters is kept by it: a statement of one would be another's."""
+    seen = []
+    for name in ("one", "other"):
+        with contextlib.closing(
+            open_store(f"sqlite:///{tmp_path / name}.db", Setting(zone=ZONE))
+        ) as it:
+            before = it.search_generation()
+            it.commit([change("SearchParameter", parameter())])
+            wait_for(lambda store=it: "eye" in store.search_parameters("Patient"))
+            seen += [before, it.search_generation()]
+
+    assert sorted(set(seen)) == seen

@@ -27,13 +27,13 @@ from app.store.database import Connection
 
 log = logging.getLogger(__name__)
 
-# That wait to be copied when it begins. A page that changes again meanwhile is copied once: with a
-# quarter as many a feed writes a sixth more to the disk (measured at 10,000 resources).
-_PAGES = 16_000
-_LONG = 48_000  # pages in a log that is to begin anew: 200 MB
+# That wait to be copied when it begins. A page that changes again meanwhile is copied once: with
+# half as many a feed writes a sixth more to the disk (measured at 10,000 resources).
+_PAGES = 8_000
+_LONG = 32_000  # pages in a log that is to begin anew: 130 MB
 _LITTLE = 1_000  # pages that the writer copies itself
 _AGAIN = 3  # times that the thread copies what came meanwhile, until it is little
-_WARM = frozenset((1, 5, 50))  # times after which much is in memory that further commits need
+_WARM = frozenset((1, 10, 100))  # times after which much is in memory that further commits need
 _FIRST_COMMITS = 32  # until it is known how many pages a commit has
 
 

@@ -32,7 +32,7 @@ _CACHE_KIB = 32 * 1024  # of the writer; twice as much writes no faster at a mil
 _READER_CACHE_KIB = 2 * 1024
 _MAPPED_BYTES = 2 << 30
 # Pages in the log at which a writer's own commit copies them; `checkpoint.py` is there before.
-CHECKPOINT_MOST = 96_000
+CHECKPOINT_MOST = 64_000
 _WATCH_STEPS = 20_000  # of SQLite's virtual machine: some tenths of a millisecond
 
 # The server plans (performance.md section 2): every statement is written for its index, also on

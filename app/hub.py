@@ -449,6 +449,7 @@ def ingest(parts: Parts, ready: Report, stop: threading.Event) -> None:
         mllp=parts.settings.mllp,
         allow=parts.settings.allow,
         doors=parts.doors,
+        overlay=parts.settings.overlay,
     )
     readers = helpers(setting)  # before the store brings threads
     store = open_store(parts.settings.database, parts.store_setting, clock, upgrade=False)

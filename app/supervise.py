@@ -346,7 +346,8 @@ def _child(body: Body, parts: hub.Parts, lifeline: tuple[int, int], report: Conn
     except YilianError as exc:
         if report.closed:  # it was running: a fault, not a refusal to start
             raise
-        report.send(str(exc))
+        told = [f"{issue.at}: {issue.text}" if issue.at else issue.text for issue in exc.issues]
+        report.send("\n".join(told))
 
 
 @contextmanager

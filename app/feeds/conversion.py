@@ -55,7 +55,7 @@ class Conversions:
 
 
 def _hl7v2(setting: Setting) -> Callable[[bytes, str | None], Iterator[Conversion]]:
-    options = hl7v2.Options(time_zone=setting.time_zone, secret=setting.id_secret)
+    options = hl7v2.of_site(setting.time_zone, setting.id_secret, setting.overlay)
 
     def convert(data: bytes, mapping: str | None) -> Iterator[Conversion]:
         for result in hl7v2.convert(data, options):

@@ -435,8 +435,10 @@ class Dispatcher:
             fault = YilianError("an internal error; the message is kept", details="fault")
             return self._failed(entry, incoming, fault), fault
         issues = (*incoming.issues, *applied.issues)
-        done = replace(entry, state=State.APPLIED, issues=issues, touched=applied.touched)
-        return done, None
+        touched = applied.touched
+        if entry.touched:  # replayed: what it wrote before is still its work
+            touched = tuple(dict.fromkeys((*entry.touched, *touched)))
+        return replace(entry, state=State.APPLIED, issues=issues, touched=touched), None
 
     def _apply(self, group: Group, stated: Stated) -> Applied:
         """Apply a statement; on what is stored by then when others changed it at the same time."""

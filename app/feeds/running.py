@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from app.clock import Clock
@@ -16,7 +17,7 @@ from app.feeds.apply import Applier
 from app.feeds.dispatch import Dispatcher, Meter
 from app.feeds.doors import Doors
 from app.feeds.doors import Setting as DoorsSetting
-from app.feeds.hl7v2.convert import Options
+from app.feeds.hl7v2.convert import of_site
 from app.feeds.hl7v2.door import Door, Profile
 from app.feeds.hl7v2.helpers import Helpers
 from app.feeds.hl7v2.loop import Loop
@@ -37,7 +38,7 @@ class Setting:
     """What the feeds need to know of their installation.
 
     mllp: where to listen, None for not at all; allow: networks that may connect. doors: the same
-    for DICOM and MQTT.
+    for DICOM and MQTT. overlay: the site's own mappings.
     """
 
     database: Address
@@ -47,11 +48,12 @@ class Setting:
     mllp: tuple[str, int] | None
     allow: Sequence[Network] = ()
     doors: DoorsSetting | None = None
+    overlay: Path | None = None
 
 
 def reader(setting: Setting) -> Reader:
-    """Return how messages are read in this installation."""
-    options = Options(time_zone=setting.time_zone, secret=setting.id_secret)
+    """Return how messages are read in this installation. Raises Invalid (`of_site`)."""
+    options = of_site(setting.time_zone, setting.id_secret, setting.overlay)
     return Reader(options, ZoneInfo(setting.time_zone), setting.preparer)
 
 

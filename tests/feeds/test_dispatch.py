@@ -483,6 +483,16 @@ def test_a_failed_message_is_applied_when_it_is_replayed_with_its_cause_gone(hos
     assert hospital.codes(raw) == ["CA", "AA"]
 
 
+def test_a_replay_that_changes_nothing_leaves_what_the_message_wrote_in_its_entry(hospital):
+    hospital.send(adt("A04", "1", cid="C1"))
+    (before,) = hospital.entries()
+    assert any(one.startswith("Patient/") for one in before.touched)
+
+    replay(hospital, before.id)
+
+    assert hospital.entries()[0].touched == before.touched
+
+
 class Broken:
     """An applier with a programming error."""
 

@@ -6,10 +6,12 @@ import json
 import shutil
 import socket
 import subprocess
+import sys
 
 import pytest
 
 from app.feeds.dicom import send as send_dicom
+from app.feeds.hl7v2 import send as send_hl7v2
 from app.feeds.iot import send as send_iot
 from tests.support import ROOT, free_port, running_hub, start_hub, wait_for
 
@@ -80,6 +82,36 @@ def announce(hub, size_bytes) -> int:
         return connection.getresponse().status
     finally:
         connection.close()
+
+
+OWN = """overlay: hl7v2
+rules:
+  - {rule: own, resource: Basic, each: ZQQ, key: {record: [ZQQ-1]}, set: {code: {text: ZQQ-2}}}
+"""
+
+
+def test_a_mapping_of_the_site_is_used_by_the_listener_and_a_broken_one_stops_the_start(tmp_path):
+    own = tmp_path / "site" / "hl7v2" / "own.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text(OWN, "utf-8")
+    message = tmp_path / "message.hl7"
+    message.write_bytes(b"MSH|^~\\&|HIS|H1|||20250310||ZZZ^Z99|C1|P|2.5.1\rZQQ|7|hello\r")
+    flags = ("--overlay", str(tmp_path / "site"))
+
+    with running_hub(tmp_path / "data", *flags) as hub:
+        assert (
+            send_hl7v2.main([hub.addresses["mllp"], str(message)], io.BytesIO(), io.StringIO()) == 0
+        )
+        assert count(hub, "Basic?_summary=count") == 1
+
+    own.write_text(OWN.replace("text", "txt"), "utf-8")
+    flags += ("--http", "127.0.0.1:0", "--mllp", "127.0.0.1:0", "--dicom", "off")
+    command = [sys.executable, "-m", "app.cli", "serve", "--data", tmp_path / "data"]
+    done = subprocess.run([*command, *flags], capture_output=True, text=True, cwd=ROOT, timeout=300)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        2,
+        "yilian: hl7v2/own.yaml:3: Basic.code has no element `txt`",
+    )
 
 
 def test_device_messages_over_http(tmp_path):

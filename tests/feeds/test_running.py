@@ -1,12 +1,15 @@
-"""The processes that read messages index what was posted since they began."""
+"""The processes that read messages: what was posted since they began, what their site brings."""
 
 import json
 from concurrent.futures import Future
 from contextlib import ExitStack
 from zoneinfo import ZoneInfo
 
+import pytest
+
+from app.errors import Invalid
 from app.feeds.hl7v2.loop import Loop
-from app.feeds.running import Setting, helpers
+from app.feeds.running import Setting, helpers, reader
 from app.store.database import Address
 from app.store.prepare import unpacked_words
 from app.store.store import Setting as StoreSetting
@@ -65,3 +68,43 @@ def test_helpers_know_the_parameters_that_were_posted(database_url):
         assert set(prepared.entries.keys) == set(expected.keys)
         assert set(prepared.entries.strs) == set(expected.strs)
         store.commit([Change(Method.DELETE, "SearchParameter", "fed")])
+
+
+OVERLAY = """overlay: hl7v2
+rules:
+  - rule: own
+    resource: Basic
+    each: ZQQ
+    key: {record: [here, ZQQ-1]}
+    set:
+      code: {text: ZQQ-2}
+"""
+
+
+def of_site(folder):
+    preparer = StoreSetting(zone=ZoneInfo("Asia/Shanghai")).preparer()
+    where = Address("sqlite:///none.db")
+    return Setting(where, preparer, b"x" * 32, "Asia/Shanghai", None, overlay=folder)
+
+
+def test_messages_are_read_with_the_mappings_and_authorities_of_the_site(tmp_path):
+    (tmp_path / "hl7v2").mkdir()
+    (tmp_path / "hl7v2" / "own.yaml").write_text(OVERLAY, "utf-8")
+    (tmp_path / "assigners.yaml").write_text("assigners: {F1: urn:oid:1.2.3}", "utf-8")
+    raw = adt("A04", "1", cid="C1").encode() + b"ZQQ|7|hello\r"
+
+    said = reader(of_site(tmp_path)).read(raw).said
+
+    told = {one.type: json.loads(one.body) for one in said.statements}
+    assert told["Basic"]["code"] == {"text": "hello"}
+    assert told["Patient"]["identifier"][0]["system"] == "urn:oid:1.2.3"
+
+
+def test_a_slip_in_a_mapping_of_the_site_is_found_before_the_first_message(tmp_path):
+    (tmp_path / "hl7v2").mkdir()
+    (tmp_path / "hl7v2" / "own.yaml").write_text(OVERLAY.replace("text", "txt"), "utf-8")
+
+    with pytest.raises(Invalid) as found:
+        reader(of_site(tmp_path))
+
+    assert [issue.at for issue in found.value.issues] == ["hl7v2/own.yaml:8"]

@@ -96,6 +96,26 @@ class Result(msgspec.Struct, frozen=True):
     entries: Sequence[Entry] = ()
 
 
+def of_site(time_zone: str, secret: bytes, overlay: Path | None) -> Options:
+    """Return the options of an installation.
+
+    overlay: the site's folder, with its mappings in `hl7v2` and its rows of `assigners.yaml`.
+    Raises Invalid with every problem of its mappings, file and line.
+    """
+    if overlay is None:
+        return Options(time_zone=time_zone, secret=secret)
+    mappings, table = overlay / "hl7v2", overlay / "assigners.yaml"
+    options = Options(
+        time_zone=time_zone,
+        secret=secret,
+        mappings=(mappings,) if mappings.is_dir() else (),
+        assigners=(table,) if table.is_file() else (),
+    )
+    if options.mappings or options.assigners:
+        _engine(options.mappings, options.assigners, options.explain).check()
+    return options
+
+
 def convert(raw: bytes, options: Options | None = None) -> list[Result]:
     """Return one result for each message in `raw`: a message, a batch, several, MLLP frames."""
     chosen = options or Options()

@@ -27,6 +27,7 @@ from app.feeds.hl7v2.split import split
 _READ_BYTES = 65_536
 _LONGEST_ANSWER = 16 * 1024 * 1024
 _TIMEOUT_S = 30.0
+_LONGEST_TIMEOUT_S = 86_400.0
 _LINGER_S = 0.5  # for answers that MSH-15 or MSH-16 make possible, not certain
 _GOOD = ("AA", "CA")
 # A positive answer without more words, as nearly all are: read at a fifth of the cost.
@@ -45,7 +46,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One acknowledgement: MSA-1, MSA-2 and the texts of its errors."""
+    """One acknowledgement: MSA-1, MSA-2 and the texts of its errors (ERR, else MSA-3)."""
 
     code: str
     control_id: str
@@ -58,9 +59,17 @@ class Report:
 
     message: Outgoing
     answers: list[Answer] = field(default_factory=list)
+    began: float = 0.0  # by the process's clock, its last attempt
     seconds: float | None = None  # to the last answer that was waited for
     attempts: int = 1
     problem: str | None = None
+
+    def take(self, answer: Answer) -> None:
+        """Keep an answer; note how long it took, unless nobody waited for it."""
+        mode = self.message.mode
+        if _due(mode, self.answers) or _uncertain(mode):
+            self.seconds = time.perf_counter() - self.began
+        self.answers.append(answer)
 
     @property
     def good(self) -> bool:
@@ -171,32 +180,40 @@ class Client:
         self._framer = Framer(_LONGEST_ANSWER)
 
     def send(self, messages: Sequence[Outgoing]) -> None:
-        """Send messages one after the other and collect the reports."""
+        """Send messages one after the other and collect the reports.
+
+        What may be answered still is shown last, once that has been waited for.
+        """
+        unsettled: list[Report] = []
         for message in messages:
             report = Report(message)
             self.reports.append(report)
             self._exchange(report)
-            self.show(report)
-        if any(_uncertain(message.mode) for message in messages):
+            if _uncertain(message.mode) and report.problem is None:
+                unsettled.append(report)
+            else:
+                self.show(report)
+        if unsettled:
             self._linger()
         self._close()
+        for report in unsettled:
+            self.show(report)
 
     def _exchange(self, report: Report) -> None:
         """Send one message until its answers have come or no attempt is left."""
         while True:
-            began = time.perf_counter()
             report.answers.clear()
+            report.seconds = None
+            report.began = time.perf_counter()
             try:
                 self._once(report)
             except (NoAnswer, Unavailable) as exc:
                 self._close()
                 if report.attempts > self.options.resend:
-                    report.problem = str(exc)
+                    report.problem, report.seconds = str(exc), None
                     return
                 report.attempts += 1
                 continue
-            if report.answers:
-                report.seconds = time.perf_counter() - began
             return
 
     def _once(self, report: Report) -> None:
@@ -221,13 +238,11 @@ class Client:
         """Keep an answer with the message it names, the newest of that control id first."""
         for report in reversed(self.reports):
             if report.message.control_id == answer.control_id:
-                report.answers.append(answer)
+                report.take(answer)
                 return
-        report = self.reports[-1]
-        if not answer.control_id:
-            report.answers.append(answer)  # the listener could not read MSH-10
-            return
-        raise NoAnswer("an answer names a message that was not sent")
+        if answer.control_id:
+            raise NoAnswer("an answer names a message that was not sent")
+        self.reports[-1].take(answer)  # the listener could not read MSH-10
 
     def _answer(self, deadline: float) -> Answer:
         """Return the next answer. Raises NoAnswer at the deadline or the end of the connection."""
@@ -271,16 +286,23 @@ def read_answer(payload: bytes) -> Answer:
     msa = message.first("MSA")
     if msa is None:
         raise NoAnswer("an answer without MSA")
-    texts = [_error_text(segment) for segment in message.all("ERR")]
-    return Answer(msa.value(1), msa.field(2), tuple(texts))
+    code = msa.value(1)
+    if not code:
+        raise NoAnswer("an answer without a code (MSA-1)")
+    texts = [text for segment in message.all("ERR") for text in _error_texts(segment)]
+    if not texts and code not in _GOOD:
+        texts = [text for text in (msa.value(3),) if text]
+    return Answer(code, msa.field(2), tuple(texts))
 
 
 def lines(report: Report) -> Iterator[str]:
     """Yield what to print about one message."""
-    codes = " ".join(one.code for one in report.answers) or "no answer due"
+    told = [one.code for one in report.answers]
     took = "" if report.seconds is None else f" in {report.seconds * 1000:.1f} ms"
     again = f", attempt {report.attempts}" if report.attempts > 1 else ""
-    what = f"failed: {report.problem}" if report.problem else codes
+    if report.problem:
+        told.append(f"failed: {report.problem}")
+    what = " ".join(told) or "no answer due"
     yield f"{report.message.place}: {report.message.control_id or '-'}: {what}{took}{again}"
     yield from (f"    {text}" for one in report.answers for text in one.texts)
 
@@ -317,12 +339,17 @@ def _uncertain(mode: ack.Mode) -> bool:
     return not mode.original and bool({mode.accept, mode.application} & {"ER", "SU"})
 
 
-def _error_text(err: er7.Segment) -> str:
-    """Return place, condition and text of one ERR, of 2.5 and later or of before."""
+def _error_texts(err: er7.Segment) -> Iterator[str]:
+    """Yield place, condition and text of an ERR: one of 2.5 and later, repetitions of before."""
     if err.field(3):
         parts = (err.field(2), err.value(3), err.value(3, 2), err.value(8) or err.value(7))
-    else:
-        parts = ("^".join(err.field(1).split("^")[:3]), err.value(1, 4), err.value(1, 4, 2), "")
+        yield _joined(parts)
+        return
+    for told in err.repetitions(1):
+        yield _joined(("^".join(told.components[:3]), told.value(4), told.value(4, 2)))
+
+
+def _joined(parts: Sequence[str]) -> str:
     return " ".join(part for part in parts if part)
 
 
@@ -359,14 +386,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--resend",
-        type=int,
+        type=_not_negative,
         default=0,
         metavar="N",
         help="send a message up to N times again, unchanged, when no answer comes (default: 0)",
     )
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=_seconds,
         default=_TIMEOUT_S,
         metavar="S",
         help=f"wait for answers (default: {_TIMEOUT_S:g})",
@@ -378,7 +405,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    number = _not_negative(text)
     if number < 1:
-        raise ValueError
+        raise argparse.ArgumentTypeError("expected a whole number, at least 1")
     return number
+
+
+def _not_negative(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError("expected a whole number, not negative")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < (seconds := float(text)) <= _LONGEST_TIMEOUT_S:
+            return seconds
+    raise argparse.ArgumentTypeError("expected seconds, more than 0, at most a day")

@@ -89,6 +89,32 @@ def test_it_waits_for_what_the_message_asks_for(accept, application, codes, show
     assert out[0].split(" in ")[0] == f"-:1: C1: {shown}"
 
 
+@pytest.mark.parametrize(
+    ("accept", "application", "codes", "shown"),
+    [
+        ("SU", "SU", ["CA", "AA"], "CA AA"),
+        ("AL", "ER", ["CA", "AE"], "CA AE"),
+        ("ER", "ER", ["AE"], "AE"),
+    ],
+)
+def test_what_may_be_answered_is_waited_for_before_it_is_told(accept, application, codes, shown):
+    with serving(Hub(codes)) as address:
+        code, out = run(address, content=message("C1", accept, application) + message("C2"))
+
+    assert code == int("AE" in codes)
+    assert out[0].startswith("-:2: C2: AA in ")
+    assert out[1].startswith(f"-:1: C1: {shown} in ")
+    assert out[2:-1] == ["    PID^1^3 101 Required field missing is missing"] * code
+
+
+def test_of_a_failure_the_answers_that_came_are_told():
+    with serving(Hub(["AE"])) as address:
+        _, out = run(address, "--timeout", "0.1", content=message("C1", "AL", "AL"))
+
+    assert out[0] == "-:1: C1: AE failed: no answer in time"
+    assert out[1] == "    PID^1^3 101 Required field missing is missing"
+
+
 def test_a_lost_answer_is_asked_for_again_with_the_same_message():
     hub = Hub(None, None, ["AA"])
     with serving(hub) as address:
@@ -164,9 +190,30 @@ def test_a_wrong_address_is_wrong_usage(capsys):
         ("MSA|AA|C\\T\\1", send.Answer("AA", "C\\T\\1")),
         ("MSA|AA|", send.Answer("AA", "")),
         ("MSA|AR|C1", send.Answer("AR", "C1")),
+        ("MSA|AE|C1|no room", send.Answer("AE", "C1", ("no room",))),
+        (
+            "MSA|AE|C1|two\rERR|PID^1^3^101&Required~PV1^1^2^103&Not found",
+            send.Answer("AE", "C1", ("PID^1^3 101 Required", "PV1^1^2 103 Not found")),
+        ),
     ],
 )
 def test_plain_answers_are_read_as_any_other(msa, read):
     header = "MSH|^~\\&|Y|H|LAB|F1|20250310||ACK|1|P|2.5.1\r"
 
     assert send.read_answer(f"{header}{msa}\r".encode()) == read
+
+
+def test_an_answer_without_a_code_is_none():
+    with pytest.raises(send.NoAnswer):
+        send.read_answer(b"MSH|^~\\&|Y|H|LAB|F1|20250310||ACK|1|P|2.5.1\rMSA||C1\r")
+
+
+@pytest.mark.parametrize(
+    "flags", [("--timeout", "-1"), ("--timeout", "nan"), ("--timeout", "inf"), ("--resend", "-1")]
+)
+def test_a_number_that_cannot_be_is_wrong_usage(flags, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run("127.0.0.1:1", *flags, content=message())
+
+    assert stop.value.code == 2
+    assert f"argument {flags[0]}: expected " in capsys.readouterr().err

@@ -12,76 +12,112 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
+from datetime import tzinfo
 from typing import IO, Any
+from zoneinfo import ZoneInfo
 
 from app import clock, settings
 from app.errors import Invalid, NotFound
 from app.feeds import inbox
 from app.feeds.inbox import Entry, State, Wanted
+from app.fhir import dates
 from app.store import schema
 from app.store.database import SQLITE, Address, Connection, connect, transaction
 
 log = logging.getLogger(__name__)
 
 _TENANT = 0
+_FEEDS = ("hl7v2", "dicom", "iot")
+_MOST_REPLAYED = 100_000  # by one command
 _STATES: Mapping[str, State] = {state.name.lower(): state for state in State}
 
 
 def main(argv: Sequence[str], stdin: IO[bytes], stdout: IO[str]) -> int:
     """List, show, replay or discard; return 1 when an entry could not be moved."""
     args = _parser().parse_args(argv)
-    address = Address(settings.gather(vars(args)).database)
+    chosen = settings.gather(vars(args))
+    address = Address(chosen.database)
     if address.dialect == SQLITE and not address.path.is_file():
         raise NotFound(f"there is no database at {address.path}; --data says where to look")
     with closing(connect(address, write=args.act in (_replay, _discard))) as db:
         schema.require_current(db)
+        args.zone = ZoneInfo(chosen.time_zone)
         code: int = args.act(db, args, stdout)
         return code
 
 
 def _parser() -> argparse.ArgumentParser:
-    common = settings.flags("data", "database_url")
+    common = settings.flags("data", "database_url", "time_zone")
+    which = argparse.ArgumentParser(add_help=False)
+    which.add_argument("--feed", choices=_FEEDS)
+    which.add_argument("--state", action="append", choices=sorted(_STATES), default=[])
+    which.add_argument("--source", help="the sender, as its feed names it")
+    which.add_argument("--control-id", help="the message's own id (MSH-10)")
+    which.add_argument("--since", metavar="TIME", help="received then or later: 2025-03-10T08:00")
+    which.add_argument("--until", metavar="TIME", help="received then or earlier: 2025-03-10")
     parser = argparse.ArgumentParser(
         prog="yilian inbox",
         description="Messages received by all feeds, newest first, and what became of them.",
     )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
 
-    listing = actions.add_parser("list", parents=[common], help="entries, a line each")
-    listing.add_argument("--feed", help="hl7v2, dicom or iot")
-    listing.add_argument("--state", action="append", choices=sorted(_STATES), default=[])
-    listing.add_argument("--source", help="the sender, as its feed names it")
-    listing.add_argument("--control-id", help="the message's own id (MSH-10)")
-    listing.add_argument("--count", type=int, default=20, help="how many [20]")
-    listing.add_argument("--before", type=int, metavar="ID", help="go on after this entry")
+    listing = actions.add_parser("list", parents=[common, which], help="entries, a line each")
+    listing.add_argument("--count", type=_number, default=20, help="how many [20]")
+    listing.add_argument("--before", type=_number, metavar="ID", help="go on after this entry")
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
     listing.set_defaults(act=_list)
 
     show = actions.add_parser("show", parents=[common], help="one entry with its issues")
-    show.add_argument("id", type=int)
+    show.add_argument("id", type=_number)
     show.add_argument("--raw", action="store_true", help="the bytes received (patient data)")
     show.set_defaults(act=_show)
 
-    replay = actions.add_parser("replay", parents=[common], help="apply entries again")
-    replay.add_argument("ids", nargs="*", type=int, metavar="ID")
+    replay = actions.add_parser(
+        "replay",
+        parents=[common, which],
+        help="apply entries again: by id, or those that --failed or the other flags name",
+    )
+    replay.add_argument("ids", nargs="*", type=_number, metavar="ID")
     replay.add_argument("--failed", action="store_true", help="all that failed")
     replay.set_defaults(act=_replay)
 
     discard = actions.add_parser("discard", parents=[common], help="put failed entries aside")
-    discard.add_argument("ids", nargs="+", type=int, metavar="ID")
+    discard.add_argument("ids", nargs="+", type=_number, metavar="ID")
     discard.add_argument("--reason", required=True, help="why; kept with the entry")
     discard.set_defaults(act=_discard)
     return parser
 
 
-def _list(db: Connection, args: argparse.Namespace, stdout: IO[str]) -> int:
-    wanted = Wanted(
+def _number(text: str) -> int:
+    if text.isascii() and text.isdecimal() and 0 < int(text) < 1 << 63:
+        return int(text)
+    raise argparse.ArgumentTypeError("expected a positive whole number")
+
+
+def _wanted(args: argparse.Namespace) -> Wanted:
+    """Return what the flags name. A time is all that it stands for: a day, a minute."""
+    return Wanted(
         feed=args.feed,
         source=args.source,
         control_id=args.control_id,
-        states=[_STATES[name] for name in args.state],
+        states=tuple(_STATES[name] for name in args.state),
+        since_us=_interval("--since", args.since, args.zone)[0],
+        until_us=_interval("--until", args.until, args.zone)[1],
     )
-    for entry in inbox.page(db, _TENANT, wanted, count=max(1, args.count), before=args.before):
+
+
+def _interval(flag: str, text: str | None, zone: tzinfo) -> tuple[int, int] | tuple[None, None]:
+    if text is None:
+        return None, None
+    try:
+        return dates.bounds(text, zone)
+    except Invalid as exc:
+        raise Invalid(str(exc), at=flag) from exc
+
+
+def _list(db: Connection, args: argparse.Namespace, stdout: IO[str]) -> int:
+    for entry in inbox.page(db, _TENANT, _wanted(args), count=args.count, before=args.before):
         if args.json:
             stdout.write(json.dumps(_facts(entry), ensure_ascii=False) + "\n")
             continue
@@ -111,12 +147,15 @@ def _show(db: Connection, args: argparse.Namespace, stdout: IO[str]) -> int:
 
 
 def _replay(db: Connection, args: argparse.Namespace, stdout: IO[str]) -> int:
-    if bool(args.ids) == args.failed:
-        raise Invalid("say which entries to replay: their ids, or --failed")
+    wanted = _wanted(args)
+    by_flags = args.failed or wanted != Wanted()
+    if bool(args.ids) == by_flags:
+        raise Invalid("say which entries to replay: their ids, or --failed, --source, --since ...")
     ids = list(args.ids)
-    if args.failed:
-        failed = Wanted(states=[State.FAILED])
-        ids = [entry.id for entry in inbox.page(db, _TENANT, failed, count=100_000)]
+    if by_flags:
+        if args.failed or not wanted.states:  # what was applied only who says so
+            wanted = replace(wanted, states=(State.FAILED,))
+        ids = [entry.id for entry in inbox.page(db, _TENANT, wanted, count=_MOST_REPLAYED)]
     return _moved(db, ids, State.REPLAY, None, stdout)
 
 

@@ -81,6 +81,47 @@ def test_all_that_failed_is_replayed(url):
     assert run(url, "replay", "--failed") == (0, "2 of 2 entries: replay\n")
 
 
+def ids(listed):
+    return [json.loads(line)["id"] for line in listed.splitlines()]
+
+
+def test_a_listing_is_of_a_sender_and_a_time(url):
+    when = ("--since", "2001-09-09", "--until", "2001-09-09T01:46:40Z")
+    assert ids(run(url, "list", "--json", "--source", "LAB", *when)[1]) == [3, 2, 1]
+    assert run(url, "list", "--source", "HIS") == (0, "")
+    assert run(url, "list", "--until", "2001-09-09T01:46:39Z") == (0, "")
+    assert run(url, "list", "--since", "2001-09-09T09:46:41") == (0, "")  # Asia/Shanghai
+    with pytest.raises(Invalid) as found:
+        run(url, "list", "--since", "yesterday")
+    assert found.value.at == "--since"
+
+
+def test_what_failed_of_a_sender_or_a_time_is_replayed_and_what_was_applied_by_its_state(url):
+    assert run(url, "replay", "--source", "HIS") == (0, "0 of 0 entries: replay\n")
+    assert run(url, "replay", "--source", "LAB", "--control-id", "M2")[1].startswith("1 of 1 ")
+    assert run(url, "replay", "--since", "2001-09-09")[1].startswith("1 of 1 ")
+    assert run(url, "replay", "--state", "applied", "--feed", "hl7v2")[1].startswith("1 of 1 ")
+    assert ids(run(url, "list", "--json", "--state", "replay")[1]) == [3, 2, 1]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("list", "--count", "0"),
+        ("list", "--before", "9" * 20),
+        ("list", "--feed", "mllp"),
+        ("show", "9" * 20),
+        ("replay", "-1"),
+        ("discard", "9" * 20, "--reason", "x"),
+    ],
+)
+def test_a_number_or_a_feed_that_cannot_be_is_wrong_usage(url, argv, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(url, *argv)
+
+    assert stop.value.code == 2
+
+
 def test_only_what_failed_may_be_discarded_and_the_reason_is_kept(url):
     assert run(url, "discard", "1", "2", "--reason", "test data")[0] == 1
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from app.errors import Unavailable
 from app.store import migrations
 from app.store.database import POSTGRESQL, Address, Connection, connect, transaction
+from app.store.rekey import rekey
 
 _LOCK = 0x59494C49  # advisory lock number: two processes that start at once upgrade once
+
+_REWRITING = {7: rekey}  # what a step does to data that are there, beside its SQL
 
 
 def version(db: Connection) -> int:
@@ -41,6 +44,8 @@ def upgrade(address: Address) -> int:
             for number, sql in steps.items():
                 if number > have:
                     db.script(sql)
+                    if have and number in _REWRITING:
+                        _REWRITING[number](db)
                     db.run("DELETE FROM fact WHERE name = 'schema'")
                     db.run("INSERT INTO fact (name, value) VALUES ('schema', ?)", (str(number),))
             return max(steps)

@@ -1,0 +1,1 @@
+-- Keys of identifiers and pairs get a place: `rekey.py` does it, row by row.

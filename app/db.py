@@ -49,7 +49,7 @@ def main(argv: Sequence[str], stdin: IO[bytes], stdout: IO[str]) -> int:
 
 _ALL = "check every version and every index row, not only a sample"
 _ACTIONS = {
-    "upgrade": "Bring the database to the schema of this release. Hubs of an older one are stopped first.",
+    "upgrade": "Bring the database to the schema of this release. Stop hubs of an older one first.",
     "check": "Check the schema, the database's own integrity, the change log and the index.",
     "relink": "Add the links that resources state which were written before links were kept, or"
     " before a rule was. Goes on where it was broken off. On SQLite no hub may run meanwhile.",

@@ -3,18 +3,18 @@
 A key already contains its parameter, so one index serves every token, reference and uri:
 
     reference   0 | parameter number (23 bits) | pk of the target (40 bits)
-    identifier  1 | place (16 bits) | 47 bits of BLAKE2b over family, tenant, parameter and value
+    placed      1 | place (16 bits) | 47 bits of BLAKE2b over family, tenant, parameter and value
     all others  1 | 63 bits of BLAKE2b over family, tenant, parameter number and value
 
 The top bit keeps references apart. A collision of two of 100 million hashed values has a
 probability of about 5e-4 (performance.md section 2).
 
-Identifiers and pairs of patient and code are different in nearly every row. Hashed alone they are
-strewn over the whole index, and a message of ten results writes to thirty pages of it. The place
-holds together what is written together: the pairs of one patient, the keys of one identifier in
-all parameters, and identifiers with the same end, as the results of one order have. Of 16 bits,
-because 100 million rows then still are few pages a place, while 47 bits tell apart what shares one:
-of 100,000 values with the same end two collide with a probability of 4e-5.
+Identifiers, uris and pairs of patient and code are different in nearly every row. Hashed alone they
+are strewn over the whole index, and a message of ten results writes to thirty pages of it. The
+place holds together what is written together: the pairs of one patient, one identifier or
+meta.source in all parameters, and values with the same end, as the results of one order have. Of 16
+bits, because 100 million rows then still are few pages a place, while 47 bits tell apart what
+shares one: of 100,000 values with the same end two collide with a probability of 4e-5.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def uri(tenant: int, p: int, value: str) -> int:
 @lru_cache(maxsize=1024)
 def uris(tenant: int, p: int) -> Callable[[str], int]:
     """Return what gives `uri` of one parameter."""
-    return _seeded("u", tenant, p)
+    return _placed("u", tenant, p)
 
 
 def text(tenant: int, p: int, folded: str) -> int:

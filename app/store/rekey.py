@@ -75,6 +75,7 @@ def _keys(preparer: Preparer, type_name: str, s: int, body: bytes) -> Iterator[i
     """Yield the hashed keys of one resource; `s`: its owner, the patient of its pairs."""
     entries = preparer.entries(type_name, fhir_json.load(bytes(body)))
     yield from entries.keys
+    yield from (keys.uri(preparer.tenant, p, url) for p, url in entries.urls)
     p, _ = pair_params(type_name)
     yield from (keys.pair(preparer.tenant, p, s, token) for token in entries.pair)
 

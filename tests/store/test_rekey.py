@@ -1,4 +1,4 @@
-"""Index rows written before identifiers and pairs had a place (app/store/rekey.py)."""
+"""Index rows written before identifiers, uris and pairs had a place (app/store/rekey.py)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from app.store.types import Change, Method, SearchRequest
 
 SETTING = Setting()
 PATIENTS = 5
+ELSEWHERE = "https://elsewhere.example/fhir/ServiceRequest"
 FLIPPED = 0x5A5A << keys.PLACED_BITS  # bits of the place
 V2 = "http://terminology.hl7.org/CodeSystem/v2-0203"
 NUMBER = {
@@ -31,6 +32,7 @@ def fill(store: Store) -> None:
             f"o{n}",
             status="final",
             code=GLUCOSE,
+            basedOn=[{"reference": f"{ELSEWHERE}/s{n}"}],
             subject={"reference": f"Patient/p{n}", "identifier": NUMBER | {"value": f"A-{n}"}},
         )
 
@@ -70,6 +72,7 @@ def test_a_database_that_is_upgraded_finds_what_it_found(database_url: str, monk
         assert found(store, "Patient", ("identifier", "urn:oid:1.2.3|A-3")) == ["p3"]
         assert found(store, "Patient", ("identifier:of-type", f"{V2}|MR|A-2")) == ["p2"]
         assert found(store, "Observation", ("subject:identifier", "urn:oid:1.2.3|A-4")) == ["o4"]
+        assert found(store, "Observation", ("based-on", f"{ELSEWHERE}/s3")) == ["o3"]
         assert found(store, "Observation", ("patient", "p1"), ("code", "2345-7")) == ["o1"]
     with closing(connect(Address(database_url))) as db:
         assert rows(db) == before

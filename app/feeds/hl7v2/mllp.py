@@ -78,10 +78,11 @@ class Counts:
 
 @dataclass(slots=True, eq=False)
 class _Slot:
-    """The answers of one frame, as they come in."""
+    """The answers of one frame, as they come in; of one that is not answered, that it is taken."""
 
     connection: _Connection
     size_bytes: int
+    answerable: bool = True
     received_at: float = field(default_factory=time.perf_counter)
     first: Answers | None = None
     last: Sequence[bytes] | None = None
@@ -414,13 +415,8 @@ class _Connection(asyncio.BufferedProtocol):
         elif found.kind is Kind.GIVEN_UP:
             self.listener.counts.frames_bad += 1
             error = Unavailable("too much is being received at once; send it again")
-        slot = _Slot(self, len(found.payload))
-        self._firsts.append(slot)
-        self._lasts.append(slot)
         self.listener.counts.frames += 1
-        self.listener.counts.pending += 1
-        self.listener.counts.pending_bytes += slot.size_bytes
-        self.listener.accept(Frame(found.payload, self.peer, error), slot.answer)
+        self._hand_over(Frame(found.payload, self.peer, error))
 
     def _bad(self, found: Found) -> None:
         """Hand over what came of a frame that will never be whole; nobody waits for an answer."""
@@ -428,8 +424,16 @@ class _Connection(asyncio.BufferedProtocol):
         if not found.payload:
             return
         error = Malformed(f"unfinished frame ({found.kind.value})", details="frame-unfinished")
-        frame = Frame(found.payload, self.peer, error, answerable=False)
-        self.listener.accept(frame, _nobody_waits)
+        self._hand_over(Frame(found.payload, self.peer, error, answerable=False))
+
+    def _hand_over(self, frame: Frame) -> None:
+        """Have a frame taken; it waits like any other, answered or not."""
+        slot = _Slot(self, len(frame.payload), frame.answerable)
+        self._firsts.append(slot)
+        self._lasts.append(slot)
+        self.listener.counts.pending += 1
+        self.listener.counts.pending_bytes += slot.size_bytes
+        self.listener.accept(frame, slot.answer)
 
     # -- answers out
 
@@ -454,6 +458,8 @@ class _Connection(asyncio.BufferedProtocol):
             slot = self._firsts.popleft()
             slot.first = None  # what comes later holds the slot, and this holds what comes later
             released.append(slot.size_bytes)
+            if not slot.answerable:
+                continue
             if self.listener.release_2:
                 said = frames.COMMITTED if answers.stored else frames.NOT_COMMITTED
                 out.append(frames.frame(said))
@@ -554,10 +560,6 @@ class _Connection(asyncio.BufferedProtocol):
     def _close_if_done(self) -> None:
         if self._finishing and not self._lasts and self._transport is not None:
             self._transport.close()
-
-
-def _nobody_waits(answers: Answers) -> None:
-    """Take the answers of a frame that is not answered."""
 
 
 def _later(done: Future[Sequence[bytes]]) -> Sequence[bytes]:

@@ -26,6 +26,7 @@ class Inbox:
     def __call__(self, received, answer):
         if not received.answerable:
             self.bad.append(received)
+            answer(Answers())
             return
         self.frames.append(received)
         self.answers.append(answer)
@@ -260,6 +261,28 @@ def test_reading_stops_when_the_queue_is_full_and_goes_on_when_there_is_room(lim
 
         assert_gets(one, answers(b"0", b"1", b"2", b"3", b"4"))
         assert_gets(two, answers(b"5"))
+
+
+def test_frames_that_are_begun_again_and_again_stop_reading_like_whole_ones():
+    taken = []
+
+    def holding(received, answer):
+        taken.append((received, answer))
+
+    limits = Limits(pending_per_connection=3)
+    with listening(holding, limits=limits) as listener, connected(listener) as sock:
+        sock.sendall(b"\x0bx" * 6 + frame(b"whole"))
+        wait_for(lambda: len(taken) == 3)
+        threading.Event().wait(0.1)
+        assert (len(taken), listener.counts.pending) == (3, 3)
+
+        for index in range(7):
+            wait_for(lambda index=index: len(taken) > index)
+            one, answer = taken[index]
+            answer(Answers((b"ack " + one.payload,) if one.answerable else ()))
+
+        assert_gets(sock, answers(b"whole"))
+        wait_for(lambda: listener.counts.pending == 0)
 
 
 def test_a_peer_that_reads_no_answers_is_not_read_further():

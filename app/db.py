@@ -8,6 +8,9 @@ from contextlib import closing, nullcontext
 from itertools import chain
 from typing import IO
 
+from rich.console import Console
+from rich.progress import Progress
+
 from app import settings
 from app.errors import Unavailable
 from app.folder import Folder
@@ -37,7 +40,7 @@ def main(argv: Sequence[str], stdin: IO[bytes], stdout: IO[str]) -> int:
     if action == "upgrade":
         if address.dialect == SQLITE:
             address.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        stdout.write(f"schema {schema.upgrade(address)}\n")
+        stdout.write(f"schema {_upgrade(address)}\n")
         return 0
     from app import hub  # the whole house: only for what the index is made with
 
@@ -54,6 +57,17 @@ _ACTIONS = {
     "relink": "Add the links that resources state which were written before links were kept, or"
     " before a rule was. Goes on where it was broken off. On SQLite no hub may run meanwhile.",
 }
+
+
+def _upgrade(address: Address) -> int:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("the index gets its new keys", visible=False, total=None)
+
+        def say(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total, visible=True)
+
+        return schema.upgrade(address, say)
 
 
 def _relink(chosen: settings.Settings, setting: Setting, stdout: IO[str]) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC
 
@@ -27,17 +27,35 @@ _SAY_S = 5.0  # between two lines of the log
 _LOW = (1 << keys.PLACED_BITS) - 1
 
 Moved = tuple[int, int, int]  # pk, lower bits, key
+Say = Callable[[int, int], None]  # told now and then: how many resources are done, of how many
 
 
-def rekey(db: Connection) -> None:
+def logged() -> Say:
+    """Return what writes a line of the log every few seconds."""
+    last = time.monotonic()
+
+    def say(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > _SAY_S:
+            last = time.monotonic()
+            log.info("store.rekey", extra={"done": done, "total": total})
+
+    return say
+
+
+def rekey(db: Connection, say: Say) -> None:
     """Give the rows of `ix` the keys their resources' values have now, in the caller's transaction.
 
     May be done again: rows that have their key keep it.
     """
+    total = db.all("SELECT count(*) FROM res WHERE method IN (0,1)")[0][0]
+    done = 0
     db.run("CREATE TEMPORARY TABLE moved (pk BIGINT, low BIGINT, k BIGINT)")
     for (tenant,) in db.all("SELECT DISTINCT tenant FROM res"):
-        for moved in _moved(db, tenant):
+        for count, moved in _moved(db, tenant):
             db.many("INSERT INTO moved (pk,low,k) VALUES (?,?,?)", moved)
+            done += count
+            say(done, total)
     db.run("CREATE INDEX moved_pk ON moved (pk,low)")
     db.run(
         "UPDATE ix SET k=moved.k FROM moved"
@@ -46,12 +64,12 @@ def rekey(db: Connection) -> None:
     db.run("DROP TABLE moved")
 
 
-def _moved(db: Connection, tenant: int) -> Iterator[list[Moved]]:
-    """Yield the keys of a tenant's resources that no row has."""
+def _moved(db: Connection, tenant: int) -> Iterator[tuple[int, list[Moved]]]:
+    """Yield how many of a tenant's resources were read, and their keys that no row has."""
     with closing(Posted(tenant)) as posted:
         posted.learn(db)
         preparer = Preparer(tenant, UTC)
-        after, done, said = -1, 0, time.monotonic()
+        after = -1
         while found := db.all(
             "SELECT pk,type,s,body FROM res WHERE tenant=? AND pk>? AND method IN (0,1)"
             " ORDER BY pk LIMIT ?",
@@ -64,11 +82,7 @@ def _moved(db: Connection, tenant: int) -> Iterator[list[Moved]]:
                 for key in _keys(preparer, definitions.type_name(number), s, body)
             }
             missing = _missing(db, {key for _, key in wanted})
-            yield [(pk, key & _LOW, key) for pk, key in wanted if key in missing]
-            done += len(found)
-            if time.monotonic() - said > _SAY_S:
-                said = time.monotonic()
-                log.info("store.rekey", extra={"done": done})
+            yield len(found), [(pk, key & _LOW, key) for pk, key in wanted if key in missing]
 
 
 def _keys(preparer: Preparer, type_name: str, s: int, body: bytes) -> Iterator[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.errors import Unavailable
 from app.store import migrations
 from app.store.database import POSTGRESQL, Address, Connection, connect, transaction
-from app.store.rekey import rekey
+from app.store.rekey import Say, logged, rekey
 
 _LOCK = 0x59494C49  # advisory lock number: two processes that start at once upgrade once
 
@@ -26,9 +26,10 @@ def _has_table(db: Connection, name: str) -> bool:
     return db.one("SELECT 1 FROM sqlite_master WHERE type='table' AND name=?", (name,)) is not None
 
 
-def upgrade(address: Address) -> int:
+def upgrade(address: Address, say: Say | None = None) -> int:
     """Apply the migrations that are missing, all in one transaction; return the version reached.
 
+    say: told how far data that are there were rewritten; otherwise the log is.
     Raises Unavailable when the database is newer than this release.
     """
     db = connect(address, write=True, limited=False)
@@ -45,7 +46,7 @@ def upgrade(address: Address) -> int:
                 if number > have:
                     db.script(sql)
                     if have and number in _REWRITING:
-                        _REWRITING[number](db)
+                        _REWRITING[number](db, say or logged())
                     db.run("DELETE FROM fact WHERE name = 'schema'")
                     db.run("INSERT INTO fact (name, value) VALUES ('schema', ?)", (str(number),))
             return max(steps)

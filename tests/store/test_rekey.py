@@ -86,7 +86,9 @@ def test_what_has_its_key_keeps_it(database_url: str):
         before = rows(db)
         db.begin()
 
-        rekey.rekey(db)
+        said: list[tuple[int, int]] = []
+        rekey.rekey(db, lambda *n: said.append(n))
 
+        assert said[-1] == (2 * PATIENTS, 2 * PATIENTS)
         assert rows(db) == before
         db.rollback()

@@ -22,12 +22,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from hashlib import blake2b
+from typing import Any
 
 PK_BITS = 40
 PLACED_BITS = 47  # below the place
 _TOP = -(1 << 63)
 _LOW = (1 << PLACED_BITS) - 1
 _PLACE = ~_LOW & ~_TOP  # the 16 bits
+_UNPLACED = ~_PLACE
 _END = 24  # characters of a value: more than a time in a longer value, or a number, has
 _SEP = "\x1f"
 _NONE = "\x1e"  # an absent system is not an empty one
@@ -41,12 +43,17 @@ def _hash(family: str, tenant: int, p: int, *parts: str | None) -> int:
     return int.from_bytes(digest, "big", signed=True) | _TOP
 
 
-def _seeded(family: str, tenant: int, p: int, *parts: str | None) -> Callable[[str], int]:
-    """Return `_hash` of one more part; the parts before it are hashed once."""
+def _seed(family: str, tenant: int, p: int, *parts: str | None) -> Any:
+    """Return BLAKE2b over what comes before the last part."""
     text = f"{family}{_SEP}{tenant}{_SEP}{p}"
     for part in parts:
         text += _SEP + (_NONE if part is None else part)
-    seed = blake2b((text + _SEP).encode("utf-8", "surrogatepass"), digest_size=8)
+    return blake2b((text + _SEP).encode("utf-8", "surrogatepass"), digest_size=8)
+
+
+def _seeded(family: str, tenant: int, p: int, *parts: str | None) -> Callable[[str], int]:
+    """Return `_hash` of one more part; the parts before it are hashed once."""
+    seed = _seed(family, tenant, p, *parts)
 
     def key(value: str) -> int:
         found = seed.copy()
@@ -58,20 +65,21 @@ def _seeded(family: str, tenant: int, p: int, *parts: str | None) -> Callable[[s
 
 def _placed(family: str, tenant: int, p: int, *parts: str | None) -> Callable[[str], int]:
     """Return the keys of one more part, placed by that part's end."""
-    seeded = _seeded(family, tenant, p, *parts)
+    seed = _seed(family, tenant, p, *parts)
 
     def key(value: str) -> int:
-        return seeded(value) & ~_PLACE | _place(value[-_END:])
+        found = seed.copy()
+        found.update(value.encode("utf-8", "surrogatepass"))
+        hashed = int.from_bytes(found.digest(), "big", signed=True) | _TOP
+        return hashed & _UNPLACED | _place(value[-_END:])
 
     return key
 
 
 @lru_cache(maxsize=4096)  # the identifiers of a message are asked about in several parameters
 def _place(end: str) -> int:
-    return (
-        int.from_bytes(blake2b(end.encode("utf-8", "surrogatepass"), digest_size=8).digest())
-        & _PLACE
-    )
+    digest = blake2b(end.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") & _PLACE
 
 
 def reference(p: int, target_pk: int) -> int:
@@ -166,7 +174,7 @@ def pair(tenant: int, p: int, target_pk: int, token_key: int) -> int:
 def _pairs(tenant: int, p: int, target_pk: int) -> Callable[[str], int]:
     """Return what gives `pair` of the tokens of one patient: a message has many."""
     seeded, place = _seeded("c", tenant, p, str(target_pk)), _place(str(target_pk))
-    return lambda value: seeded(value) & ~_PLACE | place
+    return lambda value: seeded(value) & _UNPLACED | place
 
 
 def canonical(tenant: int, key: str) -> int:

@@ -17,6 +17,7 @@ from app.feeds.apply import Applier
 from app.feeds.dispatch import Dispatcher, Meter
 from app.feeds.doors import Doors
 from app.feeds.doors import Setting as DoorsSetting
+from app.feeds.hl7v2 import senders
 from app.feeds.hl7v2.convert import of_site
 from app.feeds.hl7v2.door import Door, Profile
 from app.feeds.hl7v2.helpers import Helpers
@@ -38,7 +39,7 @@ class Setting:
     """What the feeds need to know of their installation.
 
     mllp: where to listen, None for not at all; allow: networks that may connect. doors: the same
-    for DICOM and MQTT. overlay: the site's own mappings.
+    for DICOM and MQTT. overlay: the site's own mappings, authorities and senders.
     """
 
     database: Address
@@ -119,7 +120,14 @@ class Feeds:
             meter=meter,
         )
         profile = Profile(ZoneInfo(setting.time_zone))
-        self.door = Door(self.dispatcher, reader(setting), profile, clock, helpers)
+        self.door = Door(
+            self.dispatcher,
+            reader(setting),
+            profile,
+            clock,
+            helpers,
+            senders=senders.load(setting.overlay, profile),
+        )
         self._doors = Doors(setting.doors, self.dispatcher, clock) if setting.doors else None
         self._loop = Loop("mllp")
         self._listener = None

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from app.feeds.dicom import send as send_dicom
-from app.feeds.hl7v2 import send as send_hl7v2
+from app.feeds.hl7v2.frames import frame
 from app.feeds.iot import send as send_iot
 from tests.support import ROOT, free_port, running_hub, start_hub, wait_for
 
@@ -90,18 +90,19 @@ rules:
 """
 
 
-def test_a_mapping_of_the_site_is_used_by_the_listener_and_a_broken_one_stops_the_start(tmp_path):
+def test_the_listener_keeps_to_what_its_site_says_and_a_slip_in_it_stops_the_start(tmp_path):
     own = tmp_path / "site" / "hl7v2" / "own.yaml"
     own.parent.mkdir(parents=True)
     own.write_text(OWN, "utf-8")
-    message = tmp_path / "message.hl7"
-    message.write_bytes(b"MSH|^~\\&|HIS|H1|||20250310||ZZZ^Z99|C1|P|2.5.1\rZQQ|7|hello\r")
+    (tmp_path / "site" / "senders.yaml").write_text("senders: {H1: {original-mode: true}}", "utf-8")
     flags = ("--overlay", str(tmp_path / "site"))
+    message = b"MSH|^~\\&|HIS|H1|||20250310||ZZZ^Z99|C1|P|2.5.1|||AL|AL\rZQQ|7|hello\r"
 
     with running_hub(tmp_path / "data", *flags) as hub:
-        assert (
-            send_hl7v2.main([hub.addresses["mllp"], str(message)], io.BytesIO(), io.StringIO()) == 0
-        )
+        host, port = hub.addresses["mllp"].split(":")
+        with socket.create_connection((host, int(port)), 120) as sender:
+            sender.sendall(frame(message))
+            assert b"\rMSA|AA|C1\r" in sender.recv(65_536)
         assert count(hub, "Basic?_summary=count") == 1
 
     own.write_text(OWN.replace("text", "txt"), "utf-8")

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
@@ -77,13 +77,16 @@ class Door:
         helpers: Helpers | None = None,
         *,
         hold_s: float = _HOLD_S,
+        senders: Mapping[str, Profile] | None = None,
     ) -> None:
         """helpers: read the messages, on the listener's loop; None: this process does, at once.
-        hold_s: how long what is read may wait for what is being read.
+        hold_s: how long what is read may wait for what is being read. senders: those that are
+        answered in another way, by MSH-4|MSH-3 or MSH-4.
         """
         self._dispatcher = dispatcher
         self._reader = reader
         self._profile = profile
+        self._senders = senders or {}
         self._clock = clock
         self._helpers = helpers
         self._hold_s = hold_s
@@ -175,7 +178,7 @@ class Door:
 
     def _unstorable(self, incoming: Incoming, error: YilianError) -> Answers:
         """Return what to say when nothing could be stored."""
-        if self._profile.close_when_unstorable:
+        if self._profile_of(incoming.source).close_when_unstorable:
             return Answers(stored=False, close=True)
         reply = incoming.reply
         if isinstance(reply, Acknowledger):
@@ -202,8 +205,15 @@ class Door:
         return _made(raw, frame.peer.host, called, error, reply, (), refused=True)
 
     def _acknowledger(self, header: Header, positive: Positive | None = None) -> Acknowledger:
-        mode = ack.mode_of(header, force_original=self._profile.original_mode)
-        return Acknowledger(header, mode, self._clock, self._profile.zone, positive)
+        profile = self._profile
+        if self._senders:
+            profile = self._profile_of(f"{header.field(4)}|{header.field(3)}")
+        mode = ack.mode_of(header, force_original=profile.original_mode)
+        return Acknowledger(header, mode, self._clock, profile.zone, positive)
+
+    def _profile_of(self, source: str) -> Profile:
+        found = self._senders.get(source) or self._senders.get(source.partition("|")[0])
+        return found or self._profile
 
 
 def _made(

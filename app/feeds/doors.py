@@ -59,7 +59,9 @@ class Doors:
 
     def __init__(self, setting: Setting, dispatcher: Dispatcher, clock: Clock) -> None:
         self._setting = setting
-        self.iot = iot_door.Door(dispatcher, device_reader(setting), clock)
+        reader = device_reader(setting)
+        reader.converter.catalogue.check()
+        self.iot = iot_door.Door(dispatcher, reader, clock)
         self._dicom = _dicom(setting, dispatcher, clock)
         self._listener: scp.Listener | None = None
         self._subscriber: mqtt.Subscriber | None = None

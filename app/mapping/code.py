@@ -50,6 +50,7 @@ class Code:
     around: the same for all nodes of an anchor that have the same node around them.
     raw: the text that the places are made from, if the source tells; cut: how (see Access).
     text: `one` gives text or None.
+    consts: constants that may come out in place of what the message says.
     """
 
     one: Form
@@ -69,6 +70,7 @@ class Code:
     raw: Form | None = None
     cut: int | None = None
     text: bool = False
+    consts: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,9 @@ def const_code(value: Any) -> Code:
     value = plain(value)
     one = forms.constant(value)
     many = forms.constant([value])
-    return Code(one, many, one, many, strong=False, const=value, reads=NONE, whole=True)
+    return Code(
+        one, many, one, many, strong=False, const=value, reads=NONE, whole=True, consts=(value,)
+    )
 
 
 HERE = Code(forms.same, forms.alone, forms.same, forms.alone, reads=NONE)  # the place itself
@@ -159,6 +163,7 @@ def either(codes: list[Code]) -> Code:
         whole=all(code.whole for code in codes),
         around=around,
         text=all(code.text for code in codes),
+        consts=tuple(const for code in codes for const in code.consts),
     )
 
 
@@ -210,6 +215,7 @@ def mapped(
         reads=given.reads if other is None else union((given.reads, other.reads)),
         whole=given.whole and (other is None or other.whole),
         around=given.around and (other is None or other.around),
+        consts=() if other is None or by is not None else other.consts,
     )
 
 

@@ -171,12 +171,12 @@ class _Compiler:
             return None
         expected = self.checker.resource(type_)
         if expected is None:
-            self.problems.add(f"R4 has no resource {type_}", at)
+            self.problems.add(self.checker.unknown_resource(type_), at)
         return expected
 
     def _missing(self, body: Block, expected: Expected | None, at: str) -> None:
-        if self.checker and expected is not None and "$spread" not in (body.get("set") or ()):
-            given = element_names(body.get("set") or Block(), self.library)
+        given = element_names(body.get("set") or Block(), self.library)
+        if self.checker and expected is not None:
             for name in self.checker.missing(expected, given):
                 self.problems.add(f"required element `{name}` is never set", at, "required")
 
@@ -190,6 +190,9 @@ class _Compiler:
         if not values:
             return None  # what is wrong with them has been reported
         reads = union(value.reads for value in values)
+        if self.trace:
+            told = forms.told_key(forms.first_given([(value.form, 0) for value in values]))
+            return Value(told, strong=True, reads=reads)
         if len(values) == 1:
             return Value(values[0].form, strong=True, reads=reads)
         choices = [(value.form, self.objects.bits(value)) for value in values]
@@ -201,6 +204,9 @@ class _Compiler:
             return None
         if "identifier" in key:
             code = self.formulas.formula(str(key["identifier"]), here, at)
+            if code.text or code.type not in (None, "Identifier"):
+                text = "the key's formula gives no Identifier: apply a map that does, or `record`"
+                self.problems.add(text, at)
             form = self._kept(forms.identifier_key(code.one), code, here)
             value = Value(form, strong=True, needs=code.needs, reads=code.reads)
         else:
@@ -298,6 +304,8 @@ class _Compiler:
             expected = self.checker.datatype(gives)
             if expected is None:
                 self.problems.add(f"R4 has no type {gives}", place(body, "gives", located.file))
+        if "set" not in body:
+            self.problems.add(f"the map `{name}` needs `set`", located.at)
         here = Place(located.file, None, expected)
         value = self.objects.value(body.get("set"), here, place(body, "set", located.file))
         form = value.form
@@ -317,7 +325,10 @@ class _Compiler:
         tell = self._opened(name)
         called = self.parts[name].form
         type_ = str(body.get("resource", ""))
-        here = Place(file, None, self._resource(type_, located.at))
+        if not type_:
+            self.problems.add(f"the mention `{name}` needs `resource`", located.at)
+        expected = self._resource(type_, located.at) if type_ else None
+        here = Place(file, None, expected)
         fill = self.objects.object(body.get("set") or Block(), here, whole=True, type_=type_)
         key = self._key(body.get("key"), here, place(body, "key", file)) or NOTHING
         reads = [fill.reads, key.reads]

@@ -290,6 +290,29 @@ def _adding(body: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
     return {**more, "extension": body["extension"] + more["extension"]}
 
 
+def told_array(items: tuple[tuple[bool, Form, int], ...], consts: list[Any]) -> Form:
+    """Return the array as `array_of` does; the trace is told where each item stands."""
+
+    def write(w: Writer, node: str) -> str:
+        if w.deep:
+            return w.outlined(write, node)
+        out = w.set("[]")
+        for spreads, form, _ in items:
+            w.put(f"run.trace.behind(len({out}))")
+            if not spreads:
+                w.put("run.trace.push('[0]', None)")
+            found = form(w, node)
+            if not spreads:
+                w.put(f"run.trace.pop({found})")
+            w.put("run.trace.done_behind()")
+            _put_item(w, out, found, spreads)
+        if consts:
+            w.put(f"{out} += {w.bind(consts)}")
+        return w.set(f"{out} or None")
+
+    return write
+
+
 def array_of(items: tuple[tuple[bool, Form, int], ...], consts: list[Any]) -> Form:
     """Return an array from (does it give a list, form, bits), with the constants behind."""
 
@@ -491,6 +514,29 @@ def raw_text(w: Writer, node: str) -> str:
 
 
 # --- keys -----------------------------------------------------------------------------------------
+
+
+def told(form: Form, said: str) -> Form:
+    """Return the form, which tells the trace what its value comes from."""
+
+    def write(w: Writer, node: str) -> str:
+        found = form(w, node)
+        w.put(f"if {found}: run.trace.read({said!r})")
+        return found
+
+    return write
+
+
+def told_key(form: Form) -> Form:
+    """Return the form of a key, which tells the trace of what it is made."""
+
+    def write(w: Writer, node: str) -> str:
+        w.put("run.trace.key_begins()")
+        found = form(w, node)
+        w.put(f"run.trace.key_is({found})")
+        return found
+
+    return write
 
 
 def identifier_key(one: Form) -> Form:

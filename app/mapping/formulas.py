@@ -26,9 +26,10 @@ from app.mapping.code import (
     of_access,
     union,
 )
-from app.mapping.functions import FUNCTIONS
+from app.mapping.functions import FUNCTIONS, unfit
 from app.mapping.library import Library, Located
 from app.mapping.mentions import reference_up, references_down
+from app.mapping.near import meant
 from app.mapping.places import Place, Problems
 from app.mapping.source import Source
 from app.mapping.tables import STEPS, WITH_DEFAULT, Step
@@ -81,7 +82,7 @@ class Formulas:
             return self._code(ex.value(text), here)
         except Invalid as exc:
             self._problems.add(str(exc), at)
-            return const_code("")
+            return HERE  # of which nothing more is said
 
     def condition(self, text: str, here: Place, at: str) -> Value:
         """Compile a condition: a value that holds or not."""
@@ -104,8 +105,14 @@ class Formulas:
     def check(self, code: Code, here: Place, at: str) -> None:
         """Hold what a formula gives against the element it fills."""
         if self._checker and here.expected is not None:
-            for problem in self._checker.value(here.expected, code.type, code.target, code.table):
+            type_ = code.type or ("string" if code.text else None)
+            for problem in self._checker.value(here.expected, type_, code.target):
                 self._problems.add(problem, at)
+            if code.table is not None:
+                for problem, row in self._checker.rows(here.expected, code.table):
+                    self._problems.add(problem, row)
+            for const in code.consts:
+                self.check_const(const, here, at)
 
     def check_const(self, value: Any, here: Place, at: str) -> None:
         if self._checker and here.expected is not None and not isinstance(value, (dict, list)):
@@ -135,6 +142,9 @@ class Formulas:
         self._open.add(name)
         try:
             return self._code(ex.value(str(self._library.formulas[name])), here)
+        except Invalid as exc:
+            inside = f" (in the formula `{name}`)"
+            raise Invalid(f"{exc}{'' if ' (in the formula ' in str(exc) else inside}") from exc
         finally:
             self._open.discard(name)
 
@@ -152,13 +162,19 @@ class Formulas:
             return self._applied(self._part_of(name), part, given or HERE, here)
         function = self._source.functions.get(name) or FUNCTIONS.get(name)
         if function is None:
-            raise Invalid(f"there is no function, map or mention `{name}`")
+            raise Invalid(f"there is no function, map or mention `{name}`{self._meant(name)}")
         if not function.args[0] <= len(tree.args) <= function.args[1]:
             raise Invalid(f"`{name}` takes {_span(function.args)} arguments")
         if given is None and function.takes not in ("none", "node"):
             raise Invalid(f"`{name}` needs something left of it: `value | {name}`")
         args = [self._code(arg, here) for arg in tree.args]
+        for problem in unfit(function, [arg.const for arg in args]):
+            raise Invalid(f"`{name}` {problem}")
         return called(function, given or HERE, args, name, self._program)
+
+    def _meant(self, name: str) -> str:
+        known = (FUNCTIONS, self._source.functions, STEPS, self._library.maps)
+        return meant(name, [one for names in (*known, self._library.mentions) for one in names])
 
     def _applied(self, value: Value, part: Located, given: Code, here: Place) -> Code:
         mention = "resource" in part.body
@@ -184,7 +200,9 @@ class Formulas:
         table_name = first.text if isinstance(first, ex.Path) else str(first.value)
         table = self._library.tables.get(table_name)
         if table is None:
-            raise Invalid(f"there is no table `{table_name}`")
+            raise Invalid(
+                f"there is no table `{table_name}`{meant(table_name, self._library.tables)}"
+            )
         other = self._code(tree.args[1], here) if len(tree.args) > 1 else None
         step = self._steps.get((name, table_name))
         if step is None:
@@ -208,7 +226,7 @@ class Formulas:
             raise Invalid(f"`{tree.name}` needs the name of a rule")
         for name in names:
             if name != "*" and name not in self._rule_types:
-                raise Invalid(f"there is no rule `{name}`")
+                raise Invalid(f"there is no rule `{name}`{meant(name, self._rule_types)}")
         target = self._rule_types.get(names[0]) if len(names) == 1 else None
         if tree.name == "ref":
             self.referred.update(names)
@@ -218,6 +236,9 @@ class Formulas:
             find = references_down(names)
             many = form_of(find) if "*" in names else forms.reference(names, find, "[]")
             one = forms.first_of(many)
+        if self._trace:
+            said = f"{tree.name}({', '.join(names)})"
+            one, many = forms.told(one, said), forms.told(many, said)
         around = tree.name == "ref" and here.fills is not None and not self._trace
         around = around and all(self._lies_around(name, here) for name in names)
         return Code(one, many, one, many, type="Reference", target=target, around=around)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -79,8 +79,13 @@ def plain(value: Decimal) -> Decimal:
 
 
 def _round(value: Any, _: Any, places: Any) -> Decimal | None:
-    found = number(value)
-    return None if found is None else found.quantize(Decimal(1).scaleb(-int(places)))
+    found, digits = number(value), integer(places)
+    if found is None or digits is None:
+        return None
+    try:
+        return found.quantize(Decimal(1).scaleb(-digits))
+    except InvalidOperation:  # more digits than the arithmetic keeps
+        return None
 
 
 def _concat(_: Any, __: Any, *parts: Any) -> str | None:
@@ -106,13 +111,15 @@ def _extract(value: Any, _: Any, pattern: str) -> str | None:
     return found[1] if found.re.groups else found[0]
 
 
-def _part(value: Any, _: Any, separator: str, index: int) -> str | None:
-    parts = str(value).split(separator)
-    return parts[index].strip() or None if -len(parts) <= index < len(parts) else None
+def _part(value: Any, _: Any, separator: Any, index: Any) -> str | None:
+    at = integer(index)
+    parts = str(value).split(str(separator)) if separator else []
+    return parts[at].strip() or None if at is not None and -len(parts) <= at < len(parts) else None
 
 
 def _parts(value: Any, _: Any, separator: Any = None) -> list[str]:
-    return [part.strip() for part in str(value).split(separator) if part.strip()]
+    parts = str(value).split(None if separator is None else str(separator))
+    return [part.strip() for part in parts if part.strip()]
 
 
 def _boolean(value: Any, _: Any) -> bool | None:
@@ -158,16 +165,72 @@ def _distinct(values: list[Any], _: Any) -> list[Any]:
     return out
 
 
+def unfit(function: Function, given: Sequence[Any]) -> Iterator[str]:
+    """Say what is wrong with the constants given to a function; None: not known before."""
+    for number_, (kind, value) in enumerate(zip(function.kinds, given, strict=False), 1):
+        problem = _KINDS[kind](value, given)
+        if problem:
+            yield f"cannot take its argument {number_}: {problem}"
+
+
+def _no_text(value: Any, _: Sequence[Any]) -> str | None:
+    return None if value is None or (isinstance(value, str) and value) else 'it is a text, as "/"'
+
+
+def _no_integer(value: Any, _: Sequence[Any]) -> str | None:
+    return None if value is None or integer(value) is not None else "it is a whole number, as 0"
+
+
+def _no_number(value: Any, _: Sequence[Any]) -> str | None:
+    return None if value is None or number(value) is not None else "it is a number"
+
+
+def _no_pattern(value: Any, _: Sequence[Any]) -> str | None:
+    if not isinstance(value, str):
+        return "a pattern is a constant text"
+    try:
+        re.compile(value)
+    except re.error as exc:
+        return f"no pattern: {exc}"
+    return None
+
+
+def _no_template(value: Any, given: Sequence[Any]) -> str | None:
+    if not isinstance(value, str):
+        return "what replaces is a constant text"
+    try:
+        re.sub(given[0], value, "")
+    except (re.error, IndexError) as exc:
+        return str(exc)
+    return None
+
+
+_KINDS: dict[str, Callable[[Any, Sequence[Any]], str | None]] = {
+    "text": _no_text,
+    "integer": _no_integer,
+    "number": _no_number,
+    "pattern": _no_pattern,
+    "template": _no_template,
+}
+
 FUNCTIONS: dict[str, Function] = {
     "number": Function(number, type="decimal"),
     "integer": Function(integer, type="integer"),
     "natural": Function(_natural, type="unsignedInt"),
     "positive": Function(_positive, type="positiveInt"),
-    "times": Function(_arithmetic(lambda a, b: a * b), type="decimal", args=(1, 1)),
-    "plus": Function(_arithmetic(lambda a, b: a + b), type="decimal", args=(1, 1)),
-    "minus": Function(_arithmetic(lambda a, b: a - b), type="decimal", args=(1, 1)),
-    "over": Function(_arithmetic(lambda a, b: a / b), type="decimal", args=(1, 1)),
-    "round": Function(_round, type="decimal", args=(1, 1)),
+    "times": Function(
+        _arithmetic(lambda a, b: a * b), type="decimal", args=(1, 1), kinds=("number",)
+    ),
+    "plus": Function(
+        _arithmetic(lambda a, b: a + b), type="decimal", args=(1, 1), kinds=("number",)
+    ),
+    "minus": Function(
+        _arithmetic(lambda a, b: a - b), type="decimal", args=(1, 1), kinds=("number",)
+    ),
+    "over": Function(
+        _arithmetic(lambda a, b: a / b), type="decimal", args=(1, 1), kinds=("number",)
+    ),
+    "round": Function(_round, type="decimal", args=(1, 1), kinds=("integer",)),
     "boolean": Function(_boolean, type="boolean"),
     "text": Function(lambda value, _: str(value) or None, type="string"),
     # A FHIR code: no blanks at its ends, single ones inside.
@@ -180,10 +243,10 @@ FUNCTIONS: dict[str, Function] = {
     "together": Function(_together, takes="none", type="string", args=(1, 20)),
     "prefix": Function(lambda value, _, text: f"{text}{value}", type="string", args=(1, 1)),
     "suffix": Function(lambda value, _, text: f"{value}{text}", type="string", args=(1, 1)),
-    "replace": Function(_replace, type="string", args=(2, 2)),
-    "extract": Function(_extract, type="string", args=(1, 1)),
-    "part": Function(_part, type="string", args=(2, 2)),
-    "parts": Function(_parts, gives_list=True, type="string", args=(0, 1)),
+    "replace": Function(_replace, type="string", args=(2, 2), kinds=("pattern", "template")),
+    "extract": Function(_extract, type="string", args=(1, 1), kinds=("pattern",)),
+    "part": Function(_part, type="string", args=(2, 2), kinds=("text", "integer")),
+    "parts": Function(_parts, gives_list=True, type="string", args=(0, 1), kinds=("text",)),
     "encode": Function(lambda value, _: encode_part(str(value)), type="string"),
     "base64": Function(_base64, type="base64Binary"),
     "omit": Function(_omit, args=(1, 20)),

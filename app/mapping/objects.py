@@ -17,9 +17,10 @@ from app.mapping.code import GUARD, MENTIONS, NONE, NOTHING, Code, Fields, Value
 from app.mapping.forms import Part
 from app.mapping.formulas import Formulas
 from app.mapping.library import Library, place
+from app.mapping.near import meant
 from app.mapping.places import Place, Problems
 from app.mapping.source import Source
-from app.mapping.types import Checker
+from app.mapping.types import ANY, Checker, Expected
 from app.mapping.writer import Form, Program, form_of
 from app.mapping.yamldoc import Block
 
@@ -150,13 +151,15 @@ class Objects:
         plain = any(not key.startswith("$") for key in block)
         for key in block:
             if key.startswith("$") and key not in _SPECIAL:
-                self._problems.add(f"unknown key `{key}`", place(block, key, here.file))
+                text = f"unknown key `{key}`{meant(key, _SPECIAL)}"
+                self._problems.add(text, place(block, key, here.file))
         if "$value" in block:
             return self.value(block["$value"], here, place(block, "$value", here.file))
         if "$first" in block and not plain and not whole:
             return self._first(block["$first"], here, place(block, "$first", here.file))
         parts = self._parts(block, here if whole else here.nested())
-        return self._built(parts, block.get("$needs"), here, whole, type_)
+        at = place(block, "$needs", here.file)
+        return self._built(parts, block.get("$needs"), here, whole, type_, at)
 
     def _built(
         self,
@@ -165,6 +168,7 @@ class Objects:
         here: Place,
         whole: bool,
         type_: str | None,
+        at: str,
     ) -> Value:
         """Return the object of these parts: constants, weak and strong ones."""
         consts = {
@@ -186,7 +190,8 @@ class Objects:
         if needs is not None:
             first = next((value for name, value in strong if name == needs), None)
             if first is None:
-                self._problems.add(f"`$needs: {needs}` names no element of the object", here.file)
+                text = f"`$needs: {needs}` names no element of the object that the message fills"
+                self._problems.add(text, at)
                 return NOTHING
             rest = tuple(self._part(n, v) for n, v in strong if n != needs)
             form = forms.needing(first.form, (*rest, *weak), consts, needs)
@@ -256,7 +261,8 @@ class Objects:
     def _use(self, name: str, here: Place, at: str) -> list[Named]:
         found = self._library.fragments.get(name)
         if found is None:
-            self._problems.add(f"there is no fragment `{name}`", at)
+            text = f"there is no fragment `{name}`{meant(name, self._library.fragments)}"
+            self._problems.add(text, at)
             return []
         if name in self._open:
             self._problems.add(f"fragment `{name}` uses itself", at)
@@ -312,7 +318,7 @@ class Objects:
         if self._checker and here.expected is not None:
             expected = self._checker.member(here.expected, name)
             if expected is None:
-                self._problems.add(f"{here.expected.path} has no element `{name}`", at)
+                self._problems.add(self._checker.unknown(here.expected, name), at)
         inner = here.of(expected)
         if rest:
             listed = False
@@ -323,9 +329,24 @@ class Objects:
         if self._checker and expected is not None and raw is not None:
             for problem in self._checker.cardinality(expected, listed):
                 self._problems.add(problem, at)
+            self._missing(raw, expected, inner, at)
         if self._trace and (value.given is not None or value.const is not None):
             return name, Value(forms.traced(name, at, value.form), strong=value.strong)
         return name, self._remembered(value, raw, here)
+
+    def _missing(self, raw: Any, expected: Expected, here: Place, at: str) -> None:
+        """Tell what the objects of an element need and are never given."""
+        if self._checker is None or expected.shape is None:
+            return
+        items = enumerate(raw) if isinstance(raw, list) else [(None, raw)]
+        for index, item in items:
+            if not isinstance(item, Block) or "$value" in item:
+                continue
+            given = element_names(item, self._library)
+            for name in self._checker.missing(expected, given):
+                where = at if index is None else place(raw, index, here.file)
+                text = f"`{expected.path}` needs `{name}`, which is never set"
+                self._problems.add(text, where, "required")
 
     def _remembered(self, value: Value, raw: Any, here: Place) -> Value:
         """Return the value remembered by the text of its fields, where that saves work."""
@@ -358,7 +379,8 @@ class Objects:
         strong = any(value.strong for value in values)
         reads = union(value.reads for value in values)
         needs = None if consts else union(value.needs for value in values)
-        form = forms.array_of(tuple(items), consts)
+        made = forms.told_array if self._trace else forms.array_of
+        form = made(tuple(items), consts)
         around = not consts and all(value.around for value in values)
         return Value(form, strong=strong, needs=needs, reads=reads, around=around)
 
@@ -381,23 +403,36 @@ def when(test: Value, value: Value) -> Value:
     return Value(form, strong=value.strong, needs=value.needs, reads=reads)
 
 
-def element_names(block: Block, library: Library) -> set[str]:
-    """Return the element names that a `set` may give, through `$use`, `$first` and `$switch`."""
+def element_names(raw: Any, library: Library, above: tuple[str, ...] = ()) -> set[str]:
+    """Return the element names that a `set` may give, through `$use`, `$first` and `$switch`.
+
+    above: the fragments that this is part of.
+    """
+    if not isinstance(raw, Block):
+        return set() if raw is None else {ANY}
     out: set[str] = set()
-    for key, value in block.items():
+    for key, value in raw.items():
         if key == "$use":
             for name in value if isinstance(value, list) else [value]:
-                if name in library.fragments:
-                    out |= element_names(library.fragments[name].body, library)
-        elif key == "$switch" and isinstance(value, Block):
-            for case in [*(value.get("cases") or {}).values(), value.get("else")]:
-                out |= element_names(case, library) if isinstance(case, Block) else set()
-        elif key == "$first" and isinstance(value, list):
-            for option in value:
-                out |= element_names(option, library) if isinstance(option, Block) else set()
+                if name in library.fragments and name not in above:
+                    body = library.fragments[name].body
+                    out |= element_names(body, library, (*above, name))
+        elif key == "$spread":
+            out.add(ANY)
+        elif key in ("$switch", "$first"):
+            for option in _options(value):
+                out |= element_names(option, library, above)
         elif not key.startswith("$"):
             out.add(key.partition(".")[0])
     return out
+
+
+def _options(value: Any) -> list[Any]:
+    """Return what a `$first` or `$switch` may choose from."""
+    if isinstance(value, Block):
+        cases = value.get("cases")
+        return [*(cases.values() if isinstance(cases, Block) else ()), value.get("else")]
+    return value if isinstance(value, list) else []
 
 
 def _is_list(raw: Any) -> bool:

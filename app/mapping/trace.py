@@ -24,6 +24,7 @@ class _Open:
     at: str | None
     first_step: int
     sources: list[str] = field(default_factory=list)
+    base: int | None = None  # items are told by their places behind so many others
 
 
 class Trace:
@@ -32,6 +33,8 @@ class Trace:
     def __init__(self) -> None:
         self.steps: list[Step] = []
         self.used: set[str] = set()
+        self.keys: dict[Any, tuple[str, ...]] = {}  # of what a key was made
+        self._key: list[tuple[list[str], int]] = []  # keys that are being made
         self._stack: list[list[_Open]] = [[]]
         self._entries: list[Entry] = []
 
@@ -49,15 +52,30 @@ class Trace:
         self._entries.pop()
 
     def push(self, name: str, at: str | None) -> None:
-        self._stack[-1].append(_Open(name, at, len(self.steps)))
+        stack = self._stack[-1]
+        if name[0] == "[" and stack and stack[-1].base is not None:
+            name = f"[{stack[-1].base + int(name[1:-1])}]"
+        stack.append(_Open(name, at, len(self.steps)))
+
+    def behind(self, count: int) -> None:
+        """What comes now stands in an array, behind so many items."""
+        self._stack[-1].append(_Open("", None, len(self.steps), base=count))
+
+    def done_behind(self) -> None:
+        stack = self._stack[-1]
+        done = stack.pop()
+        if stack:
+            stack[-1].sources.extend(done.sources)
 
     def pop(self, value: Any) -> None:
         """The element got its value; without one, what was noted inside it is forgotten."""
         stack = self._stack[-1]
         done = stack.pop()
-        if value is None or value == []:
-            del self.steps[done.first_step :]
-        elif not isinstance(value, (dict, list)) or len(self.steps) == done.first_step:
+        own = self._entries[-1].full_url if self._entries else ""
+        inner = self.steps[done.first_step :]
+        if value is None or value == []:  # what was mentioned inside it stays
+            self.steps[done.first_step :] = [step for step in inner if step.full_url != own]
+        elif not isinstance(value, (dict, list)) or all(one.full_url != own for one in inner):
             self._note(done)
         if stack:
             stack[-1].sources.extend(done.sources)
@@ -65,8 +83,24 @@ class Trace:
     def read(self, place: str) -> None:
         """A field of the message was read."""
         self.used.add(place.partition(".")[0])
+        if self._key:
+            self._key[-1][0].append(place)
+            return
         if self._stack[-1]:
             self._stack[-1][-1].sources.append(place)
+
+    def key_begins(self) -> None:
+        """What is read now is read for a key."""
+        self._key.append(([], len(self.steps)))
+
+    def key_is(self, key: Any) -> None:
+        """The key has been made; None: there is none."""
+        read, first_step = self._key.pop()
+        del self.steps[first_step:]  # the parts of a key are no elements
+        if key is not None:
+            self.keys.setdefault(key, tuple(dict.fromkeys(read)))
+            if self._stack[-1]:  # what refers to it stands on the same
+                self._stack[-1][-1].sources.extend(read)
 
     def _note(self, done: _Open) -> None:
         if not self._entries:
@@ -74,7 +108,7 @@ class Trace:
         entry = self._entries[-1]
         stack = self._stack[-1]
         names = [entry.type, *(o.name for o in stack), done.name]
-        path = "".join(name if name.startswith("[") else f".{name}" for name in names)[1:]
+        path = "".join(n if n.startswith("[") else f".{n}" for n in names if n)[1:]
         at = done.at or next((o.at for o in reversed(stack) if o.at), "")
         sources = tuple(dict.fromkeys(done.sources))
         self.steps.append(Step(entry.full_url, path, at or "", sources))

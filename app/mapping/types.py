@@ -14,12 +14,14 @@ from app.errors import NotFound
 from app.fhir import definitions
 from app.fhir.definitions import Member, Shape
 from app.mapping.library import Table
+from app.mapping.near import meant
 
 # Types written as text: any formula that gives text may stand there.
 _TEXT = frozenset(
     ("string", "markdown", "code", "id", "uri", "url", "canonical", "oid", "uuid", "base64Binary",
      "xhtml", "http://hl7.org/fhirpath/System.String")
 )  # fmt: skip
+ANY = "*"  # among element names: something is spread whose elements are not known
 _TIMES = frozenset(("date", "dateTime", "instant", "time"))
 _NUMBERS = frozenset(("decimal", "integer", "unsignedInt", "positiveInt"))
 _QUANTITIES = frozenset(("Quantity", "SimpleQuantity", "Age", "Duration", "Count", "Distance"))
@@ -79,8 +81,10 @@ class Checker:
         return []
 
     def missing(self, place: Expected, given: set[str]) -> list[str]:
-        """Return the required elements of a resource that a rule never sets."""
+        """Return the required elements of a resource or object that a rule never sets."""
         assert place.shape is not None
+        if ANY in given:
+            return []
         return [
             element.name
             for element in place.shape.elements.values()
@@ -91,9 +95,16 @@ class Checker:
             )
         ]
 
-    def value(
-        self, place: Expected, given: str | None, target: str | None, table: Table | None
-    ) -> list[str]:
+    def unknown_resource(self, name: str) -> str:
+        """Say that there is no such resource, and which one may be meant."""
+        return f"R4 has no resource {name}{meant(name, definitions.resource_types())}"
+
+    def unknown(self, parent: Expected, name: str) -> str:
+        """Say that there is no such element, and which one may be meant."""
+        members = parent.shape.members if parent.shape is not None else {}
+        return f"{parent.path} has no element `{name}`{meant(name, members)}"
+
+    def value(self, place: Expected, given: str | None, target: str | None) -> list[str]:
         """Say what is wrong with a formula that gives type `given` (None: not known) here."""
         out = []
         if given is not None and not _fits(given, place.type):
@@ -102,15 +113,20 @@ class Checker:
             allowed = place.member.type.targets
             if allowed and "Resource" not in allowed and target not in allowed:
                 out.append(f"`{place.path}` may not refer to {target}")
-        if table is not None:
-            codes = self._required_codes(place)
-            for code, row in table.rows.items() if codes else ():
-                if row[0] is not None and row[0] not in (codes or ()):
-                    out.append(
-                        f"table `{table.name}` row `{code}` gives `{row[0]}`, which is no code of "
-                        f"`{place.path}` ({table.file}:{table.lines.get(code, table.line)})"
-                    )
         return out
+
+    def rows(self, place: Expected, table: Table) -> list[tuple[str, str]]:
+        """Return (problem, file:line) of the rows of a table whose codes may not stand here."""
+        codes = self._required_codes(place)
+        return [
+            (
+                f"table `{table.name}` row `{code}` gives `{row[0]}`, "
+                f"which is no code of `{place.path}`{meant(row[0], codes)}",
+                table.places[code],
+            )
+            for code, row in table.rows.items()
+            if codes and row[0] is not None and row[0] not in codes
+        ]
 
     def constant(self, place: Expected, value: Any) -> list[str]:
         if place.shape is not None:
@@ -125,7 +141,7 @@ class Checker:
             return [f"`{place.path}` is {_short(place.type)}: this constant does not fit"]
         codes = self._required_codes(place)
         if codes and value not in codes:
-            return [f"`{value}` is no code of `{place.path}`"]
+            return [f"`{value}` is no code of `{place.path}`{meant(str(value), codes)}"]
         return []
 
     def _required_codes(self, place: Expected) -> frozenset[str] | None:

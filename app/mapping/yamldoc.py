@@ -21,6 +21,20 @@ _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]{0,17})\.[0-9]{1,18}")
 _WORDS: dict[str, Any] = {"true": True, "false": False, "~": None, "null": None, "": None}
 _MAX_DEPTH = 60
+# What those who write a mapping did when the parser says this.
+_INDENTED = ": look at how far this line, and those above, are indented"
+_QUOTED = ": inside brackets a formula that holds a comma, a bracket or a colon stands in quotes"
+_HINTS = {
+    "did not find expected '-' indicator": _INDENTED,
+    "did not find expected key": _INDENTED,
+    "mapping values are not allowed in this context": _INDENTED,
+    "did not find expected ',' or '}'": _QUOTED,
+    "did not find expected ',' or ']'": _QUOTED,
+    "found character that cannot start any token": (
+        ": lines are indented with blanks, never tabs; text that begins with ` @ or % stands in "
+        "quotes"
+    ),
+}
 
 
 class Block(dict[str, Any]):
@@ -65,7 +79,8 @@ def parse(text: str, name: str) -> Any:
         mark = getattr(exc, "problem_mark", None)
         line = mark.line + 1 if mark else 1
         problem = getattr(exc, "problem", None) or "it cannot be read"
-        raise Malformed(f"not YAML: {problem}", at=f"{name}:{line}") from exc
+        text = f"not YAML: {problem}{_HINTS.get(problem, '')}"
+        raise Malformed(text, at=f"{name}:{line}") from exc
     return None if node is None else _value(node, name, 0)
 
 

@@ -1,5 +1,6 @@
 """The language on a feed as small as can be, whose messages are dicts (app/mapping/compile.py)."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -251,6 +252,17 @@ rules:
         ("gender: x | nothing", "there is no function, map or mention `nothing`"),
         ("managingOrganization: ref(nothing)", "there is no rule `nothing`"),
         ("birthDate: x |", "in `x |` at column"),
+        ('gender: x ?? "malee"', "`malee` is no code of `Patient.gender`: is it `male`?"),
+        ('birthDate: x | part("/", "a")', "`part` cannot take its argument 2"),
+        ("implicitRules: x | part(1, 0)", "`part` cannot take its argument 1"),
+        ('implicitRules: x | extract("(")', "`extract` cannot take its argument 1: no pattern"),
+        ("implicitRules: x | extract(y)", "`extract` cannot take its argument 1"),
+        ('implicitRules: x | replace("a", "\\\\9")', "`replace` cannot take its argument 2"),
+        ('multipleBirthInteger: x | number | round("a")', "`round` cannot take its argument 1"),
+        ("implicitRules: x | uper", "is it `upper`?"),
+        ("maritalStatus: {$whn: x, text: x}", "unknown key `$whn`: is it `$when`?"),
+        ("maritalStatus: {$needs: y, text: x}", "`$needs: y` names no element"),
+        ("link: [{type: =refer}]", "`Patient.link` needs `other`"),
     ],
 )
 def test_a_wrong_mapping_is_refused_with_file_and_line(element, problem):
@@ -268,7 +280,7 @@ def test_a_table_row_outside_a_required_binding_is_refused():
     with pytest.raises(Invalid, match="row `F` gives `woman`") as caught:
         run(text, {}, check=True)
 
-    assert "t.yaml:2" in caught.value.issues[0].text
+    assert caught.value.issues[0].at == "t.yaml:2"
 
 
 @pytest.mark.parametrize(
@@ -287,3 +299,60 @@ def test_a_required_element_that_is_never_set_is_refused():
 
     with pytest.raises(Invalid, match="required element `code` is never set"):
         run(text, {}, check=True)
+
+
+def test_a_path_that_gives_text_is_no_object_and_no_number():
+    class Texts(Keys):
+        def path(self, text, at, trace):
+            return replace(super().path(text, at, trace), text=True)
+
+    for element in ("maritalStatus: x", "active: x", "birthDate: x ?? y"):
+        files = [parse_file(f"{PATIENT}      {element}\n".encode(), "t.yaml")]
+        with pytest.raises(Invalid, match="the formula gives string"):
+            compile_library(merge("test", files), Texts(), check=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "at"),
+    [
+        ("fragments: {a: {$use: b}, b: {$use: a}}\n", "fragment `a` uses itself", "t.yaml:1"),
+        ("maps: {m: {gives: string}}\n", "the map `m` needs `set`", "t.yaml:1"),
+        ("mentions: {m: {key: {record: [x]}}}\n", "the mention `m` needs `resource`", "t.yaml:1"),
+        ("formulas: {a: b, b: a}\n", "formula `a` uses itself", "t.yaml:10"),
+    ],
+)
+def test_a_part_that_cannot_be_is_refused_with_file_and_line(text, problem, at):
+    rule = PATIENT + "      $use: a\n" if "fragments" in text else PATIENT + "      language: =zh\n"
+    rule += "      implicitRules: a\n" if "formulas" in text else ""
+    with pytest.raises(Invalid) as caught:
+        run(text + rule, {}, check=True)
+
+    assert problem in caught.value.issues[0].text
+    assert caught.value.issues[0].at == at
+
+
+def test_a_key_is_an_identifier_or_a_record():
+    class Texts(Keys):
+        def path(self, text, at, trace):
+            return replace(super().path(text, at, trace), text=True)
+
+    text = PATIENT.replace("record: [number]", "identifier: x")
+    files = [parse_file(f"{text}      language: =zh\n".encode(), "t.yaml")]
+    with pytest.raises(Invalid, match="gives no Identifier"):
+        compile_library(merge("test", files), Texts())
+
+
+@pytest.mark.parametrize(
+    ("formula", "given", "gives"),
+    [
+        ('x | part("/", y)', {"x": "a/b", "y": "1"}, "b"),
+        ('x | part("/", y)', {"x": "a/b", "y": "z"}, None),
+        ("x | part(y, 0)", {"x": "a/b", "y": ""}, None),
+        ("x | number | round(2) | text", {"x": "1" + "0" * 40}, None),
+        ("x | number | round(y) | text", {"x": "1.25", "y": "1"}, "1.2"),
+    ],
+)
+def test_a_function_takes_what_messages_bring(formula, given, gives):
+    found = run(f"{PATIENT}      active: true\n      language: {formula}\n", given)
+
+    assert (found[0]["resource"].get("language") if found else None) == gives

@@ -3,7 +3,16 @@
 import pytest
 
 from app.errors import Invalid
-from app.mapping.library import merge, parse_file, place
+from app.mapping.library import (
+    belonging,
+    merge,
+    parse_file,
+    place,
+    read_folder,
+    shipped_only,
+    unconditional,
+)
+from app.paths import shipped
 
 BASE = """
 tables:
@@ -85,6 +94,25 @@ rules:
         ("overlay: x\nrules:\n  - extend: nobody\n", "site.yaml:3"),
         ("overlay: x\nrules:\n  - {rule: a, whn: b}\n", "site.yaml:3"),
         ("overlay: x\ntables: [1]\n", "site.yaml:2"),
+        ("overlay: x\nrules: 5\n", "site.yaml:2"),
+        ("overlay: x\nrules: {extend: patient}\n", "site.yaml:2"),
+        ("overlay: x\nrules:\n\n  - 5\n", "site.yaml:4"),
+        ("overlay: x\nexamples: 5\n", "site.yaml:2"),
+        ("overlay: x\nrules:\n  - {extend: patient, rule: a}\n", "site.yaml:3"),
+        ("overlay: x\nrules:\n  - rule: a\n    before: nobody\n", "site.yaml:4"),
+        ("overlay: x\nrules:\n  - extend: patient\n    set: [gender]\n", "site.yaml:4"),
+        ("overlay: x\nrules:\n  - extend: patient\n    mention: yes\n", "site.yaml:4"),
+        ("overlay: x\nrules:\n  - extend: patient\n    same: nmber\n", "site.yaml:4"),
+        ("overlay: x\nrules:\n  - extend: patient\n    memo: PID-3\n", "site.yaml:4"),
+        ("overlay: x\nmaps:\n  a:\n    gvies: string\n", "site.yaml:4"),
+        ("overlay: x\nmaps:\n  a:\n    extend: true\n", "site.yaml:4"),
+        ("overlay: x\nfragments:\n  a: {extend: true, text: b}\n", "site.yaml:3"),
+        ("overlay: x\nmentions:\n  a:\n    resource: Flag\n    set: b\n", "site.yaml:5"),
+        ("overlay: x\nformulas:\n  a: b |\n", "site.yaml:3"),
+        ("overlay: x\ntables:\n  a:\n    rows: 5\n", "site.yaml:4"),
+        ("overlay: x\ntables:\n  a:\n    sytem: s\n    rows: {b: c}\n", "site.yaml:4"),
+        ("overlay: x\ntables:\n  a:\n    b: {code: c}\n", "site.yaml:4"),
+        ("overlay: x\ntables:\n  a: [b, c]\n", "site.yaml:3"),
     ],
 )
 def test_a_slip_is_reported_with_file_and_line(overlay, at):
@@ -92,3 +120,52 @@ def test_a_slip_is_reported_with_file_and_line(overlay, at):
         merged(overlay)
 
     assert caught.value.at == at
+
+
+def test_a_name_that_is_nearly_right_is_told():
+    with pytest.raises(Invalid, match="there is no rule `patiant`: is it `patient`\\?"):
+        merged("overlay: x\nrules:\n  - extend: patiant\n")
+
+
+def test_two_overlays_may_remove_the_same_rule():
+    overlay = "overlay: x\nrules:\n  - remove: other\n"
+    files = [parse_file(one.encode(), "t.yaml") for one in (BASE, overlay, overlay)]
+
+    assert [rule.name for rule in merge("x", files).rules] == ["patient"]
+
+
+def test_replaced_by_nothing_is_removed():
+    overlay = "overlay: x\nrules:\n  - extend: patient\n    set: {gender!: ~}\n"
+
+    assert "gender" not in merged(overlay).rules[0].body["set"]
+
+
+@pytest.mark.parametrize(
+    ("head", "at"), [("overlay: y", "t.yaml:1"), ("overlay:", "t.yaml:1"), ("note: z", "t.yaml:1")]
+)
+def test_a_file_says_which_feed_it_is_for(head, at):
+    right, wrong = (parse_file(one.encode(), "t.yaml") for one in ("overlay: x", head))
+
+    assert belonging([right], "x") == [right]
+    with pytest.raises(Invalid, match="begins with `overlay: x`") as caught:
+        belonging([right, wrong], "x")
+    assert caught.value.at == at
+
+
+def test_a_condition_where_a_feed_has_none_is_refused():
+    with pytest.raises(Invalid) as caught:
+        unconditional([parse_file(b"overlay: x\ntitle: t\nfor: a\n", "t.yaml")])
+
+    assert caught.value.at == "t.yaml:3"
+
+
+def test_files_of_a_site_are_told_from_those_that_ship(tmp_path):
+    site = tmp_path / "site" / "hl7v2"
+    site.mkdir(parents=True)
+    (site / "base.yaml").write_text("overlay: hl7v2\n")
+    shipped_ones, own = read_folder(shipped("mappings") / "hl7v2"), read_folder(site)
+
+    assert shipped_only(shipped_ones)
+    assert not shipped_only([*shipped_ones, *own])
+    assert "hl7v2/base.yaml" in [file.name for file in shipped_ones]
+    assert [file.name for file in own] == ["site/hl7v2/base.yaml"]

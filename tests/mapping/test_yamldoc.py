@@ -42,6 +42,20 @@ def test_a_key_given_twice_is_an_error_with_its_line():
     assert caught.value.at == "site.yaml:2"
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ('a: {b: c | d(e, "f")}\n', "stands in quotes"),
+        ("a:\n\t- b\n", "never tabs"),
+        ("a:\n  - b: c\n   d:\n      e: f\n", "indented"),
+        ("a: b: c\n", "indented"),
+    ],
+)
+def test_a_slip_in_the_yaml_is_told_with_what_to_do(text, hint):
+    with pytest.raises(Malformed, match=hint):
+        parse(text, "t.yaml")
+
+
 def test_what_is_no_yaml_is_an_error_with_its_line():
     with pytest.raises(Malformed) as caught:
         parse("a: [1\nb: 2\n", "site.yaml")

@@ -27,7 +27,14 @@ from app.fhir.ids import CONVERT_SECRET, Ids
 from app.fhir.outcome import operation_outcome
 from app.mapping import explain
 from app.mapping.compile import compile_library
-from app.mapping.library import merge, read_file, read_folder
+from app.mapping.library import (
+    belonging,
+    merge,
+    read_file,
+    read_folder,
+    shipped_only,
+    unconditional,
+)
 from app.mapping.run import Context, Made, Mapping_
 from app.mapping.trace import Trace
 
@@ -71,7 +78,9 @@ def load(folders: Sequence[Path], files: Iterable[Path] = (), *, trace: bool = F
     """Return the compiled DICOM mapping of shipped files, a site's overlays and given files."""
     parts = [file for folder in folders if folder.is_dir() for file in read_folder(folder)]
     parts += [read_file(path, path.name) for path in files]
-    return compile_library(merge("dicom", parts), DicomSource(), trace=trace)
+    parts = unconditional(belonging(parts, "dicom"))
+    check = not shipped_only(parts)
+    return compile_library(merge("dicom", parts), DicomSource(), check=check, trace=trace)
 
 
 @dataclass(slots=True)

@@ -294,12 +294,14 @@ class _Engine:
     def __init__(self, mappings: tuple[Path, ...], tables: tuple[Path, ...], trace: bool) -> None:
         self._files = library.read_folder(shipped("mappings") / "hl7v2")
         for path in mappings:
-            self._files += library.read_folder(path) if path.is_dir() else [library.read_file(path)]
+            found = library.read_folder(path) if path.is_dir() else [library.read_file(path)]
+            self._files += library.belonging(found, "hl7v2")
+        self._check = bool(mappings)  # the shipped ones have been
         self._trace = trace
         self._source = Hl7Source()
         self._variants: dict[tuple[bool, ...], Mapping_] = {}
         self._conditional = [
-            (file, compile_condition(file.condition, f"{file.name}:1", self._source))
+            (file, compile_condition(file.condition, file.condition_at, self._source))
             for file in self._files
             if file.condition is not None
         ]
@@ -329,14 +331,13 @@ class _Engine:
     def _variant(self, chosen: tuple[bool, ...]) -> Mapping_:
         found = self._variants.get(chosen)
         if found is None:
-            left_out = {
-                file.name for (file, _), on in zip(self._conditional, chosen, strict=True) if not on
-            }
-            files = [file for file in self._files if file.name not in left_out]
+            left_out = [
+                file for (file, _), on in zip(self._conditional, chosen, strict=True) if not on
+            ]
+            files = [f for f in self._files if not any(f is other for other in left_out)]
             merged = library.merge("hl7v2", files)
-            overlays = any(file.overlay for file in files)
             found = self._variants[chosen] = compile_library(
-                merged, self._source, check=overlays, trace=self._trace
+                merged, self._source, check=self._check, trace=self._trace
             )
         return found
 

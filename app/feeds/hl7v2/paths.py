@@ -99,8 +99,11 @@ def _component(whole: str, up: Node, number: int, occurrence: int, comp: int) ->
     return Part(whole, raw, up, up.near, number, occurrence, comp, None, parts)
 
 
-def named(name: str, reads: str | None, trace: bool) -> Access:
-    """Something about the message as a whole: one of `Document.names`."""
+def named(name: str, reads: str | None, trace: bool, places: Sequence[str] = ()) -> Access:
+    """Something about the message as a whole: one of `Document.names`.
+
+    places: the fields that tell it.
+    """
 
     def one(_: Any, run: Any) -> Any:
         return run.doc.names[name]
@@ -115,7 +118,8 @@ def named(name: str, reads: str | None, trace: bool) -> Access:
 
     inline = Inline(one, write)
     access = Access(inline, many, inline, many, reads=reads, whole=True)
-    return _reading(access, lambda at: [f"({name})"]) if trace else access
+    told = list(places) or [f"({name})"]
+    return _reading(access, lambda at: told) if trace else access
 
 
 def segment(id_: str) -> Access:
@@ -183,12 +187,14 @@ class Field:
     def access(self, trace: bool) -> Access:
         reads = f"{self.id}-{self.number}"
         if trace:
-            read = Access(self.one, self.many, self.node, self.nodes, reads=reads)
+            read = Access(self.one, self.many, self.node, self.nodes, reads=reads, text=True)
             return _reading(read, self._places)
         whole = self.id in ONCE
         if self.repetition:
             one = Inline(self.one, self._write_repetition) if self.repetition > 1 else self.one
-            return Access(one, self.many, self.node, self.nodes, reads=reads, whole=whole)
+            return Access(
+                one, self.many, self.node, self.nodes, reads=reads, whole=whole, text=True
+            )
         return Access(
             Inline(self.one, self._write_one),
             Inline(self.many, self._write_many),
@@ -491,9 +497,8 @@ class Piece:
 
     def access(self, trace: bool) -> Access:
         if trace:
-            return _reading(
-                Access(self.one, self.many, self.node, self.nodes, reads=""), self._places
-            )
+            read = Access(self.one, self.many, self.node, self.nodes, reads="", text=True)
+            return _reading(read, self._places)
         write = self._write_one if self.component else self._write_whole
         node = self.node if self.component else Inline(self.node, _itself)
         return Access(Inline(self.one, write), self.many, node, self.nodes, reads="", text=True)
@@ -597,5 +602,10 @@ def _reading(access: Access, places: Callable[[Any], list[str]]) -> Access:
         return read
 
     return Access(
-        told(access.one), told(access.many), told(access.node), told(access.nodes), access.at
+        told(access.one),
+        told(access.many),
+        told(access.node),
+        told(access.nodes),
+        access.at,
+        text=access.text,
     )

@@ -116,11 +116,11 @@ class Document:
         return any(mark in node.raw for node in self.tree.all("OBX"))
 
     def places(self) -> Iterable[str]:
-        """Yield the place of every field that holds something, but for MSH-1 and MSH-2."""
+        """Yield the place of every field that holds something, but for what tells how to read."""
         for segment in self.message.segments:
             place = segment.place
             for number, raw in enumerate(segment.fields):
-                if raw and number and not (segment.id == "MSH" and number < 3):
+                if raw and number and not (segment.id == "MSH" and number in _OF_THE_READER):
                     yield f"{place}-{number}"
 
 
@@ -205,6 +205,21 @@ _NAMES: dict[str, Callable[[Document], str | None]] = {
 }
 
 
+# The fields that tell these names.
+_TOLD_BY = {
+    "code": "MSH-9.1",
+    "event": "MSH-9.2",
+    "structure": "MSH-9.3",
+    "version": "MSH-12.1",
+    "control-id": "MSH-10.1",
+    "message-uri": "MSH-4.1 MSH-3.1 MSH-10.1",
+    "application": "MSH-3.1",
+    "facility": "MSH-4.1",
+}
+# Fields of MSH that say how the message is to be read: delimiters, version, character sets.
+_OF_THE_READER = (1, 2, 12, 18)
+
+
 class _Names(dict[str, str | None]):
     """What paths may ask about a message as a whole, found when it is first asked for."""
 
@@ -262,7 +277,8 @@ class Hl7Source:
 @lru_cache(maxsize=8192)
 def _path(text: str, at: str | None, trace: bool) -> Access:
     if text in _NAMES:
-        return paths.named(text, "" if text in _SCOPED else None, trace)
+        told = _TOLD_BY.get(text, "").split()
+        return paths.named(text, "" if text in _SCOPED else None, trace, told)
     if inside := _INSIDE.fullmatch(text):
         return _inside(inside[1], inside[2])
     if text.startswith("."):
@@ -271,7 +287,10 @@ def _path(text: str, at: str | None, trace: bool) -> Access:
         return paths.segment(text)
     found = _FIELD.fullmatch(text)
     if found is None:
-        raise Invalid(f"`{text}` is no HL7 v2 path")
+        raise Invalid(
+            f"`{text}` is no HL7 v2 path, as PID-5.1 is; a constant begins with = where it stands "
+            'alone (=text), else it stands in quotes ("text")'
+        )
     segment, number = found[1], int(found[2])
     kind = _type_of(segment, number)
     repetition = int(found[3] or 0)

@@ -17,7 +17,16 @@ from app.feeds.iot.paths import present
 from app.feeds.iot.source import IotSource
 from app.feeds.iot.vocabulary import Vocabulary
 from app.mapping.compile import compile_library
-from app.mapping.library import File, merge, parse_file, read_file, read_folder
+from app.mapping.library import (
+    File,
+    merge,
+    parse_file,
+    read_file,
+    read_folder,
+    shipped_only,
+    unconditional,
+)
+from app.mapping.near import meant
 from app.mapping.run import Mapping_
 
 SHARED = "shared"
@@ -43,8 +52,11 @@ class Catalogue:
         self._files = found + self._given
         self._names: dict[str, str] = {}
         self._match: dict[str, tuple[str, ...]] = {}
-        for file in self._files:
+        for file in unconditional(self._files):
             self._register(file)
+        for file in self._files:
+            if file.overlay:
+                self._expect(file)
         self._compiled: dict[tuple[str, bool], Entry] = {}
 
     def _register(self, file: File) -> None:
@@ -58,6 +70,13 @@ class Catalogue:
         for alias in constants.get("aliases") or ():
             self._names[str(alias)] = name
         self._match[name] = tuple(str(path) for path in constants.get("match") or ())
+
+    def _expect(self, overlay: File) -> None:
+        """Raise Invalid for an overlay of a mapping that does not exist."""
+        name = str(overlay.body["overlay"])
+        if name != SHARED and name not in self._names:
+            text = f"there is no device mapping `{name}` to change{meant(name, self._names)}"
+            raise Invalid(text, at=f"{overlay.name}:{overlay.body.lines['overlay']}")
 
     @property
     def names(self) -> list[str]:
@@ -81,10 +100,20 @@ class Catalogue:
         if found is None:
             parts = [f for f in self._files if self._belongs(f, real)]
             library = merge(real, parts)
-            compiled = compile_library(library, IotSource(), trace=trace)
+            check = not shipped_only(parts)
+            compiled = compile_library(library, IotSource(), check=check, trace=trace)
             found = Entry(real, compiled, Vocabulary(library.tables), library.constants)
             self._compiled[(real, trace)] = found
         return found
+
+    def check(self) -> None:
+        """Compile the mappings that have files of the site. Raises Invalid for one that is wrong.
+
+        What ships has been checked.
+        """
+        for name in self.names:
+            if not shipped_only(file for file in self._files if self._belongs(file, name)):
+                self.get(name)
 
     def _belongs(self, file: File, name: str) -> bool:
         if file.overlay:

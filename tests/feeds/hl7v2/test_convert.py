@@ -489,3 +489,53 @@ def test_what_stands_inside_a_segment_is_its_own(tmp_path):
         each["device"]["reference"] for each in made if each["resourceType"] == "DeviceUseStatement"
     ]
     assert len(uses) == len(set(uses)) == 3
+
+
+def _leaves(value, path):
+    if isinstance(value, dict):
+        return [leaf for name, one in value.items() for leaf in _leaves(one, f"{path}.{name}")]
+    if isinstance(value, list):
+        return [leaf for n, one in enumerate(value) for leaf in _leaves(one, f"{path}[{n}]")]
+    return [path]
+
+
+_EXPLAINED = message(
+    "ADT^A01",
+    PID.replace("|M|", "|1|"),
+    "PV1|1|I|3W^07^1^H0001||||D81^Wang^Jianguo|||MED||||||||||V1^^^H0001^VN",
+    "NK1|1|Li^Ma|MTH^Mother^HL70063",
+    "AL1|1|DA|P^Penicillin^L|SV|rash",
+)
+
+
+def test_explain_tells_all_that_is_there_and_nothing_else():
+    (found,) = convert(_EXPLAINED, Options(explain=True))
+
+    told, url = {}, ""
+    for line in found.explained:
+        if line.startswith("  "):
+            told[url].append(line.split("  <- ")[0].strip())
+        elif not line.startswith("unused"):
+            url = line.split()[1]
+            told[url] = []
+    for entry in found.bundle["entry"]:
+        body = {k: v for k, v in entry["resource"].items() if k != "resourceType"}
+        leaves = _leaves(body, entry["resource"]["resourceType"])
+        names = told[entry["fullUrl"]]
+        inside = tuple(f"{name}{sign}" for name in names for sign in ".[")
+        assert [leaf for leaf in leaves if leaf not in names and not leaf.startswith(inside)] == []
+        for name in names:
+            assert any(leaf == name or leaf.startswith((f"{name}.", f"{name}[")) for leaf in leaves)
+
+
+def test_explain_tells_where_references_keys_items_and_the_kind_of_message_come_from():
+    (found,) = convert(_EXPLAINED, Options(explain=True))
+    said = "\n".join(line.partition("  [")[0] for line in found.explained)
+
+    assert "  Encounter.subject  <- ref(patient)" in said
+    assert "  RelatedPerson.identifier  <- record key MSH-4.1 PID-3.1" in said
+    assert "  Provenance.agent[1].who.identifier.value  <- (hub-version)" in said
+    assert "  Encounter.location[0].location  <- PV1-3.1" in said
+    assert "  Encounter.participant[0].individual  <- PV1-7 PV1-7.1" in said
+    assert "  MessageHeader.eventCoding.code  <- MSH-9.2" in said
+    assert not {"unused: MSH-9", "unused: MSH-10", "unused: MSH-12"} & set(found.explained)

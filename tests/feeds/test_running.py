@@ -107,4 +107,4 @@ def test_a_slip_in_a_mapping_of_the_site_is_found_before_the_first_message(tmp_p
     with pytest.raises(Invalid) as found:
         reader(of_site(tmp_path))
 
-    assert [issue.at for issue in found.value.issues] == ["hl7v2/own.yaml:8"]
+    assert [issue.at for issue in found.value.issues] == [f"{tmp_path.name}/hl7v2/own.yaml:8"]

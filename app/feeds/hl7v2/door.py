@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from functools import lru_cache, partial
 
+from msgspec.structs import replace
+
 from app.clock import Clock, from_us
 from app.errors import Issue, Unavailable, YilianError
 from app.feeds.apply import Stated
@@ -38,6 +40,14 @@ from app.feeds.inbox import Entry
 log = logging.getLogger(__name__)
 
 _HOLD_S = 0.01  # that what is read may wait for what is being read
+_MOST_CONTROL_IDS = 10_000  # are remembered, of the newest messages
+_REUSED = Issue(
+    "warning",
+    "duplicate",
+    "an earlier message of this sender that says something else had the same control id",
+    "MSH-10",
+    "control-id-reused",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +104,7 @@ class Door:
         self._being_read = 0  # of them, by helpers
         self._held = 0  # of them, read by helpers
         self._release: asyncio.TimerHandle | None = None  # of those, when too little follows
+        self._keys: dict[tuple[str, str], bytes] = {}  # sender and control id: the newest message
 
     def accept(self, frame: Frame, answer: Answer) -> None:
         """Take a frame and tell its answers later; by one thread."""
@@ -171,10 +182,26 @@ class Door:
             return [self._unfinished(job.frame, job.frame.error)]
         peer = job.frame.peer.host
         return [
-            self._incoming(piece, peer, read)
+            self._with_warning(self._incoming(piece, peer, read))
             for piece, read in zip(job.pieces, job.reads, strict=True)
             if read is not None
         ]
+
+    def _with_warning(self, incoming: Incoming) -> Incoming:
+        """Return a message with a warning if its control id is not its own (2.15.9.10).
+
+        Senders that restart their counters are many: it is a new message all the same.
+        """
+        if not incoming.control_id:
+            return incoming
+        name = incoming.source, incoming.control_id
+        before = self._keys.pop(name, incoming.key)
+        self._keys[name] = incoming.key
+        if len(self._keys) > _MOST_CONTROL_IDS:
+            del self._keys[next(iter(self._keys))]
+        if before == incoming.key:
+            return incoming
+        return replace(incoming, issues=(*incoming.issues, _REUSED))
 
     def _unstorable(self, incoming: Incoming, error: YilianError) -> Answers:
         """Return what to say when nothing could be stored."""

@@ -117,6 +117,25 @@ def door(dispatcher, helpers=None, **options):
         loop.stop()
 
 
+class Issues(Notebook):
+    """A notebook of what was doubtful about each message."""
+
+    def take(self, incoming, first, second):
+        super().take(incoming, first, second)
+        self.seen[-1] = [issue.details for issue in incoming.issues]
+
+
+def test_a_control_id_that_another_message_had_is_warned_of():
+    dispatcher = Issues()
+    other_sender = message("C1", 9).replace(b"|F1|", b"|F2|")
+    with door(dispatcher) as to:
+        frames = (message("C1"), message("C1"), other_sender, message("C1", 5), message("C2"))
+        for answer in to.hand_in(*frames):
+            answer.result(120)
+
+    assert dispatcher.seen == [[], [], [], ["control-id-reused"], []]
+
+
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_frames_keep_their_order_however_they_are_handed_out(count):
     dispatcher = Notebook()

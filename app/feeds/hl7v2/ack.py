@@ -84,6 +84,7 @@ _BY_DETAILS = {
     "frame-too-long": "207",
     "too-many-segments": "104",
     "too-many-repetitions": "104",
+    "too-many-messages": "104",
     "charset": "102",
 }
 _BY_ISSUE = {

@@ -25,7 +25,7 @@ from functools import lru_cache, partial
 from msgspec.structs import replace
 
 from app.clock import Clock, from_us
-from app.errors import Issue, Unavailable, YilianError
+from app.errors import Issue, TooMuch, Unavailable, YilianError
 from app.feeds.apply import Stated
 from app.feeds.dispatch import SILENCE, Dispatcher, Incoming, Receipt, Reply, Told
 from app.feeds.hl7v2 import ack
@@ -34,12 +34,13 @@ from app.feeds.hl7v2.exchange import NO_ANSWER, Answer, Answers, Frame
 from app.feeds.hl7v2.helpers import Helpers
 from app.feeds.hl7v2.named import FEED, Named, named
 from app.feeds.hl7v2.reading import Read, Reader
-from app.feeds.hl7v2.split import Piece, messages
+from app.feeds.hl7v2.split import Piece, has_more_than, messages
 from app.feeds.inbox import Entry
 
 log = logging.getLogger(__name__)
 
 _HOLD_S = 0.01  # that what is read may wait for what is being read
+_MOST_MESSAGES = 10_000  # in a frame: all are held until the last is read, and others wait
 _MOST_CONTROL_IDS = 10_000  # are remembered, of the newest messages
 _REUSED = Issue(
     "warning",
@@ -130,8 +131,14 @@ class Door:
             self._helpers.close()
 
     def _ask(self, job: _Job) -> None:
-        """Have the messages of a frame read."""
-        job.pieces = messages(job.frame.payload)
+        """Have the messages of a frame read; refuse it when they are too many."""
+        frame = job.frame
+        if has_more_than(_MOST_MESSAGES, frame.payload):
+            text = f"more than {_MOST_MESSAGES} messages in a frame"
+            error = TooMuch(text, details="too-many-messages")
+            job.frame = Frame(frame.payload, frame.peer, error)
+            return
+        job.pieces = messages(frame.payload)
         if self._helpers is None:
             job.reads = [self._reader.read(one.raw) for one in job.pieces]
             return

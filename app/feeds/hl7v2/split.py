@@ -77,6 +77,19 @@ def messages(payload: bytes) -> list[Piece]:
     return pieces
 
 
+def has_more_than(most: int, payload: bytes) -> bool:
+    """Say whether a frame holds more messages than `most`, without cutting it up."""
+    if len(payload) <= most * len("MSH|"):
+        return False
+    wide = charset.wide_codec(payload)
+    if wide is not None:
+        skip, codec = wide
+        payload = payload[skip:].decode(codec, "replace").encode("utf-8")
+    if payload.count(b"MSH") <= most:
+        return False
+    return sum(start[0] == b"MSH" for start in _START.finditer(payload)) > most
+
+
 def _is_lone(payload: bytes) -> bool:
     """Say whether this is just one message, as nearly every frame is (a tenth of the search)."""
     if b"\n" in payload or not payload.startswith(b"MSH") or _START.match(payload) is None:

@@ -136,6 +136,27 @@ def test_a_control_id_that_another_message_had_is_warned_of():
     assert dispatcher.seen == [[], [], [], ["control-id-reused"], []]
 
 
+class Refusing(Notebook):
+    """A notebook of what was refused, answered so."""
+
+    def take(self, incoming, first, second):
+        error = incoming.stated if incoming.refused else None
+        self.seen.append(error and error.issues[0].details)
+        first(Receipt(1, State.FAILED, incoming.reply.stored(1, error)))
+
+
+@pytest.mark.parametrize("codec", ["utf-8", "utf-16"])
+def test_a_frame_of_more_messages_than_can_be_held_is_refused_as_one(codec):
+    dispatcher = Refusing()
+    flood = (message("C1").decode() + "MSH|^~\\&|\r" * 10_000).encode(codec)
+    with door(dispatcher) as to:
+        (answer,) = to.hand_in(flood)
+        (told,) = answer.result(120).now
+
+    assert dispatcher.seen == ["too-many-messages"]
+    assert told.decode(codec.replace("16", "16-le")).split("\r")[1].startswith("MSA|AE|C1")
+
+
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_frames_keep_their_order_however_they_are_handed_out(count):
     dispatcher = Notebook()

@@ -46,6 +46,7 @@ class State(IntEnum):
     REPLAY = 5  # somebody asked for another try
 
 
+_NOT_THE_FIRST = (State.DUPLICATE, State.DISCARDED)  # of messages that are the same
 # States in which the bytes of an old entry are needed no more.
 _SETTLED = f"{State.APPLIED:d},{State.DUPLICATE:d},{State.DISCARDED:d}"
 _PASSED = (
@@ -142,7 +143,22 @@ def repeated(db: Connection, tenant: int, key: bytes, since_us: int) -> Entry | 
     A failed entry counts, with its answer, unless it was put aside.
     """
     row = db.one(
-        f"SELECT {_COLUMNS} FROM inbox WHERE dkey=? AND tenant=? AND received>=?"  # noqa: S608
+        f"SELECT {_WITHOUT_RAW} FROM inbox WHERE dkey=? AND tenant=? ORDER BY id DESC LIMIT 1",  # noqa: S608
+        (key, tenant),
+    )
+    if row is None:
+        return None
+    # It may have come any number of times: the newest says which one they all repeat.
+    if (last := _entry(row, with_raw=False)).state is State.DUPLICATE:
+        row = db.one(
+            f"SELECT {_WITHOUT_RAW} FROM inbox WHERE id=? AND tenant=?",  # noqa: S608
+            (last.repeats, tenant),
+        )
+    found = _entry(row, with_raw=False) if row else last
+    if found.state not in _NOT_THE_FIRST:
+        return found if found.received_us >= since_us else None
+    row = db.one(
+        f"SELECT {_WITHOUT_RAW} FROM inbox WHERE dkey=? AND tenant=? AND received>=?"  # noqa: S608
         f" AND state NOT IN ({State.DUPLICATE:d},{State.DISCARDED:d}) ORDER BY id DESC LIMIT 1",
         (key, tenant, since_us),
     )
@@ -150,14 +166,16 @@ def repeated(db: Connection, tenant: int, key: bytes, since_us: int) -> Entry | 
 
 
 def keys_there(db: Connection, tenant: int, keys: Sequence[bytes]) -> set[bytes]:
-    """Return those of the keys that some entry has."""
+    """Return those of the keys that some entry has. One look at each: some have very many."""
     if not keys:
         return set()
     # As many marks as the next power of two: few texts to prepare, whatever comes together.
     marks = 1 << (len(keys) - 1).bit_length()
-    params = (tenant, *keys, *[keys[-1]] * (marks - len(keys)))
+    params = (*keys, *[keys[-1]] * (marks - len(keys)), tenant)
+    mark = "(?::bytea)" if db.dialect == POSTGRESQL else "(?)"
     rows = db.all(
-        f"SELECT dkey FROM inbox WHERE tenant=? AND dkey IN (?{',?' * (marks - 1)})",  # noqa: S608
+        f"WITH asked(k) AS (VALUES {mark}{f',{mark}' * (marks - 1)}) SELECT k FROM asked"  # noqa: S608
+        " WHERE (SELECT 1 FROM inbox WHERE dkey=k AND tenant=? LIMIT 1) IS NOT NULL",
         params,
     )
     return {bytes(row[0]) for row in rows}

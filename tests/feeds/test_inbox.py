@@ -7,7 +7,7 @@ from app.errors import Issue, NotFound
 from app.feeds import inbox
 from app.feeds.inbox import Entry, State, Wanted
 from app.store import schema
-from app.store.database import Address, connect
+from app.store.database import SQLITE, Address, connect
 
 ENTRY = Entry("hl7v2", "F1|LAB", "192.0.2.1", "ADT^A04", "C1", 1000, b"key", b"digest", b"MSH|raw")
 
@@ -51,6 +51,35 @@ def test_the_same_message_is_found_by_its_key_within_the_window(db):
     assert inbox.repeated(db, 0, b"key", 1000).id == first.id
     assert inbox.repeated(db, 0, b"key", 1001) is None
     assert inbox.repeated(db, 1, b"key", 0) is None
+
+
+def test_what_duplicates_repeat_is_found_while_it_counts(db):
+    first = add(db, received_us=1000, state=State.FAILED)
+    add(db, received_us=2000, state=State.DUPLICATE, repeats=first.id)
+
+    assert inbox.repeated(db, 0, b"key", 1000).id == first.id
+    assert inbox.repeated(db, 0, b"key", 1001) is None
+    inbox.change(db, replace(first, state=State.DISCARDED))
+    assert inbox.repeated(db, 0, b"key", 0) is None
+    again = add(db, received_us=3000)
+    assert inbox.repeated(db, 0, b"key", 0).id == again.id
+    assert inbox.keys_there(db, 0, [b"key", b"none", b"key"]) == {b"key"}
+    assert inbox.keys_there(db, 1, [b"key"]) == set()
+
+
+def test_how_often_a_message_came_does_not_matter_to_finding_it(db):
+    if db.dialect != SQLITE:
+        pytest.skip("steps are counted by SQLite")
+    first = add(db)
+    repeats = replace(ENTRY, state=State.DUPLICATE, repeats=first.id)
+    inbox.add_all(db, 0, [replace(repeats, id=number) for number in range(2, 2_000)])
+    steps = []
+    db._db.set_progress_handler(lambda: steps.append(1), 1)
+
+    assert inbox.repeated(db, 0, b"key", 0).id == first.id
+    assert inbox.keys_there(db, 0, [b"key"]) == {b"key"}
+
+    assert len(steps) < 300
 
 
 def test_a_change_keeps_the_bytes(db):

@@ -7,7 +7,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from app.errors import Invalid
+from app.errors import Invalid, NotFound
+from app.feeds.conversion import Conversions
+from app.feeds.doors import Setting as DoorsSetting
 from app.feeds.hl7v2.loop import Loop
 from app.feeds.running import Setting, helpers, reader
 from app.store.database import Address
@@ -98,6 +100,28 @@ def test_messages_are_read_with_the_mappings_and_authorities_of_the_site(tmp_pat
     told = {one.type: json.loads(one.body) for one in said.statements}
     assert told["Basic"]["code"] == {"text": "hello"}
     assert told["Patient"]["identifier"][0]["system"] == "urn:oid:1.2.3"
+
+
+def test_what_a_program_has_converted_is_what_the_listener_would_store(tmp_path):
+    (tmp_path / "hl7v2").mkdir()
+    (tmp_path / "hl7v2" / "own.yaml").write_text(OVERLAY, "utf-8")
+    site = of_site(tmp_path)
+    setting = DoorsSetting(
+        site.preparer, site.id_secret, site.time_zone, tmp_path, tmp_path, overlay=tmp_path
+    )
+
+    (found,) = Conversions(setting).convert(
+        "hl7v2", adt("A04", "1", cid="C1").encode() + b"ZQQ|7|hello\r"
+    )
+
+    assert "Basic" in [one["resource"]["resourceType"] for one in found.bundle["entry"]]
+
+
+def test_a_folder_of_the_site_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(NotFound) as found:
+        reader(of_site(tmp_path / "none"))
+
+    assert found.value.at == "--overlay"
 
 
 def test_a_slip_in_a_mapping_of_the_site_is_found_before_the_first_message(tmp_path):

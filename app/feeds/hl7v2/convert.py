@@ -100,10 +100,12 @@ def of_site(time_zone: str, secret: bytes, overlay: Path | None) -> Options:
     """Return the options of an installation.
 
     overlay: the site's folder, with its mappings in `hl7v2` and its rows of `assigners.yaml`.
-    Raises Invalid with every problem of its mappings, file and line.
+    Raises Invalid with every problem of its mappings, file and line; NotFound without the folder.
     """
     if overlay is None:
         return Options(time_zone=time_zone, secret=secret)
+    if not overlay.is_dir():
+        raise NotFound("there is no such folder", at="--overlay")
     mappings, table = overlay / "hl7v2", overlay / "assigners.yaml"
     options = Options(
         time_zone=time_zone,

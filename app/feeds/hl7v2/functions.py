@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from app.errors import Issue
-from app.feeds.hl7v2.er7 import Message
+from app.feeds.hl7v2.er7 import NULL, Message
 from app.fhir.ids import encode_part
 from app.mapping.functions import number
 from app.mapping.source import Function
@@ -420,7 +420,9 @@ def udi(value: str, _: Any) -> dict[str, Any]:
 
 # --- observation values --------------------------------------------------------------------------
 
-_COMPARED = re.compile(r"(<=|>=|<|>|≤|≥|＜|＞)\s*([+-]?\d+(?:\.\d+)?)")
+_COMPARED = re.compile(
+    r"(<=|>=|<|>|≤|≥|＜|＞)\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?)", re.ASCII
+)
 _SIGNS = "<>≤≥＜＞ "
 _COMPARATORS = {"≤": "<=", "≥": ">=", "＜": "<", "＞": ">"}
 _RANGE = re.compile(
@@ -484,11 +486,16 @@ def _ends(value: str) -> tuple[Decimal, Decimal] | None:
 
 
 def samples(part: Any, _: Any) -> str | None:
-    """Return the values of a numeric array (NA) as SampledData.data."""
-    values = [v.strip() for v in part.rep.components if v.strip()]
-    if not values or any(number(v) is None for v in values):
+    """Return the values of a numeric array (NA) as SampledData.data.
+
+    One that is missing between others keeps its place (`E`: R4 datatypes.html#SampledData).
+    """
+    values = ["" if v.strip() == NULL else v.strip() for v in part.rep.components]
+    while values and not values[-1]:
+        values.pop()
+    if not any(values) or any(v and number(v) is None for v in values):
         return None
-    return " ".join(values)
+    return " ".join(v or "E" for v in values)
 
 
 def content(value: str, _: Any, encoding: Any) -> str:
@@ -539,7 +546,8 @@ def media_type(_: Any, __: Any, kind: Any, subtype: Any) -> str | None:
     return f"{first}/{second}" if re.fullmatch(r"[a-z0-9.+-]+", first + second) else None
 
 
-_HAN = re.compile("[\u3400-\u9fff\U00020000-\U0003ffff]")
+# Chinese characters, kana, hangul: the family name comes first, and nothing between.
+_HAN = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3\U00020000-\U0003ffff]")
 
 
 def name_text(_: Any, __: Any, family: Any, given: Any, middle: Any) -> str | None:

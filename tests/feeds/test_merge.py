@@ -279,6 +279,39 @@ def test_a_change_of_class_keeps_the_former_one():
     ]
 
 
+def test_a_class_begins_where_the_one_before_ended():
+    changes = [visit(at, **{"class": {"code": code}}) for at, code in ((2, "IMP"), (3, "AMB"))]
+    since = {"period": {"start": "2025-03-01"}}
+
+    known = after(
+        visit(1, **{"class": {"code": "AMB"}}, **since), *changes, events=["A04", "A06", "A07"]
+    )
+    told = {"class": {"code": "IMP"}, "period": {"start": "2025-03-01T09"}}
+    unknown = after(
+        visit(1, **{"class": {"code": "IMP"}, "classHistory": [told]}, **since),
+        changes[1],
+        events=["A06", "A07"],
+    )
+
+    assert [(one["class"]["code"], one["period"]) for one in known["classHistory"]] == [
+        ("AMB", {"start": "2025-03-01", "end": "2025-03-02"}),
+        ("IMP", {"start": "2025-03-02", "end": "2025-03-03"}),
+    ]
+    assert [(one["class"]["code"], one["period"]) for one in unknown["classHistory"]] == [
+        ("IMP", {"start": "2025-03-01T09", "end": "2025-03-03"}),
+    ]
+
+
+def test_a_leave_is_a_state_that_ends_by_its_own_events():
+    leave, again = visit(2, status="onleave"), visit(3, status="in-progress")
+    begun = visit(1, status="in-progress")
+
+    assert after(begun, leave, events=["A01", "A21"])["status"] == "onleave"
+    assert after(begun, leave, again, events=["A01", "A21", "A08"])["status"] == "onleave"
+    for event in ("A22", "A52"):
+        assert after(begun, leave, again, events=["A01", "A21", event])["status"] == "in-progress"
+
+
 def test_versions_that_differ_in_source_only_are_the_same():
     assert same({"gender": "male", "meta": {"source": "a"}}, {"gender": "male", "id": "1"})
     assert not same({"gender": "male"}, {"gender": "female"})

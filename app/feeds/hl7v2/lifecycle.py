@@ -17,8 +17,9 @@ from app.feeds.merge import Json, Special
 
 # Events that say the status of a visit; of all others it is only implied.
 _STATUS_EVENTS = frozenset(
-    ("A01", "A03", "A04", "A05", "A06", "A07", "A10", "A11", "A13", "A14", "A23", "A27", "A38")
-)
+    ("A01", "A03", "A04", "A05", "A06", "A07", "A10", "A11", "A13", "A14", "A21", "A22", "A23",
+     "A27", "A38", "A52", "A53")
+)  # fmt: skip
 _RANK = {
     status: rank
     for rank, statuses in enumerate(
@@ -116,12 +117,27 @@ class Lifecycle:
         former, now = known.get("class") or {}, after.get("class") or {}
         if former.get("code") in (None, now.get("code")):
             return
+        history = list(known.get("classHistory") or ())
         period = {"end": self.at} if self.at else {}
-        if start := (known.get("period") or {}).get("start"):
+        if start := _class_start(history, former, (known.get("period") or {}).get("start")):
             period = {"start": start, **period}
         if period:
-            past = {"class": former, "period": period}
-            after["classHistory"] = [*(known.get("classHistory") or ()), past]
+            after["classHistory"] = [*history, {"class": former, "period": period}]
+
+
+def _class_start(history: list[Json], former: Json, admitted: str | None) -> str | None:
+    """Return since when a visit has been of its class: since the one before ended.
+
+    One that was told when it began, and has no end, leaves the history: it comes again with both.
+    """
+    if not history:
+        return admitted
+    last = history[-1]
+    period = last.get("period") or {}
+    if "end" not in period and (last.get("class") or {}).get("code") == former.get("code"):
+        history.pop()
+        return period.get("start") or admitted
+    return period.get("end") or admitted
 
 
 def removed(message: Message, patients: Iterable[str] = ()) -> dict[str, frozenset[str]]:

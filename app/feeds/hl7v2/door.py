@@ -18,6 +18,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from functools import lru_cache, partial
@@ -30,6 +31,7 @@ from app.feeds.apply import Stated
 from app.feeds.dispatch import SILENCE, Dispatcher, Incoming, Receipt, Reply, Told
 from app.feeds.hl7v2 import ack
 from app.feeds.hl7v2.ack import Header, Mode, Positive, Verdict
+from app.feeds.hl7v2.batches import PORTION, Batch, joined
 from app.feeds.hl7v2.exchange import NO_ANSWER, Answer, Answers, Frame
 from app.feeds.hl7v2.helpers import Helpers
 from app.feeds.hl7v2.named import FEED, Named, named
@@ -40,7 +42,7 @@ from app.feeds.inbox import Entry
 log = logging.getLogger(__name__)
 
 _HOLD_S = 0.01  # that what is read may wait for what is being read
-_MOST_MESSAGES = 10_000  # in a frame: all are held until the last is read, and others wait
+_MOST_MESSAGES = 10_000  # in a frame: they are cut at once, and their answers held
 _MOST_CONTROL_IDS = 10_000  # are remembered, of the newest messages
 _REUSED = Issue(
     "warning",
@@ -105,14 +107,22 @@ class Door:
         self._being_read = 0  # of them, by helpers
         self._held = 0  # of them, read by helpers
         self._release: asyncio.TimerHandle | None = None  # of those, when too little follows
+        self._batches: dict[int, Batch] = {}  # by connection
+        self._stopped = False
         self._keys: dict[tuple[str, str], bytes] = {}  # sender and control id: the newest message
 
     def accept(self, frame: Frame, answer: Answer) -> None:
         """Take a frame and tell its answers later; by one thread."""
-        job = _Job(frame, answer)
+        batch = self._batches.get(frame.peer.connection)
+        if batch is not None:
+            batch.behind.append((frame, answer))
+        else:
+            self._take(_Job(frame, answer))
+
+    def _take(self, job: _Job) -> None:
         self._jobs.append(job)
         try:
-            if frame.error is None:
+            if job.frame.error is None:
                 self._ask(job)
         except Exception:
             log.exception("hl7v2.door_failed")
@@ -120,18 +130,35 @@ class Door:
             if job.unread:
                 self._being_read -= 1
                 job.unread = 0
-            answer(NO_ANSWER)
+            job.answer(NO_ANSWER)
             return
         if not job.unread:
             self._hand_in()
 
     def stop(self) -> None:
-        """Finish what was accepted."""
+        """Finish what was accepted, but for what is left of batches."""
+        self._stopped = True
         if self._helpers is not None:
             self._helpers.close()
 
     def _ask(self, job: _Job) -> None:
-        """Have the messages of a frame read; refuse it when they are too many."""
+        """Have the messages of a frame read, or refuse it."""
+        if not job.pieces:
+            self._cut(job)
+        if self._helpers is None:
+            job.reads = [self._reader.read(one.raw) for one in job.pieces]
+            return
+        job.unread = len(job.pieces)
+        job.reads = [None] * job.unread
+        self._being_read += job.unread > 0
+        for at, piece in enumerate(job.pieces):
+            self._helpers.ask(piece.raw, partial(self._was_read, job, at))
+
+    def _cut(self, job: _Job) -> None:
+        """Find the messages of a frame. Of many the job is the first portion; too many are refused.
+
+        What they become is bounded, and the messages of other connections come in between.
+        """
         frame = job.frame
         if has_more_than(_MOST_MESSAGES, frame.payload):
             text = f"more than {_MOST_MESSAGES} messages in a frame"
@@ -139,14 +166,29 @@ class Door:
             job.frame = Frame(frame.payload, frame.peer, error)
             return
         job.pieces = messages(frame.payload)
-        if self._helpers is None:
-            job.reads = [self._reader.read(one.raw) for one in job.pieces]
+        if len(job.pieces) > PORTION:
+            batch = Batch(frame.peer, job.answer, job.pieces, asyncio.get_running_loop())
+            self._batches[frame.peer.connection] = batch
+            job.pieces, job.answer = batch.portion(), partial(self._portion_told, batch)
+
+    def _portion_told(self, batch: Batch, answers: Answers) -> None:
+        """Take what became of a portion; from any thread."""
+        batch.told.append(answers)
+        with suppress(RuntimeError):  # the loop is closed: nobody is there to be told
+            batch.loop.call_soon_threadsafe(self._go_on, batch)
+
+    def _go_on(self, batch: Batch) -> None:
+        """Take the next portion of a batch, or tell what became of all and take what came after."""
+        if self._stopped:
             return
-        job.unread = len(job.pieces)
-        job.reads = [None] * job.unread
-        self._being_read += 1
-        for at, piece in enumerate(job.pieces):
-            self._helpers.ask(piece.raw, partial(self._was_read, job, at))
+        if batch.left and not batch.told[-1].close:
+            told = partial(self._portion_told, batch)
+            self._take(_Job(Frame(b"", batch.peer), told, batch.portion()))
+            return
+        del self._batches[batch.peer.connection]
+        batch.answer(joined(batch.told))
+        for frame, answer in batch.behind:
+            self.accept(frame, answer)
 
     def _was_read(self, job: _Job, at: int, read: Read) -> None:
         job.reads[at] = read

@@ -91,13 +91,15 @@ class Thread:
     def __init__(self, door, loop):
         self._door, self._loop = door, loop
 
-    def hand_in(self, *raws):
-        """Return what will be the answers to frames."""
-        answers = [Future() for _ in raws]
+    def hand_in(self, *raws, elsewhere=()):
+        """Return what will be the answers to frames. elsewhere: come next, on a connection each."""
+        frames = [Frame(raw, PEER) for raw in raws]
+        frames += [Frame(raw, PEER._replace(connection=n)) for n, raw in enumerate(elsewhere, 2)]
+        answers = [Future() for _ in frames]
 
         async def hand_in():
-            for raw, answer in zip(raws, answers, strict=True):
-                self._door.accept(Frame(raw, PEER), answer.set_result)
+            for frame, answer in zip(frames, answers, strict=True):
+                self._door.accept(frame, answer.set_result)
 
         self._loop.run(hand_in())
         return answers
@@ -155,6 +157,41 @@ def test_a_frame_of_more_messages_than_can_be_held_is_refused_as_one(codec):
 
     assert dispatcher.seen == ["too-many-messages"]
     assert told.decode(codec.replace("16", "16-le")).split("\r")[1].startswith("MSA|AE|C1")
+
+
+class InTwoStages(Notebook):
+    """A notebook of messages that are stored first."""
+
+    def take(self, incoming, first, second):
+        self.seen.append(incoming.control_id)
+        if incoming.has_two_stages:
+            first(Receipt(1, State.RECEIVED, incoming.reply.stored(1, None)))
+            second(Receipt(1, State.APPLIED, incoming.reply.applied(1, None)))
+        else:
+            first(Receipt(1, State.APPLIED, incoming.reply.applied(1, None)))
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_batch_goes_in_portions_and_what_comes_after_it_waits_on_its_connection_alone(count):
+    dispatcher = InTwoStages()
+    helpers = Helpers(Headers().read, count) if count else None
+    staged = message("{}").replace(b"|P|2.5.1", b"|P|2.5.1|||AL|AL").decode()
+    batch = "".join(staged.format(f"B{n}") for n in range(200)).encode()
+    with door(dispatcher, helpers) as to:
+        to.hand_in(message("first"))[0].result(120)
+        frames = (batch, message("behind"), batch, message("last"))
+        promised = to.hand_in(*frames, elsewhere=[message("other")])
+        told = [one.result(120) for one in promised]
+        codes = [[one.split(b"\rMSA|")[1][:-1] for one in answers.now] for answers in told]
+        later = [one.split(b"\rMSA|")[1][:-1] for one in told[0].later.result(120)]
+
+    assert codes[0] == codes[2] == [b"CA|B%d" % n for n in range(200)]
+    assert later == [b"AA|B%d" % n for n in range(200)]
+    assert codes[1::2] == [[b"AA|behind"], [b"AA|last"]]
+    own = [name for name in dispatcher.seen if name not in ("first", "other")]
+    numbers = [f"B{n}" for n in range(200)]
+    assert own == [*numbers, "behind", *numbers, "last"]
+    assert dispatcher.seen.index("other") < dispatcher.seen.index("B199")
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -109,7 +109,8 @@ class Door:
         self._release: asyncio.TimerHandle | None = None  # of those, when too little follows
         self._batches: dict[int, Batch] = {}  # by connection
         self._stopped = False
-        self._keys: dict[tuple[str, str], bytes] = {}  # sender and control id: the newest message
+        # Sender and control id: the newest message. A plain dict is slow to forget its oldest.
+        self._keys: OrderedDict[tuple[str, str], bytes] = OrderedDict()
 
     def accept(self, frame: Frame, answer: Answer) -> None:
         """Take a frame and tell its answers later; by one thread."""
@@ -247,7 +248,7 @@ class Door:
         before = self._keys.pop(name, incoming.key)
         self._keys[name] = incoming.key
         if len(self._keys) > _MOST_CONTROL_IDS:
-            del self._keys[next(iter(self._keys))]
+            self._keys.popitem(last=False)
         if before == incoming.key:
             return incoming
         return replace(incoming, issues=(*incoming.issues, _REUSED))

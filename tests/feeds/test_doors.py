@@ -111,7 +111,7 @@ def test_the_listener_keeps_to_what_its_site_says_and_a_slip_in_it_stops_the_sta
     done = subprocess.run([*command, *flags], capture_output=True, text=True, cwd=ROOT, timeout=300)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (
         2,
-        "yilian: hl7v2/own.yaml:3: Basic.code has no element `txt`",
+        "yilian: site/hl7v2/own.yaml:3: Basic.code has no element `txt`: is it `text`?",
     )
 
 

@@ -137,6 +137,13 @@ def _boolean(value: Any, _: Any) -> bool | None:
     }.get(str(value).strip().upper())
 
 
+def _text(value: Any, _: Any) -> str | None:
+    """Return a value as text; an object or a list (of JSON) is none."""
+    if isinstance(value, (dict, list)):
+        return None
+    return str(value).lower() if isinstance(value, bool) else str(value) or None
+
+
 def _base64(value: Any, _: Any) -> str:
     return base64.b64encode(str(value).encode()).decode()
 
@@ -232,7 +239,7 @@ FUNCTIONS: dict[str, Function] = {
     ),
     "round": Function(_round, type="decimal", args=(1, 1), kinds=("integer",)),
     "boolean": Function(_boolean, type="boolean"),
-    "text": Function(lambda value, _: str(value) or None, type="string"),
+    "text": Function(_text, type="string"),
     # A FHIR code: no blanks at its ends, single ones inside.
     "code-text": Function(lambda value, _: " ".join(str(value).split()) or None, type="code"),
     "id-text": Function(lambda value, _: value if _ID.fullmatch(str(value)) else None, type="id"),

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any, Final
 
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from app.errors import Invalid
 from app.feeds.dicom import report
@@ -264,6 +264,8 @@ def _element(text: str) -> Access:
         match = _KEYWORD.fullmatch(part)
         if match is None or tag_for_keyword(match.group(1)) is None:
             raise Invalid(f"`{part}` is no keyword of the DICOM dictionary")
+        if steps and dictionary_VR(steps[-1][0]) != "SQ":
+            raise Invalid(f"`{steps[-1][0]}` is no sequence: nothing stands in it")
         steps.append((match.group(1), int(match.group(2)) if match.group(2) else None))
 
     def values(place: Place) -> list[Any]:

@@ -28,6 +28,7 @@ from app.mapping.library import (
 )
 from app.mapping.near import meant
 from app.mapping.run import Mapping_
+from app.mapping.yamldoc import Block
 
 SHARED = "shared"
 ASSIGNERS = "assigners.yaml"
@@ -65,11 +66,13 @@ class Catalogue:
             return
         if not isinstance(name, str):
             raise Invalid("a mapping file says `mapping: NAME`", at=f"{file.name}:1")
-        constants = file.body.get("constants") or {}
+        if file.body.get("source", "iot") != "iot":
+            at = f"{file.name}:{file.body.lines['source']}"
+            raise Invalid("a mapping of device messages says `source: iot`", at=at)
         self._names[name] = name
-        for alias in constants.get("aliases") or ():
-            self._names[str(alias)] = name
-        self._match[name] = tuple(str(path) for path in constants.get("match") or ())
+        for alias in _listed(file, "aliases"):
+            self._names[alias] = name
+        self._match[name] = _listed(file, "match")
 
     def _expect(self, overlay: File) -> None:
         """Raise Invalid for an overlay of a mapping that does not exist."""
@@ -137,6 +140,18 @@ class Catalogue:
         """Say whether a payload has any of the paths of the mapping that it is said to be for."""
         paths = self._match[name]
         return not paths or any(present(payload, path) for path in paths)
+
+
+def _listed(file: File, name: str) -> tuple[str, ...]:
+    """Return a constant that is a list of texts. Raises Invalid for anything else."""
+    constants = file.body.get("constants")
+    if not isinstance(constants, Block) or constants.get(name) is None:
+        return ()
+    found = constants[name]
+    if not isinstance(found, list) or any(isinstance(one, (dict, list)) for one in found):
+        at = f"{file.name}:{constants.lines[name]}"
+        raise Invalid(f"`{name}` is a list: [ONE, TWO]", at=at)
+    return tuple(str(one) for one in found)
 
 
 def _given(path: Path) -> File:

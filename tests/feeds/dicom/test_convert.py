@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from app.errors import Invalid
 from app.feeds.dicom.convert import load, main
 from app.feeds.dicom.source import DicomSource
 from app.fhir.validate import problems
@@ -252,3 +253,16 @@ def test_the_shipped_mapping_agrees_with_the_r4_definitions():
     library = merge("dicom", read_folder(shipped("mappings") / "dicom"))
 
     compile_library(library, DicomSource(), check=True)
+
+
+def test_what_stands_in_no_sequence_is_told(tmp_path):
+    overlay = tmp_path / "site.yaml"
+    overlay.write_text(
+        "overlay: dicom\nrules:\n  - extend: patient\n    set:\n"
+        "      language: PatientID.PatientName\n",
+        "utf-8",
+    )
+
+    with pytest.raises(Invalid, match="`PatientID` is no sequence") as caught:
+        load([shipped("mappings") / "dicom"], [overlay])
+    assert caught.value.at == "site.yaml:5"

@@ -13,6 +13,9 @@ from app.paths import shipped
         ("overlay: monitor\nrules:\n  - {rule: x, resource: Flag, each: $, set: {a: b}}\n", "3"),
         ("overlay: montor\n", "1"),
         ("overlay: monitor\nfor: a\n", "2"),
+        ("mapping: hot\nsource: hl7v2\n", "2"),
+        ("mapping: hot\nconstants:\n  aliases: 5\n", "3"),
+        ("mapping: hot\nconstants:\n  match: temp\n", "3"),
     ],
 )
 def test_files_for_devices_are_held_against_the_definitions_too(tmp_path, overlay, at):

@@ -389,3 +389,20 @@ def test_a_file_of_another_kind_is_handed_to_who_converts_it(tmp_path):
 
     assert code == 0
     assert json.loads(out.getvalue().splitlines()[1]) == {"was": "MSH"}
+
+
+def test_numbers_that_stand_for_names_become_text_and_objects_nothing(tmp_path):
+    message = json.loads((FIXTURES / "monitor.json").read_text("utf-8"))
+    message["dev"].update(sn=12345, model=7, sw=[1])
+    message["bed"] = 12
+    path = tmp_path / "monitor.json"
+    path.write_text(json.dumps(message), "utf-8")
+
+    out = io.StringIO()
+    assert main(["--mapping", "monitor", str(path)], io.BytesIO(), out) == 0
+    found = [entry["resource"] for entry in json.loads(out.getvalue())["entry"]]
+
+    (device,) = [one for one in found if one["resourceType"] == "Device"]
+    assert (device["serialNumber"], device["modelNumber"]) == ("12345", "7")
+    assert "version" not in device
+    assert [one["name"] for one in found if one["resourceType"] == "Location"] == ["12"]

@@ -26,7 +26,7 @@ from app.mapping.code import (
     of_access,
     union,
 )
-from app.mapping.functions import FUNCTIONS, unfit
+from app.mapping.functions import FUNCTIONS, no_pattern, unfit
 from app.mapping.library import Library, Located
 from app.mapping.mentions import reference_up, references_down
 from app.mapping.near import meant
@@ -167,6 +167,7 @@ class Formulas:
             raise Invalid(f"`{name}` takes {_span(function.args)} arguments")
         if given is None and function.takes not in ("none", "node"):
             raise Invalid(f"`{name}` needs something left of it: `value | {name}`")
+        _needs_type(name, given, function.of)
         args = [self._code(arg, here) for arg in tree.args]
         for problem in unfit(function, [arg.const for arg in args]):
             raise Invalid(f"`{name}` {problem}")
@@ -196,6 +197,7 @@ class Formulas:
         name = tree.name
         if given is None or not tree.args or not isinstance(tree.args[0], (ex.Path, ex.Const)):
             raise Invalid(f"`{name}` needs a value left of it and the name of a table")
+        _needs_type(name, given, "CodeableConcept" if name == "translate" else None)
         first = tree.args[0]
         table_name = first.text if isinstance(first, ex.Path) else str(first.value)
         table = self._library.tables.get(table_name)
@@ -267,6 +269,8 @@ class Formulas:
         if isinstance(tree, ex.In):
             return self._in(tree, here)
         left, right = self._code(tree.left, here), self._code(tree.right, here)
+        if tree.operator == "matches" and (problem := no_pattern(right.const)):
+            raise Invalid(f"`matches`: {problem}")
         form = forms.compare(tree.operator, left.one, right.one, right.const, left.text)
         reads = union((left.reads, right.reads))
         return Value(form, reads=reads, whole=left.whole and right.whole)
@@ -278,6 +282,16 @@ class Formulas:
             raise Invalid("`in` needs constants")
         wanted = frozenset(str(option.const) for option in codes)
         return Value(forms.among(code.one, wanted, code.text), reads=code.reads, whole=code.whole)
+
+
+def _needs_type(name: str, given: Code | None, wanted: str | None) -> None:
+    """Raise Invalid for a value that is certainly not of the type that a function works on."""
+    if given is None or wanted is None:
+        return
+    found = given.type or ("string" if given.text or given.const is not None else None)
+    if found not in (None, wanted):
+        made = {"CodeableConcept": "CWE", "Identifier": "CX"}.get(wanted, wanted)
+        raise Invalid(f"`{name}` works on {wanted}, not {found}: as of `VALUE | {made}`")
 
 
 def all_of(tests: list[Value]) -> Value:

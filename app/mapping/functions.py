@@ -192,7 +192,8 @@ def _no_number(value: Any, _: Sequence[Any]) -> str | None:
     return None if value is None or number(value) is not None else "it is a number"
 
 
-def _no_pattern(value: Any, _: Sequence[Any]) -> str | None:
+def no_pattern(value: Any, _: Sequence[Any] = ()) -> str | None:
+    """Say why a value is no regular expression; None when it is one."""
     if not isinstance(value, str):
         return "a pattern is a constant text"
     try:
@@ -216,7 +217,7 @@ _KINDS: dict[str, Callable[[Any, Sequence[Any]], str | None]] = {
     "text": _no_text,
     "integer": _no_integer,
     "number": _no_number,
-    "pattern": _no_pattern,
+    "pattern": no_pattern,
     "template": _no_template,
 }
 

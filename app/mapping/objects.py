@@ -67,6 +67,8 @@ class Objects:
         if "$each" in block:
             at = place(block, "$each", here.file)
             each = self._formulas.formula(str(block["$each"]), here, at)
+            if each.const is not None or each.type is not None:
+                self._problems.add("`$each` needs a path: what a function gives has no parts", at)
             inner = here.inside(each.at)
         value = self._content(block, inner, whole, type_)
         if "$when" in block:

@@ -95,6 +95,7 @@ class Function:
     gives_list: it returns a list, whose items spread in an array.
     type: the FHIR type of what it returns, if that is certain.
     args: least and most number of arguments.
+    of: the FHIR type that what stands left of the bar has to have, if any.
     kinds: what the arguments are, where that can be checked beforehand (`functions.unfit`).
     pure: the result depends on nothing but the arguments and `Document.memo_scope`.
     fails: the warning when it returns nothing for something (`value` functions): its stable code
@@ -106,6 +107,7 @@ class Function:
     gives_list: bool = False
     type: str | None = None
     args: tuple[int, int] = (0, 0)
+    of: str | None = None
     kinds: tuple[str, ...] = ()
     fails: tuple[str, str] | None = None
     pure: bool = True

@@ -263,6 +263,11 @@ rules:
         ("maritalStatus: {$whn: x, text: x}", "unknown key `$whn`: is it `$when`?"),
         ("maritalStatus: {$needs: y, text: x}", "`$needs: y` names no element"),
         ("link: [{type: =refer}]", "`Patient.link` needs `other`"),
+        ('contact: [{$when: x matches "(", name: {text: x}}]', "`matches`: no pattern"),
+        ("contact: [{$when: x matches y, name: {text: x}}]", "`matches`: a pattern is a constant"),
+        ("contact: [{$each: =a, name: {text: x}}]", "`$each` needs a path"),
+        ("contact: [{$each: 'x | parts', name: {text: x}}]", "`$each` needs a path"),
+        ('maritalStatus: "x | text | translate(t)"', "`translate` works on CodeableConcept"),
     ],
 )
 def test_a_wrong_mapping_is_refused_with_file_and_line(element, problem):

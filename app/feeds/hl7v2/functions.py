@@ -19,7 +19,7 @@ from urllib.parse import quote
 from app.errors import Issue
 from app.feeds.hl7v2.er7 import NULL, Message
 from app.fhir.ids import encode_part
-from app.mapping.functions import number
+from app.mapping.functions import integer, number
 from app.mapping.source import Function
 from app.registry import carrier
 
@@ -261,9 +261,10 @@ _MINUTES = {
 
 def later(value: str, _: Any, minutes: Any) -> str | None:
     """Return a FHIR dateTime so many minutes later; a date alone stays as it is unknown."""
-    if "T" not in value or minutes is None:
+    shift = integer(minutes) if minutes is not None else None
+    if "T" not in value or shift is None:
         return None
-    return (datetime.fromisoformat(value) + timedelta(minutes=int(minutes))).isoformat()
+    return (datetime.fromisoformat(value) + timedelta(minutes=shift)).isoformat()
 
 
 def instant_of_fhir(value: str, _: Any) -> str | None:
@@ -581,24 +582,24 @@ FUNCTIONS: dict[str, Function] = {
     "instant": Function(instant, type="instant"),
     "instant-of-day": Function(instant_of_day, type="instant"),
     "time": Function(time, type="time"),
-    "utc": Function(utc, type="string"),
+    "utc": Function(utc, type="string", of="dateTime"),
     "in-minutes": Function(in_minutes, type="positiveInt", args=(1, 1)),
-    "later": Function(later, type="dateTime", args=(1, 1)),
-    "instant-of-fhir": Function(instant_of_fhir, type="instant"),
+    "later": Function(later, type="dateTime", args=(1, 1), of="dateTime", kinds=("integer",)),
+    "instant-of-fhir": Function(instant_of_fhir, type="instant", of="dateTime"),
     "omit-number": Function(omit_number, type="decimal", args=(1, 1)),
     "omit-same": Function(omit_same, args=(1, 1)),
     "has-time": Function(has_time, type="string"),
     "system-uri": Function(system_uri, type="string"),
     "universal-uri": Function(universal_uri, type="string", args=(1, 1)),
     "assigner": Function(assigner, takes="none", type="string", args=(3, 3)),
-    "own-identifier": Function(own_identifier, takes="values", type="Identifier"),
-    "own-number": Function(own_number, takes="values", type="string"),
-    "any-number": Function(any_number, takes="values", type="string"),
+    "own-identifier": Function(own_identifier, takes="values", type="Identifier", of="Identifier"),
+    "own-number": Function(own_number, takes="values", type="string", of="Identifier"),
+    "any-number": Function(any_number, takes="values", type="string", of="Identifier"),
     "media-type": Function(media_type, takes="none", type="string", args=(2, 2)),
     "name-text": Function(name_text, takes="node", type="string", args=(3, 3)),
     "eui64": Function(eui64, type="string"),
     "comparator-sign": Function(comparator_sign, type="string"),
-    "in-table": Function(in_table, type="CodeableConcept", args=(1, 1)),
+    "in-table": Function(in_table, type="CodeableConcept", args=(1, 1), of="CodeableConcept"),
     "social-number-system": Function(social_number_system, type="string"),
     "comparator": Function(comparator, type="string"),
     "compared": Function(compared, type="decimal"),

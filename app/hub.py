@@ -171,7 +171,7 @@ class Hub:
             InDatabase(self.store),
         )
         self.store.codes = SearchedCodes(self.terminology)
-        self.inbox = Received(parts.database)
+        self.inbox = Received(parts.database, zone=ZoneInfo(parts.settings.time_zone))
         self._conversions = Conversions(parts.doors)
 
     @classmethod

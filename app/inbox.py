@@ -10,18 +10,16 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
-from datetime import tzinfo
 from typing import IO, Any
 from zoneinfo import ZoneInfo
 
 from app import clock, settings
 from app.errors import Invalid, NotFound
-from app.feeds import inbox
+from app.feeds import inbox, received
 from app.feeds.inbox import Entry, State, Wanted
-from app.fhir import dates
 from app.store import schema
 from app.store.database import SQLITE, Address, Connection, connect, transaction
 
@@ -29,8 +27,6 @@ log = logging.getLogger(__name__)
 
 _TENANT = 0
 _FEEDS = ("hl7v2", "dicom", "iot")
-_MOST_REPLAYED = 100_000  # by one command
-_STATES: Mapping[str, State] = {state.name.lower(): state for state in State}
 
 
 def main(argv: Sequence[str], stdin: IO[bytes], stdout: IO[str]) -> int:
@@ -51,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     common = settings.flags("data", "database_url", "time_zone")
     which = argparse.ArgumentParser(add_help=False)
     which.add_argument("--feed", choices=_FEEDS)
-    which.add_argument("--state", action="append", choices=sorted(_STATES), default=[])
+    which.add_argument("--state", action="append", choices=sorted(received.STATES), default=[])
     which.add_argument("--source", help="the sender, as its feed names it")
     which.add_argument("--control-id", help="the message's own id (MSH-10)")
     which.add_argument("--since", metavar="TIME", help="received then or later: 2025-03-10T08:00")
@@ -96,24 +92,16 @@ def _number(text: str) -> int:
 
 
 def _wanted(args: argparse.Namespace) -> Wanted:
-    """Return what the flags name. A time is all that it stands for: a day, a minute."""
-    return Wanted(
+    return received.wanted(
         feed=args.feed,
         source=args.source,
         control_id=args.control_id,
-        states=tuple(_STATES[name] for name in args.state),
-        since_us=_interval("--since", args.since, args.zone)[0],
-        until_us=_interval("--until", args.until, args.zone)[1],
+        states=args.state,
+        since=args.since,
+        until=args.until,
+        zone=args.zone,
+        at="--",
     )
-
-
-def _interval(flag: str, text: str | None, zone: tzinfo) -> tuple[int, int] | tuple[None, None]:
-    if text is None:
-        return None, None
-    try:
-        return dates.bounds(text, zone)
-    except Invalid as exc:
-        raise Invalid(str(exc), at=flag) from exc
 
 
 def _list(db: Connection, args: argparse.Namespace, stdout: IO[str]) -> int:
@@ -153,9 +141,9 @@ def _replay(db: Connection, args: argparse.Namespace, stdout: IO[str]) -> int:
         raise Invalid("say which entries to replay: their ids, or --failed, --source, --since ...")
     ids = list(args.ids)
     if by_flags:
-        if args.failed or not wanted.states:  # what was applied only who says so
-            wanted = replace(wanted, states=(State.FAILED,))
-        ids = [entry.id for entry in inbox.page(db, _TENANT, wanted, count=_MOST_REPLAYED)]
+        if args.failed:
+            wanted = replace(wanted, states=())  # those that failed
+        ids = received.to_replay(db, _TENANT, wanted)
     return _moved(db, ids, State.REPLAY, None, stdout)
 
 

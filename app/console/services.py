@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 from enum import IntEnum
-from typing import Protocol
+from typing import Protocol, TypedDict, Unpack
 
 from app.clock import Clock
 from app.errors import Issue
@@ -56,24 +56,40 @@ class Counted(Protocol):
     def count(self) -> int: ...
 
 
+class Words(TypedDict, total=False):
+    """Which messages are meant; since, until: times as FHIR writes them."""
+
+    feed: str | None
+    source: str | None
+    control_id: str | None
+    states: Sequence[str]
+    since: str | None
+    until: str | None
+
+
 class Inbox(Protocol):
     """The messages received by all feeds."""
 
     def page(
-        self,
-        *,
-        feed: str | None = None,
-        states: Sequence[str] = (),
-        source: str | None = None,
-        control_id: str | None = None,
-        before: int | None = None,
-        count: int,
+        self, *, before: int | None = None, count: int, **words: Unpack[Words]
     ) -> Sequence[Message]:
         """Return messages without their bytes, newest first."""
         ...
 
     def get(self, id_: int) -> Message:
         """Return one message with its bytes. Raises NotFound."""
+        ...
+
+    def replay(self, id_: int) -> None:
+        """Have a message applied again. Raises NotFound, Conflict."""
+        ...
+
+    def replay_all(self, **words: Unpack[Words]) -> int:
+        """Have messages applied again, those that failed unless states are named; say how many."""
+        ...
+
+    def discard(self, id_: int, reason: str) -> None:
+        """Put a failed message aside. Raises NotFound, Conflict."""
         ...
 
     def counts(self, most: int) -> Sequence[Counted]:

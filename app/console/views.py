@@ -2,7 +2,7 @@
 
 `/inbox` and `/inbox/{id}` answer JSON to programs and HTML to browsers, `/` JSON on request. The
 bytes of messages and of answers are patient data: they are shown on this machine only (`local.py`),
-and that is logged.
+and that is logged. What failed is applied again, or put aside, by a POST of a form or of JSON.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from app.clock import from_us, instant
 from app.console import terminology, texts
 from app.console.counts import Kept
 from app.console.local import is_local
-from app.console.services import Hub, Message
-from app.errors import Forbidden, Invalid, NotFound
+from app.console.services import Hub, Message, Words
+from app.errors import Forbidden, Invalid, Malformed, NotFound
 from app.store.entries import local_reference
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ TYPES_MOST = 100_000  # resources of one type are counted so far
 MESSAGES_MOST = 10_000
 _LAST = 25  # messages on the start page
 _PAGE, _PAGE_MOST = 50, 500
+_REASON_MOST = 500
 _STATES = ("received", "applied", "duplicate", "failed", "discarded", "replay")
 _TEXT_MOST = 64 << 10  # of a message are shown as text
 _CHARSETS = ("utf-8", "gb18030")
@@ -80,20 +81,42 @@ def blueprint(hub: Hub) -> Blueprint:
     def inbox() -> Response:
         count = _number("count", _PAGE)
         count = min(_PAGE if count is None else count, _PAGE_MOST)
-        wanted = {name: request.args.get(name) for name in ("feed", "source", "control_id")}
-        states = [name for name in request.args.getlist("state") if name]
-        if not set(states) <= set(_STATES):
-            raise Invalid(f"a state is one of {', '.join(_STATES)}", at="http.state")
-        found = hub.inbox.page(
-            **wanted, states=states, before=_number("before", None), count=count + 1
-        )
+        found = hub.inbox.page(before=_number("before", None), count=count + 1, **_words())
         more = len(found) > count
         messages = found[:count]
         following = _following(messages[-1].id) if more and messages else None
         if _wants_json(request):
             listed = [_facts(message) for message in messages]
             return _json({"messages": listed, "next": following})
-        return _page("inbox.html", hub, messages=messages, following=following)
+        query = request.query_string.decode("ascii", "replace")
+        again = f"/inbox/replay?{query}" if request.args.getlist("state") == ["failed"] else None
+        return _page("inbox.html", hub, messages=messages, following=following, again=again)
+
+    @console.post("/inbox/replay")
+    def replay_all() -> Response:
+        words = _words()
+        if not any(words.values()):
+            raise Invalid("say which messages: state=failed, feed, source, since, until ...")
+        count = hub.inbox.replay_all(**words)
+        log.info("inbox.replay", extra={"count": count})
+        return _see("/inbox") if _is_form(request) else _json({"replayed": count}, 202)
+
+    @console.post("/inbox/<int:id_>/replay")
+    def replay(id_: int) -> Response:
+        hub.inbox.replay(_there(id_))
+        log.info("inbox.replay", extra={"inbox_id": id_})
+        return _changed(id_, 202)
+
+    @console.post("/inbox/<int:id_>/discard")
+    def discard(id_: int) -> Response:
+        hub.inbox.discard(_there(id_), _reason(request))
+        log.info("inbox.discard", extra={"inbox_id": id_})
+        return _changed(id_, 200)
+
+    def _changed(id_: int, status: int) -> Response:
+        if _is_form(request):
+            return _see(f"/inbox/{id_}")
+        return _json(_facts(hub.inbox.get(id_)), status)
 
     @console.get("/inbox/<int:id_>")
     def message(id_: int) -> Response:
@@ -136,9 +159,50 @@ def _by_feed(hub: Hub) -> Mapping[str, Mapping[str, int]]:
 
 
 def _entry(hub: Hub, id_: int) -> Message:
+    return hub.inbox.get(_there(id_))
+
+
+def _there(id_: int) -> int:
+    """Return a number that an entry can have."""
     if id_ >= 1 << 63:
         raise NotFound("there is no such inbox entry")
-    return hub.inbox.get(id_)
+    return id_
+
+
+def _words() -> Words:
+    """Return which messages the query names."""
+    states = [name for name in request.args.getlist("state") if name]
+    if not set(states) <= set(_STATES):
+        raise Invalid(f"a state is one of {', '.join(_STATES)}", at="http.state")
+    said = request.args.get
+    return Words(
+        feed=said("feed") or None,
+        source=said("source") or None,
+        control_id=said("control_id") or None,
+        states=states,
+        since=said("since"),
+        until=said("until"),
+    )
+
+
+def _reason(asked: Request) -> str:
+    """Return why a message is put aside: a field of a form, or a member of a JSON object."""
+    if _is_form(asked):
+        reason: Any = asked.form.get("reason")
+    else:
+        try:
+            body = orjson.loads(asked.get_data())
+        except orjson.JSONDecodeError as exc:
+            raise Malformed("the body is not JSON") from exc
+        reason = body.get("reason") if isinstance(body, dict) else None
+    if not isinstance(reason, str) or not 0 < len(reason.strip()) <= _REASON_MOST:
+        raise Invalid(f"a reason of at most {_REASON_MOST} characters is needed", at="reason")
+    return reason.strip()
+
+
+def _is_form(asked: Request) -> bool:
+    """Return whether a person pressed a button."""
+    return asked.mimetype in ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 def _number(name: str, default: int | None) -> int | None:
@@ -250,7 +314,12 @@ def _by_type(touched: Sequence[str]) -> list[tuple[str, list[str]]]:
     return list(found.items())
 
 
-def _json(content: Any) -> Response:
-    response = Response(orjson.dumps(content), content_type="application/json")
+def _see(address: str) -> Response:
+    """Lead a browser on after a form (303: with a GET)."""
+    return Response(status=303, headers={**_HEADERS, "Location": address})
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    response = Response(orjson.dumps(content), status, content_type="application/json")
     response.headers.update(_HEADERS)
     return response

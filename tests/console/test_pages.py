@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from dataclasses import dataclass, field
 from hashlib import sha256
 from zoneinfo import ZoneInfo
@@ -93,7 +94,7 @@ def client(url):
         inbox.add(db, 0, entry(8, state=State.FAILED, issues=(broken,), touched=()))
         inbox.add(db, 0, entry(9, feed="dicom", kind="CT", raw=b"\0\1binary"))
     db.close()
-    hub = OneProcess(store, Received(Address(url)))
+    hub = OneProcess(store, Received(Address(url), zone=ZoneInfo("Asia/Shanghai")))
     yield Client(create_app(hub, [console.blueprint(hub)]))
     hub.inbox.close()
     store.close()
@@ -212,7 +213,19 @@ def test_a_listing_is_narrowed_by_feed_and_state(client):
     assert [one["id"] for one in found["messages"]] == [8]
 
 
-@pytest.mark.parametrize("query", ["state=odd", "count=x", "count=0", "before=-1"])
+def test_a_listing_is_narrowed_by_the_time_of_receipt(client):
+    def received(query):
+        found = get(client, f"/inbox?{query}&feed=dicom", Accept="application/json").json
+        return [one["id"] for one in found["messages"]]
+
+    assert received("since=2026-03-28T08:00&until=2026-03-28") == [9]  # times of the hub's zone
+    assert received("since=2026-03-28T00:00:00Z") == [9]
+    assert received("until=2026-03-27") == received("since=2026-03-29") == []
+
+
+@pytest.mark.parametrize(
+    "query", ["state=odd", "count=x", "count=0", "before=-1", "since=noon", "until=2026-13"]
+)
 def test_a_wrong_question_is_a_problem(client, query):
     answer = get(client, f"/inbox?{query}")
 
@@ -223,6 +236,96 @@ def test_a_wrong_question_is_a_problem(client, query):
 @pytest.mark.parametrize("path", ["/inbox/77", "/inbox/99999999999999999999", "/inbox/77/raw"])
 def test_a_message_that_is_not_there_is_not_found(client, path):
     assert get(client, path).status_code == 404
+
+
+def post(client, path, **more):
+    headers = {"Host": "127.0.0.1:8080"} | more.pop("headers", {})
+    return client.post(
+        path, headers=headers, environ_overrides={"REMOTE_ADDR": "127.0.0.1"}, **more
+    )
+
+
+@pytest.fixture
+def other(database_url):
+    """A hub of its own: failed 1 to 3, applied 4, a duplicate 5."""
+    store = open_store(database_url)
+    failed = {"state": State.FAILED, "touched": (), "received_us": RECEIVED_US}
+    with closing(connect(Address(database_url), write=True)) as db, transaction(db):
+        for number in (1, 2, 3):
+            inbox.add(db, 0, entry(number, **failed))
+        inbox.add(db, 0, entry(4))
+        inbox.add(db, 0, entry(5, state=State.DUPLICATE, repeats=4))
+    hub = OneProcess(store, Received(Address(database_url)))
+    yield Client(create_app(hub, [console.blueprint(hub)]))
+    hub.inbox.close()
+    store.close()
+
+
+def states(client):
+    found = get(client, "/inbox", Accept="application/json").json["messages"]
+    return {one["id"]: one["state"] for one in found}
+
+
+def test_one_message_is_applied_again_by_programs_and_by_people(other):
+    answer = post(other, "/inbox/1/replay")
+    button = re.search(r'action="(/inbox/2/replay)"', get(other, "/inbox/2").text)[1]
+    pressed = post(other, button, data={}, content_type="application/x-www-form-urlencoded")
+
+    assert (answer.status_code, answer.json["state"]) == (202, "replay")
+    assert (pressed.status_code, pressed.headers["Location"]) == (303, "/inbox/2")
+    assert states(other) == {5: "duplicate", 4: "applied", 3: "failed", 2: "replay", 1: "replay"}
+    assert "/replay" not in get(other, "/inbox/5").text
+
+
+def test_all_that_failed_are_applied_again_at_once(other):
+    page = get(other, "/inbox?state=failed&feed=hl7v2").text
+    button = re.search(r'action="(/inbox/replay[^"]*)"', page)[1].replace("&amp;", "&")
+    narrow = post(other, "/inbox/replay?feed=hl7v2&until=2026-03-27")
+    pressed = post(other, button, data={}, content_type="application/x-www-form-urlencoded")
+    applied = post(other, "/inbox/replay?state=applied")
+
+    assert (narrow.status_code, narrow.json) == (202, {"replayed": 0})
+    assert (pressed.status_code, pressed.headers["Location"]) == (303, "/inbox")
+    assert applied.json == {"replayed": 1}  # only who names them
+    assert set(states(other).values()) == {"replay", "duplicate"}
+    assert post(other, "/inbox/replay").status_code == 400
+
+
+def test_what_failed_is_put_aside_with_a_reason(other):
+    answer = post(other, "/inbox/1/discard", json={"reason": "sent by mistake"})
+    pressed = post(other, "/inbox/2/discard", data={"reason": "误发"})
+
+    assert (answer.status_code, answer.json["state"]) == (200, "discarded")
+    assert answer.json["issues"][-1]["text"] == "sent by mistake"
+    assert pressed.status_code == 303
+    assert "误发" in get(other, "/inbox/2").text
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "status"),
+    [
+        ("/inbox/5/replay", {}, 409),
+        ("/inbox/4/discard", {"json": {"reason": "x"}}, 409),
+        ("/inbox/1/discard", {"json": {"reason": " "}}, 400),
+        ("/inbox/1/discard", {"json": ["x"]}, 400),
+        ("/inbox/1/discard", {"data": b"{"}, 400),
+        ("/inbox/77/replay", {}, 404),
+        ("/inbox/99999999999999999999/replay", {}, 404),
+        ("/inbox/1/replay", {"headers": {"Origin": "https://elsewhere.example"}}, 403),
+    ],
+    ids=[
+        "duplicate", "applied", "no reason", "no object", "no JSON", "not there", "no number",
+        "a page from elsewhere",
+    ],
+)  # fmt: skip
+def test_what_cannot_be_moved_stays(other, path, more, status):
+    before = states(other)
+
+    answer = post(other, path, **more)
+
+    assert answer.status_code == status
+    assert answer.content_type == "application/problem+json"
+    assert states(other) == before
 
 
 def test_a_count_is_kept_for_a_second_or_fifty_times_what_it_took():

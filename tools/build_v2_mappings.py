@@ -147,10 +147,13 @@ def _tsv(path: Path) -> list[list[str]]:
 _WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
 
 
+_VERSIONS = ("2_8_2", "2_7", "2_6", "2_5_1", "2_3_1")  # of hl7apy's dictionaries
+
+
 def fields() -> str:
     """Return fields.py: the newest dictionary, with what older versions had in addition."""
     known: dict[str, list[str]] = {}
-    for version in ("2_8_2", "2_7", "2_6", "2_5_1", "2_3_1"):
+    for version in _VERSIONS:
         module: Any = importlib.import_module(f"hl7apy.v{version}")
         for name, definition in module.SEGMENTS.items():
             if not re.fullmatch(r"[A-Z][A-Z0-9]{2}", name):
@@ -167,6 +170,7 @@ def fields() -> str:
     lines = [
         '"""The data types of the fields of every segment; made by tools/build_v2_mappings.py.\n\n'
         "Newest first (2.8.2), completed from 2.7, 2.6, 2.5.1 and 2.3.1; `-` is not known.\n"
+        "COMPONENTS: how many a data type has in the version in which it has most.\n"
         '"""\n\nFIELDS: dict[str, str] = {\n'
     ]
     for name in sorted(known):
@@ -178,8 +182,21 @@ def fields() -> str:
             for part in _wrapped(known[name]):
                 lines.append(f'        "{part}"\n')
             lines.append("    ),\n")
+    lines.append("}\n\nCOMPONENTS: dict[str, int] = {\n")
+    used = {type_ for types in known.values() for type_ in types}
+    lines += [f'    "{name}": {n},\n' for name, n in sorted(_components().items()) if name in used]
     lines.append("}\n")
     return "".join(lines)
+
+
+def _components() -> dict[str, int]:
+    """Return how many components each data type has that has any; not of NA, an array."""
+    found: dict[str, int] = {}
+    for version in _VERSIONS:
+        module: Any = importlib.import_module(f"hl7apy.v{version}")
+        for name, parts in module.DATATYPES_STRUCTS.items():
+            found[name] = max(found.get(name, 0), len(parts))
+    return {name: count for name, count in found.items() if count > 1 and name != "NA"}
 
 
 def _wrapped(types: list[str]) -> list[str]:

@@ -26,7 +26,7 @@ from typing import Any
 from app.errors import Invalid
 from app.feeds.hl7v2 import paths
 from app.feeds.hl7v2.er7 import Message
-from app.feeds.hl7v2.fields import FIELDS
+from app.feeds.hl7v2.fields import COMPONENTS, FIELDS
 from app.feeds.hl7v2.functions import FUNCTIONS
 from app.feeds.hl7v2.tree import ORDER, ROOT, Tree, may_hold
 from app.fhir.ids import encode_part
@@ -41,6 +41,7 @@ _INSIDE = re.compile(r"(\.\.?|/|[A-Z][A-Z0-9]{2})/([A-Z][A-Z0-9]{2})")
 _PART = re.compile(r"\.(?:(\d{1,2})(?:\.(\d{1,2}))?|\*)?")
 _WHOLE = frozenset(("ST", "TX", "FT", "NM", "SNM", "varies"))  # no components: `^` is text
 _EXTRA_FIELDS = 20  # fields that a version after 2.8.2 may add behind a segment
+_EXTRA_COMPONENTS = 5  # that later versions, or a site, may add behind those of a data type
 _ANY_LENGTH = frozenset(("QPD", "RDT"))
 
 
@@ -295,6 +296,8 @@ def _path(text: str, at: str | None, trace: bool) -> Access:
     kind = _type_of(segment, number)
     repetition = int(found[3] or 0)
     one, two = int(found[4] or 0), int(found[5] or 0)
+    if one > COMPONENTS.get(kind, one) + _EXTRA_COMPONENTS:
+        raise Invalid(f"{segment}-{number} ({kind}) has no component {one}")
     if not one and found[6] is None and kind not in _WHOLE:
         one = 1
     field = paths.Field(segment, number, repetition, (one, two), component=bool(found[4]), at=at)

@@ -134,13 +134,14 @@ class Subscriber:
     def _session(self, version: int) -> None:
         """Connect, subscribe and hear messages until closed. Raises OSError, EOFError, Refused."""
         to = self._to
+        tls = ssl.create_default_context(cafile=to.ca) if to.tls else None
         try:
             plain = socket.create_connection((to.host, to.port), _CONNECT_S)
         except OSError as exc:
             raise _Unreachable from exc
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with plain:
-            tls = ssl.create_default_context(cafile=to.ca) if to.tls else None
+            plain.getpeername()  # of who is gone already, wrap_socket leaves a socket open
             sock = tls.wrap_socket(plain, server_hostname=to.host) if tls else plain
             with sock:
                 sock.settimeout(_ANSWER_S if self._undecided else _CONNECT_S)

@@ -21,7 +21,7 @@ from app.errors import Invalid, NotFound
 from app.feeds import inbox, received
 from app.feeds.inbox import Entry, State, Wanted
 from app.store import schema
-from app.store.database import SQLITE, Address, Connection, connect, transaction
+from app.store.database import SQLITE, Address, Connection, connect
 
 log = logging.getLogger(__name__)
 
@@ -154,8 +154,7 @@ def _discard(db: Connection, args: argparse.Namespace, stdout: IO[str]) -> int:
 def _moved(
     db: Connection, ids: Sequence[int], to: State, reason: str | None, stdout: IO[str]
 ) -> int:
-    with transaction(db):
-        count = inbox.move(db, _TENANT, ids, to, reason=reason)
+    count = received.move_all(db, _TENANT, ids, to, reason=reason)
     stdout.write(f"{count} of {len(ids)} entries: {to.name.lower()}\n")
     return 0 if count == len(ids) else 1
 

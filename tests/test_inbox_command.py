@@ -7,7 +7,7 @@ import pytest
 
 from app import inbox as command
 from app.errors import Invalid, Issue, NotFound
-from app.feeds import inbox
+from app.feeds import inbox, received
 from app.feeds.inbox import Entry, State
 from app.store import schema
 from app.store.database import Address, connect, transaction
@@ -45,6 +45,13 @@ def run(url, *argv):
     stdout = io.StringIO()
     code = command.main([*argv, "--database", url], io.BytesIO(), stdout)
     return code, stdout.getvalue()
+
+
+def test_many_are_moved_a_portion_at_a_time(url, monkeypatch):
+    monkeypatch.setattr(received, "_PORTION", 1)
+
+    assert run(url, "replay", "--failed") == (0, "2 of 2 entries: replay\n")
+    assert run(url, "list", "--state", "failed") == (0, "")
 
 
 def test_a_listing_is_newest_first_and_pages(url):

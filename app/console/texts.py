@@ -60,7 +60,7 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
     ),
     "older": ("older", "更早"),
     "replay": ("Apply again", "重放"),
-    "replay_all": ("Apply all of these again", "全部重放"),
+    "replay_all": ("Apply the whole list again", "重放列表中的全部消息"),
     "discard": ("Put aside", "搁置"),
     "reason": ("reason", "原因"),
     "newest_link": ("newest", "最新"),

@@ -30,6 +30,10 @@ MESSAGES_MOST = 10_000
 _LAST = 25  # messages on the start page
 _PAGE, _PAGE_MOST = 50, 500
 _REASON_MOST = 500
+# What may stand in the address of a listing.
+_NAMED = frozenset(
+    ("feed", "state", "source", "control_id", "since", "until", "count", "before", "lang")
+)
 _STATES = ("received", "applied", "duplicate", "failed", "discarded", "replay")
 _TEXT_MOST = 64 << 10  # of a message are shown as text
 _CHARSETS = ("utf-8", "gb18030")
@@ -94,6 +98,10 @@ def blueprint(hub: Hub) -> Blueprint:
 
     @console.post("/inbox/replay")
     def replay_all() -> Response:
+        if unknown := sorted(request.args.keys() - _NAMED):
+            # Passed over, it would not narrow what is applied again.
+            text = f"a listing is narrowed by {', '.join(sorted(_NAMED))}"
+            raise Invalid(text, at=f"http.{unknown[0]}")
         words = _words()
         if not any(words.values()):
             raise Invalid("say which messages: state=failed, feed, source, since, until ...")

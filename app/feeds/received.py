@@ -27,6 +27,7 @@ from app.store.database import (
 )
 
 MOST_REPLAYED = 100_000  # at once
+_PORTION = 200  # entries moved in a transaction: what feeds write waits for one at most
 STATES: Mapping[str, State] = {state.name.lower(): state for state in State}
 
 
@@ -81,6 +82,17 @@ def to_replay(db: Connection, tenant: int, which: Wanted) -> list[int]:
     return [entry.id for entry in inbox.page(db, tenant, which, count=MOST_REPLAYED)]
 
 
+def move_all(
+    db: Connection, tenant: int, ids: Sequence[int], to: State, *, reason: str | None = None
+) -> int:
+    """Do as `inbox.move`, a portion in each transaction; return how many were moved."""
+    moved = 0
+    for start in range(0, len(ids), _PORTION):
+        with transaction(db):
+            moved += inbox.move(db, tenant, ids[start : start + _PORTION], to, reason=reason)
+    return moved
+
+
 class Received:
     """The inbox as a console or a monitor sees it. Safe to use from many threads."""
 
@@ -106,7 +118,7 @@ class Received:
     def replay(self, id_: int) -> None:
         """Have an entry applied again. Raises NotFound, Conflict when it cannot be."""
         with self._writing() as db:
-            if not inbox.move(db, self._tenant, [id_], State.REPLAY):
+            if not move_all(db, self._tenant, [id_], State.REPLAY):
                 raise Conflict("a duplicate, or a message whose bytes are no longer kept")
 
     def replay_all(self, **words: Unpack[Words]) -> int:
@@ -114,12 +126,12 @@ class Received:
         which = wanted(zone=self._zone, at="http.", **words)
         with self._writing() as db:
             ids = to_replay(db, self._tenant, which)
-            return inbox.move(db, self._tenant, ids, State.REPLAY)
+            return move_all(db, self._tenant, ids, State.REPLAY)
 
     def discard(self, id_: int, reason: str) -> None:
         """Put a failed entry aside. Raises NotFound, Conflict when it has not failed."""
         with self._writing() as db:
-            if not inbox.move(db, self._tenant, [id_], State.DISCARDED, reason=reason):
+            if not move_all(db, self._tenant, [id_], State.DISCARDED, reason=reason):
                 raise Conflict("only what failed can be put aside")
 
     def counts(self, most: int) -> list[Counted]:
@@ -157,9 +169,9 @@ class Received:
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        """Give a connection with a transaction: few ask, and seldom. Raises Unavailable."""
+        """Give a connection that writes: few ask, and seldom. Raises Unavailable."""
         try:
-            with closing(connect(self._address, write=True)) as db, transaction(db):
+            with closing(connect(self._address, write=True)) as db:
                 yield db
         except driver_errors(self._address.dialect) as exc:
             raise Unavailable("the database cannot be written now") from exc

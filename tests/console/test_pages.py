@@ -289,6 +289,8 @@ def test_all_that_failed_are_applied_again_at_once(other):
     assert applied.json == {"replayed": 1}  # only who names them
     assert set(states(other).values()) == {"replay", "duplicate"}
     assert post(other, "/inbox/replay").status_code == 400
+    misspelt = post(other, "/inbox/replay?state=failed&control-id=1")
+    assert (misspelt.status_code, misspelt.json["errors"][0]["at"]) == (400, "http.control-id")
 
 
 def test_what_failed_is_put_aside_with_a_reason(other):
